@@ -252,11 +252,12 @@ def compose_chunks(
     dependencies: Dependencies,
     authdata: AuthdataServices,
     replaced: Mapping[str, RowProcessor] | None = None,
+    replaced_undo: Mapping[str, RowProcessor] | None = None,
 ) -> ChunkProcessor:
     """Works on the chunks of every type, documents among them, whose work may do another's.
 
-    `replaced` are processors by type name that take the place of the usual ones: the order model
-    has licenses in small transactions.
+    `replaced` are processors by type name that take the place of the usual ones, `replaced_undo`
+    those of undos: the order model has licenses in small transactions.
     """
 
     async def run_earlier(message: ChunkMessage) -> None:
@@ -271,7 +272,9 @@ def compose_chunks(
         hold_back=dependencies.hold_back,
         imports=imports,
         results=dependencies.results,
-        processors=processors.with_more(authdata.processors).with_more(replaced or {}),
+        processors=processors.with_more(authdata.processors).with_more(
+            replaced or {}, replaced_undo
+        ),
         completions=dependencies.completions,
         clock=dependencies.clock,
         stop=dependencies.stop,

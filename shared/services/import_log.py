@@ -140,6 +140,8 @@ class ImportLog:
         number = self._last_number.get(record.tenant)
         if number is None:
             number = await self._newest(record.tenant)
+        # Its acceptance writes the record of the import that it undoes too.
+        number = max(number, record.undoes.number)
         lost_answers = 0
         try:
             for _ in range(_MOST_TRIES):

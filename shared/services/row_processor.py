@@ -136,10 +136,17 @@ class Processors:
         self._undo = undo
         self._special_undo = special_undo
 
-    def with_more(self, special: Mapping[str, RowProcessor]) -> Processors:
+    def with_more(
+        self,
+        special: Mapping[str, RowProcessor],
+        special_undo: Mapping[str, RowProcessor] | None = None,
+    ) -> Processors:
         """Add the processors of these types."""
         return Processors(
-            self._default, {**self._special, **special}, self._undo, self._special_undo
+            self._default,
+            {**self._special, **special},
+            self._undo,
+            {**self._special_undo, **(special_undo or {})},
         )
 
     def for_import(self, record: ImportRecord) -> RowProcessor:

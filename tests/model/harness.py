@@ -16,13 +16,20 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Any, TypeVar
 
-from shared.app import changed_types, compose_chunks, compose_retrying, compose_sweep
+from shared.app import (
+    changed_types,
+    compose_chunks,
+    compose_dry_runs,
+    compose_retrying,
+    compose_sweep,
+    compose_undoing,
+)
 from shared.clock import Clock
 from shared.dependencies import Dependencies
 from shared.errors import StorageUnavailableError
 from shared.imports.authdata.services import AuthdataServices, compose_authdata
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.processor import LicenseProcessor
+from shared.imports.licenses.processor import LicenseProcessor, LicenseUndoProcessor
 from shared.process_stop import ProcessStop
 from shared.services.accept import ImportAcceptor
 from shared.services.changes import ChangeFeed
@@ -31,6 +38,7 @@ from shared.services.import_log import ImportLog
 from shared.services.retry_cancel import Cancelling, Retrying
 from shared.services.status import FailedRows
 from shared.services.sweep import Sweep
+from shared.services.undoing import Undoing
 from tests.emulator import settings_for
 from tests.memory_storage import MemoryBlobs, MemoryQueues, MemoryTables
 
@@ -200,6 +208,7 @@ class Process:
     cancelling: Cancelling
     failed_rows: FailedRows
     retrying: Retrying
+    undoing: Undoing
     authdata: AuthdataServices
     changes: ChangeFeed
 
@@ -235,10 +244,15 @@ def make_process(
         offload=run_here,
     )
     authdata = compose_authdata(dependencies)
-    licenses = LicenseProcessor(
-        tables=tables, blobs=blobs, clock=clock, offload=run_here, operations=LICENSE_OPERATIONS
+    licenses, license_undo = (
+        processor(
+            tables=tables, blobs=blobs, clock=clock, offload=run_here, operations=LICENSE_OPERATIONS
+        )
+        for processor in (LicenseProcessor, LicenseUndoProcessor)
     )
-    chunks = compose_chunks(dependencies, authdata, {LICENSES.name: licenses})
+    chunks = compose_chunks(
+        dependencies, authdata, {LICENSES.name: licenses}, {LICENSES.name: license_undo}
+    )
     failed_rows = FailedRows(dependencies.reporting, dependencies.payloads)
     return Process(
         imports=dependencies.imports,
@@ -248,6 +262,7 @@ def make_process(
         cancelling=Cancelling(dependencies.imports, queues, clock),
         failed_rows=failed_rows,
         retrying=compose_retrying(dependencies, failed_rows, authdata),
+        undoing=compose_undoing(dependencies, chunks, compose_dry_runs(dependencies)),
         authdata=authdata,
         changes=ChangeFeed(dependencies.imports, dependencies.results, changed_types),
     )

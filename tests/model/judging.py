@@ -14,6 +14,7 @@ from typing import Any
 
 from shared.imports.former_values import (
     NOTHING_FORMER,
+    FormerRecord,
     FormerState,
     FormerValues,
     unpack_former,
@@ -26,9 +27,11 @@ from shared.imports.licenses.license_set import LicenseSet, StoredLicense, as_to
 from shared.imports.licenses.model import Employee, employee_of, natural_key, sent_identity
 from shared.imports.licenses.rules import LicenseRules, read_license
 from shared.imports.licenses.store import license_from_entity, owner_from_entity
+from shared.imports.licenses.undo import LicenseUndo, UndoneRow, read_undone_row
 from shared.imports.messages import Message
 from shared.imports.registry import IMPORT_TYPES, import_type
 from shared.imports.results import Outcome, RowResult, rows_in
+from shared.services.undo import is_reversed
 from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import LICENSE_DOCUMENTS
@@ -322,20 +325,99 @@ def judge_licenses(world: Simulation) -> None:
     passed_through: list[StoredLicense] = []
     retries: defaultdict[int, set[int]] = defaultdict(set)
     before: dict[int, dict[str, StoredLicense]] = {}
+    results: dict[int, dict[int, RowResult]] = {}
+    writers: dict[str, int] = {}
     ids: dict[int, str] = {}
     for read in records_of(world.tables):
         before[read.number] = {each.key: each for each in license_set.all_licenses()}
         ids[read.number] = read.import_id
         for ancestor in read.lineage:
             retries[ancestor.number].add(read.number)
-        known = {number: frozenset(later) for number, later in retries.items()}
+        known = {
+            number: frozenset(later)
+            for number, later in retries.items()
+            if number in read.origins.numbers
+        }
         record = replace(read, origins=replace(read.origins, retries=known))
-        results = results_of(world.tables, record)
-        judge_counts(record, results)
+        results[record.number] = results_of(world.tables, record)
+        judge_counts(record, results[record.number])
         judge_ends(world, record)
-        _follow_licenses(record, results, license_set, passed_through)
+        if record.is_undo:
+            _follow_license_undo(world, record, results, license_set, before, writers)
+        else:
+            _follow_licenses(record, results[record.number], license_set, passed_through)
+        after = {each.key: each for each in license_set.all_licenses()}
+        keys = before[record.number].keys() | after.keys()
+        changed = [key for key in keys if before[record.number].get(key) != after.get(key)]
+        writers |= dict.fromkeys(changed, record.number)
     _judge_stored_licenses(world, license_set)
     _judge_former_licenses(world, before, ids)
+
+
+def _follow_license_undo(
+    world: Simulation,
+    record: ImportRecord,
+    results: dict[int, dict[int, RowResult]],
+    license_set: LicenseSet,
+    before: dict[int, dict[str, StoredLicense]],
+    writers: dict[str, int],
+) -> None:
+    """I3, I4: each row of an undo puts back what was there before the import that it undoes.
+
+    What was there comes from the reference itself, and not from what a license keeps.
+    """
+    undone, told = record.undoes.number, results[record.number]
+    rows: list[UndoneRow] = []
+    for index, line in _rows(record):
+        row = read_undone_row(index, line)
+        was = results[undone][line["index"]]
+        assert was.outcome.took_effect, "a row that did nothing is undone"
+        assert (row.key, set(row.license_keys)) == (
+            was.key,
+            {was.key[-1], *was.removed, *was.restored},
+        )
+        if not ENDED & {message.id for message in told[index].messages}:
+            rows.append(row)
+    stored = license_set.all_licenses()
+    present = {each.key: each for each in stored}
+    for key, number in writers.items():
+        gone = before[number].get(key)
+        if key not in present and gone is not None:
+            stored.append(replace(as_tombstone(gone, number), former=NOTHING_FORMER))
+    former: dict[tuple[str, Employee], tuple[FormerState, FormerRecord | None]] = {}
+    for each in stored:
+        was_there = before[undone].get(each.key)
+        if was_there is None or was_there.document is None:
+            former[each.key, each.employee] = (FormerState.NONE, None)
+        else:
+            kept = FormerRecord(was_there.document, was_there.number, "", "", *was_there.created)
+            former[each.key, each.employee] = (FormerState.KEPT, kept)
+    work = LicenseUndo(
+        undoes=undone,
+        number=record.number,
+        import_id=record.import_id,
+        stored=stored,
+        former=former,
+        is_own=lambda number: number == record.number or is_reversed(record, number),
+        is_replace=record.options.action == LicenseAction.REPLACE,
+        license_set=license_set,
+    )
+    for _ in work.apply(rows):
+        pass
+    for expected in work.results.take():
+        given = told[expected.index]
+        assert _essence(given) == _essence(expected), (
+            f"I4: undo {record.number} row {expected.index} says {given}, in order {expected}"
+        )
+        world.seen["kept by an undo"] += expected.outcome is Outcome.FAILED
+        world.seen["reversed"] += expected.outcome is not Outcome.FAILED
+        world.seen["restored"] += bool(expected.restored)
+    license_set.mark_stored()
+
+
+def _essence(result: RowResult) -> tuple[object, ...]:
+    codes = [message.id for message in result.messages]
+    return result.outcome, result.key, set(result.removed), set(result.restored), codes
 
 
 def _follow_licenses(
@@ -475,3 +557,14 @@ def _judge_stored_licenses(world: Simulation, license_set: LicenseSet) -> None:
     }
     there = {name for container, name in world.blobs.names() if container == LICENSE_DOCUMENTS}
     assert in_use <= there, "the blob of a document is missing"
+    formers = [
+        unpack_former(each.former, b"", each.document, each.created)
+        for each in held
+        if isinstance(each.former, FormerValues) and each.former.state is FormerState.KEPT
+    ]
+    may_come_back = {
+        f"{TENANT}/{name}"
+        for former in formers
+        for name in blobs_of(former.document.get("documents", []))
+    }
+    assert may_come_back <= there, "a blob that an undo may bring back is missing"

@@ -331,12 +331,13 @@ class Simulation:
         record = await process.imports.read(TENANT, number)
         assert record is not None
         row = self._worker if record.type_name == WORKERS.name else self._assignment
+        share = 0 if record.is_undo else 0.4
         with suppress(StorageUnavailableError):
             corrected = [
                 {"index": failed.index, "row": row(failed.index), "messages": []}
                 async for rows in process.failed_rows.chunks(record)
                 for failed in rows
-                if self.random.random() < 0.4
+                if self.random.random() < share
             ]
             try:
                 await process.retrying.retry(record, json.dumps(corrected).encode())
@@ -396,6 +397,48 @@ class LicenseSimulation(Simulation):
 
     handler_seconds = 300
     steps_between_sweeps = 800
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._undos = self.random.choice([0, 3, 6])
+        self.wanted_calls += self._undos // 3
+
+    def _disturb(self) -> None:
+        if self._undos and self.random.random() < 0.1:
+            self._try_undo()
+        else:
+            super()._disturb()
+
+    def _try_again(self) -> bool:
+        return self._try_undo() or super()._try_again()
+
+    def _try_undo(self) -> bool:
+        """Whether an import that has ended is being undone now; often one of the last."""
+        ended = sorted(
+            import_records.number_of(row)
+            for (_, row), entity in self.tables.tables["Imports"].items()
+            if row.startswith("n|")
+            and entity.text("EndedAt")
+            and not entity.text("UndoneBy")
+            and entity.number("New") + entity.number("Updated")
+        )
+        if not self._undos or not ended:
+            return False
+        self._undos -= 1
+        number = self.random.choice(ended[-self.random.choice([1, 3, 10]) :])
+        self._start(lambda process: self._undo(process, number), None)
+        return True
+
+    async def _undo(self, process: Process, number: int) -> None:
+        record = await process.imports.read(TENANT, number)
+        assert record is not None
+        with suppress(StorageUnavailableError):
+            try:
+                await process.undoing.undo(record)
+            except ConflictError:
+                self.seen["nothing to undo"] += 1
+            else:
+                self.seen["undo of an undo" if record.is_undo else "undo"] += 1
 
     async def _call(self, process: Process) -> None:
         action = self.random.choice(list(LicenseAction))

@@ -85,6 +85,7 @@ def test_imports_of_licenses_leave_what_one_after_another_would_have_left() -> N
     assert {"crash", "straggler", "fault", "cancel"} <= set(seen), "the model must disturb"
     was = "former values"
     assert {was, f"{was} of a tombstone", f"{was} of a moved license"} <= set(seen)
+    assert {"reversed", "restored", "kept by an undo", "undo of an undo"} <= set(seen)
 
 
 # Acceptance under lost answers: the number an import gets, and what a caller may rely on.

@@ -26,7 +26,7 @@ from tests.memory_storage import MemoryBlobs, MemoryTables
 from tests.model.harness import run_here
 
 TENANT = "t1"
-NEW, UPDATED, UNCHANGED, FAILED = Outcome
+NEW, UPDATED, UNCHANGED, FAILED, _ = Outcome
 CREATED, CHANGED, DELETED = ChangeKind
 TYPES = changed_types()
 WORKERS, LICENSES, EMPLOYEES = TYPES["workers"], TYPES["licenses"], TYPES["authdata"]

@@ -141,18 +141,26 @@ class LicenseSet:
     def find_by_employee(self, employee: Employee) -> list[StoredLicense]:
         return [self._licenses[key] for key in self._keys_by_employee.get(employee, ())]
 
-    def put(self, key: str, document: Document, number: int) -> None:
-        """Create or replace the license of that key."""
+    def put(
+        self, key: str, document: Document, number: int, created: Created | None = None
+    ) -> None:
+        """Create or replace the license of that key.
+
+        It keeps its creation, unless `created` brings another one back.
+        """
         self._record_before(key)
         employee = employee_of(document)
         before = self._licenses.get(key)
+        if created is None:
+            created = (0, "", "") if before is None else before.created
+        _, created_import_id, created_at = created
         stored = StoredLicense(
             key,
             employee,
             document,
             number,
-            created_at="" if before is None else before.created_at,
-            created_import_id="" if before is None else before.created_import_id,
+            created_at=created_at,
+            created_import_id=created_import_id,
             former=self._former(key, employee, number),
         )
         self._delete(key)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import binascii
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -359,6 +359,13 @@ def result_key(values: Mapping[str, Any], license_key: str | None) -> tuple[str 
     """The key of a row's result: its identity as text, then the key of its license."""
     shown = [values.get(name) for name in IDENTITY_FIELDS[:-1]]
     return (*(None if value is None else str(value) for value in shown), license_key)
+
+
+def employee_of_key(key: Sequence[str | None]) -> Employee:
+    """The employee in the key of a result."""
+    values: Document = dict(zip(IDENTITY_FIELDS, key, strict=True))
+    personal_id = values.get(PERSONAL_ID)
+    return employee_of(values | {PERSONAL_ID: int(personal_id) if personal_id else None})
 
 
 def _is_empty(value: Any) -> bool:

@@ -53,6 +53,18 @@ def _make_processor(context: ProcessorContext) -> RowProcessor:
     )
 
 
+def _make_undo_processor(context: ProcessorContext) -> RowProcessor:
+    from shared.imports.licenses.processor import LicenseUndoProcessor
+
+    return LicenseUndoProcessor(
+        tables=context.tables,
+        blobs=context.blobs,
+        clock=context.clock,
+        offload=context.offload,
+        on_change=context.on_change,
+    )
+
+
 def _log_range() -> LogRange:
     from shared.imports.licenses.store import log_up_to
 
@@ -88,6 +100,7 @@ MODULE = ImportTypeModule(
     describe_calls=_describe_calls,
     sample_failures=frozenset({"D-5521", "00990"}),
     make_processor=_make_processor,
+    make_undo_processor=_make_undo_processor,
     retention=_retention,
     log_range=_log_range,
     find_broken={LICENSES.name: _find_broken},

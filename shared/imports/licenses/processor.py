@@ -17,10 +17,10 @@ commits the others, also a handler that only ends the rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from shared import log
 from shared.clock import Clock, to_iso
@@ -36,6 +36,7 @@ from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.license_set import LicenseSet, StoredLicense
 from shared.imports.licenses.model import (
+    IDENTITY_FIELDS,
     Employee,
     employee_of,
     sent_identity,
@@ -55,14 +56,23 @@ from shared.imports.licenses.transactions import (
     LicenseTransaction,
     TransactionSlice,
     build_transactions,
+    build_undo_transactions,
 )
+from shared.imports.licenses.undo import FormerLicenses, LicenseUndo, UndoneRow, read_undone_row
 from shared.imports.merge_rules import ChangeListener
-from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
+from shared.imports.messages import (
+    BROKEN_RECORD,
+    SEND_AGAIN,
+    UNREADABLE_ROW,
+    Message,
+    MessageId,
+)
 from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
 from shared.services.row_processor import BeforeCommit, SupersededError
+from shared.services.undo import is_reversed
 from shared.storage.business_records import partition_of
-from shared.storage.former_columns import keep_spilled
+from shared.storage.former_columns import former_values, keep_spilled
 from shared.storage.import_records import LAST_NUMBER, ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS, LICENSE_DOCUMENTS
 from shared.storage.ports import MAX_OPERATIONS, Blobs, Operation, Tables, retry_on_conflict
@@ -82,13 +92,14 @@ class CompanyRows:
     rows: list[RowOutline] = field(default_factory=list)
 
     def read(self, row: RowOutline) -> ReadRow:
-        return read_license(row.index, self._line(row), self.action)
+        return read_license(row.index, self.line(row), self.action)
 
     def shown_key(self, row: RowOutline) -> tuple[str | None, ...]:
         """The key of a row's result, for a row that is not fully read."""
-        return readable_key(self._line(row))
+        return readable_key(self.line(row))
 
-    def _line(self, row: RowOutline) -> dict[str, Any]:
+    def line(self, row: RowOutline) -> dict[str, Any]:
+        """A row as it is in the payload."""
         line: dict[str, Any] = json.loads(self.data[row.start : row.end], parse_float=Decimal)
         return line
 
@@ -123,6 +134,38 @@ def read_company_lines(tenant: str, data: bytes, action: LicenseAction) -> Licen
         lines = companies.setdefault(company, CompanyRows(company, data, action))
         lines.rows.append(outline_row(tenant, index, start, end, folded))
     return LicenseLines(list(companies.values()), without_company, order)
+
+
+class UndoneCompanyRows(CompanyRows):
+    """The rows of one company in an undo."""
+
+    def read_undone(self, row: RowOutline) -> UndoneRow:
+        """A row with the keys of the licenses that it concerns."""
+        return read_undone_row(row.index, self.line(row))
+
+    def shown_key(self, row: RowOutline) -> tuple[str | None, ...]:
+        """See `CompanyRows.shown_key`."""
+        return self.read_undone(row).key
+
+
+def read_undone_lines(data: bytes, action: LicenseAction) -> LicenseLines:
+    """The outlines of the rows of a chunk of an undo, by company; a row of another shape fails."""
+    companies: dict[str, CompanyRows] = {}
+    broken: list[RowResult] = []
+    order: list[int] = []
+    for index, start, end, line in _read_lines(data):
+        order.append(index)
+        try:
+            row = read_undone_row(index, line)
+            company = str(line[GROUP])
+            outline = RowOutline(index, start, end, {}, row.employee, row.license_keys[0], None)
+        except (ValueError, KeyError, TypeError):
+            fault = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=UNREADABLE_ROW)
+            broken.append(failed(index, (None,) * len(IDENTITY_FIELDS), fault))
+            continue
+        rows = companies.setdefault(company, UndoneCompanyRows(company, data, action))
+        rows.rows.append(outline)
+    return LicenseLines(list(companies.values()), broken, order)
 
 
 def _read_lines(data: bytes) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
@@ -240,16 +283,7 @@ class CompanyProcessor:
         for groups in await self.offload(
             size, _slice_groups, rows, owner_fields, action, self.extra_employees
         ):
-            newest = LAST_NUMBER if self.record.trusts_later_stamps else self.record.number
-            stored = await self.reader.read_licenses(groups, newest)
-            licenses = stored.licenses
-            await self._check_no_other_handler(max((item.number for item in licenses), default=0))
-            intact: list[RowGroup] = []
-            for group in groups:
-                if stored.may_change_broken(group):
-                    self._fail_broken(group.rows)
-                else:
-                    intact.append(group)
+            licenses, intact = await self._read_licenses(groups)
             employees = frozenset().union(*(group.employees for group in intact))
             # Rows of one key are in one group, so a slice needs only its own keys.
             own_keys = {
@@ -261,6 +295,23 @@ class CompanyProcessor:
             await self._process_groups(
                 intact, LicenseSet(licenses, used_keys, deleted_keys, employees), before_commit
             )
+
+    async def _read_licenses(
+        self, groups: Sequence[RowGroup]
+    ) -> tuple[Sequence[StoredLicense], Sequence[RowGroup]]:
+        """The licenses of the groups, and the groups whose licenses can all be read."""
+        newest = LAST_NUMBER if self.record.trusts_later_stamps else self.record.number
+        stored = await self.reader.read_licenses(groups, newest)
+        await self._check_no_other_handler(
+            max((item.number for item in stored.licenses), default=0)
+        )
+        intact: list[RowGroup] = []
+        for group in groups:
+            if stored.may_change_broken(group):
+                self._fail_broken(group.rows)
+            else:
+                intact.append(group)
+        return stored.licenses, intact
 
     def _fail_broken(self, rows: Sequence[RowOutline]) -> None:
         """Fail rows whose stored license is unreadable."""
@@ -280,6 +331,11 @@ class CompanyProcessor:
             for index, employee in rules.needed_employees.items():
                 self.extra_employees.setdefault(index, set()).add(employee)
             raise _MoreEmployeesError
+        await self._commit_all(transactions, before_commit)
+
+    async def _commit_all(
+        self, transactions: Sequence[LicenseTransaction], before_commit: BeforeCommit
+    ) -> None:
         for transaction in transactions:
             if transaction.operations:
                 await before_commit()
@@ -392,6 +448,117 @@ class CompanyProcessor:
         self.log.append(entry)
 
 
+# Keys whose licenses an undo reads at once to find their employees.
+_KEYS_AT_ONCE = 1_000
+
+
+class CompanyUndo(CompanyProcessor):
+    """The rows of one company in a chunk of an undo.
+
+    It uses the log like an import. A license goes back together with all that it depends on, in one
+    transaction or in one series of them.
+    """
+
+    company: UndoneCompanyRows
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # An undo makes no new keys.
+        self.knows_generated_keys = True
+
+    async def _process_rows(self, before_commit: BeforeCommit) -> None:
+        outlines = [row for row in self.company.rows if row.index not in self.results]
+        size = sum(row.end - row.start for row in outlines)
+        rows = await self.offload(size, self._read_undone, outlines)
+        employees = await self._find_employees(rows)
+        outlines = [row for row in outlines if row.index not in self.results]
+        action = LicenseAction(self.record.options.action)
+        for groups in await self.offload(size, _slice_groups, outlines, {}, action, employees):
+            licenses, intact = await self._read_licenses(groups)
+            named = frozenset().union(*(group.employees for group in intact))
+            keys = {
+                key
+                for group in intact
+                for row in group.rows
+                for key in rows[row.index].license_keys
+            }
+            undo = LicenseUndo(
+                undoes=self.record.undoes.number,
+                number=self.record.number,
+                import_id=self.record.import_id,
+                stored=licenses,
+                former=await self._read_former(licenses, keys),
+                is_own=self._is_own,
+                is_replace=action is LicenseAction.REPLACE,
+                license_set=LicenseSet(licenses, employees=named),
+                on_change=self.on_change,
+            )
+            undone = [[rows[row.index] for row in group.rows] for group in intact]
+            transactions = await self.offload(size, self._build, undo, undone)
+            await self._commit_all(transactions, before_commit)
+
+    def _read_undone(self, outlines: Sequence[RowOutline]) -> dict[int, UndoneRow]:
+        return {row.index: self.company.read_undone(row) for row in outlines}
+
+    def _build(
+        self, undo: LicenseUndo, groups: Sequence[Sequence[UndoneRow]]
+    ) -> list[LicenseTransaction]:
+        now = to_iso(self.clock.now())
+        return list(build_undo_transactions(undo, self.partition, groups, now, self.max_writes))
+
+    def _is_own(self, number: int) -> bool:
+        return number == self.record.number or is_reversed(self.record, number)
+
+    async def _find_employees(self, rows: Mapping[int, UndoneRow]) -> dict[int, set[Employee]]:
+        """The employees whose licenses the rows concern besides their own, by index of the row.
+
+        Those of a license are with the first row that names it; each other row has one of them, so
+        that these rows come into one group. Rows with an unreadable key fail.
+        """
+        places: dict[str, dict[Employee, None]] = {}
+        for row in rows.values():
+            for key in row.license_keys:
+                places.setdefault(key, {})[row.employee] = None
+        owners = await self.reader.read_owners(places)
+        self._fail_broken(
+            [
+                outline
+                for outline in self.company.rows
+                if outline.index in rows
+                and not owners.broken.isdisjoint(rows[outline.index].license_keys)
+            ]
+        )
+        for key, owner in owners.by_key.items():
+            places[key][employee_of(owner.fields)] = None
+        keys = sorted(places)
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            batch = {key: tuple(places[key]) for key in keys[start : start + _KEYS_AT_ONCE]}
+            licenses = await self.reader.read_places(batch)
+            for (key, _), (_, former) in (await self._read_former(licenses, batch)).items():
+                if former is not None:
+                    places[key][employee_of(former.document)] = None
+        employees: dict[int, set[Employee]] = {}
+        named_before: set[str] = set()
+        for index, row in rows.items():
+            for key in row.license_keys:
+                found = [employee for employee in places[key] if employee.is_named]
+                employees.setdefault(index, set()).update(
+                    found[:1] if key in named_before else found
+                )
+                named_before.add(key)
+        return employees
+
+    async def _read_former(
+        self, licenses: Sequence[StoredLicense], keys: Container[str]
+    ) -> FormerLicenses:
+        """What these licenses were before the undone import, where it wrote them last."""
+        return {
+            (each.key, each.employee): await former_values(self.blobs, each)
+            for each in licenses
+            if each.number == self.record.undoes.number and each.key in keys
+        }
+
+
 def _keys_without_license(
     owners: Mapping[str, Owner],
     licenses: Sequence[StoredLicense],
@@ -447,6 +614,8 @@ BROKEN_LOG = (
 class LicenseProcessor:
     """The row processor of licenses; it calls `on_change` for each row that takes effect."""
 
+    company_processor: ClassVar[type[CompanyProcessor]] = CompanyProcessor
+
     def __init__(
         self,
         *,
@@ -499,7 +668,7 @@ class LicenseProcessor:
         return await self._offload(len(lines), read_company_lines, record.tenant, lines, action)
 
     def _make_processor(self, record: ImportRecord, company: CompanyRows) -> CompanyProcessor:
-        return CompanyProcessor(
+        return self.company_processor(
             record,
             company,
             self._tables,
@@ -509,6 +678,16 @@ class LicenseProcessor:
             self._on_change,
             self._operations - 1,
         )
+
+
+class LicenseUndoProcessor(LicenseProcessor):
+    """The row processor of undos of licenses."""
+
+    company_processor = CompanyUndo
+
+    async def _read_lines(self, record: ImportRecord, lines: bytes) -> LicenseLines:
+        action = LicenseAction(record.options.action)
+        return await self._offload(len(lines), read_undone_lines, lines, action)
 
 
 def _fail_all_rows(

@@ -12,7 +12,7 @@ from shared.errors import InvalidRequestError
 from shared.imports.import_type import Document, ImportType
 from shared.imports.licenses.attachments import exported_documents
 from shared.imports.licenses.definition import LICENSES
-from shared.imports.licenses.model import PERSONAL_ID, employee_of, guid_text
+from shared.imports.licenses.model import PERSONAL_ID, employee_of, employee_of_key, guid_text
 from shared.imports.licenses.store import key_row, license_row, owner_from_entity
 from shared.imports.merge_rules import text_columns
 from shared.imports.model import MAX_LICENSE_REFERENCE
@@ -119,11 +119,10 @@ class LicenseRecords:
 
     def place_of(self, tenant: str, result: RowResult) -> RecordKey | None:
         """See `RecordSource.place_of`."""
-        company, division, number, personal_id, key = result.key
+        company, *_, key = result.key
         if company is None or key is None:
             return None
-        named = {"divisionCode": division, _NUMBER: number}
-        employee = employee_of({**named, PERSONAL_ID: int(personal_id) if personal_id else None})
+        employee = employee_of_key(result.key)
         return RecordKey(partition_of(tenant, company), license_row(employee, key))
 
     def has_all(self, filters: Mapping[str, str]) -> Predicate:

@@ -77,7 +77,7 @@ def group_rows(
     `extra_employees` are more employees of rows, by index, which an earlier attempt found: where
     several rows move a license from one employee to another, only applying them shows it.
     """
-    groups_of_rows: _DisjointSets = _DisjointSets()
+    groups_of_rows = DisjointSets()
     employees: dict[int, frozenset[Employee]] = {}
     for outline in outlines:
         employees[outline.index] = _employees(outline, owners, action) | extra_employees.get(
@@ -104,7 +104,7 @@ def _employees(outline: RowOutline, owners: Owners, action: LicenseAction) -> fr
     return frozenset(employee for employee in employees if employee.is_named)
 
 
-class _DisjointSets:
+class DisjointSets:
     """Disjoint sets of items (union-find)."""
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -447,6 +448,18 @@ class LicenseReader:
             except UnreadableDataError:
                 owners.broken.add(rows[row])
         return owners
+
+    async def read_places(self, employees: Mapping[str, Iterable[Employee]]) -> list[StoredLicense]:
+        """The readable licenses and tombstones of these keys, with these employees."""
+        rows = sorted(
+            license_row(employee, key) for key, found in employees.items() for employee in found
+        )
+        entities = await load_records(self._tables, self._table, self._partition, rows)
+        licenses: list[StoredLicense] = []
+        for entity in entities.values():
+            with suppress(UnreadableDataError):
+                licenses.append(license_from_entity(entity))
+        return licenses
 
     async def read_licenses(self, groups: Sequence[RowGroup], newest: int) -> StoredLicenses:
         """The licenses and tombstones of the groups' employees.

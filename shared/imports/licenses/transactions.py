@@ -10,19 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from shared.imports.import_type import ReadRow
 from shared.imports.licenses.attachments import blob_metadata
-from shared.imports.licenses.license_set import Change
+from shared.imports.licenses.license_set import Change, LicenseSet
 from shared.imports.licenses.model import Employee
-from shared.imports.licenses.rules import LicenseRules, estimate_size
+from shared.imports.licenses.rules import LicenseRules, Results, estimate_size
 from shared.imports.licenses.store import (
     MAX_OPERATIONS_PER_CHANGE,
     LicenseWriter,
     count_operations,
     operations_of,
 )
+from shared.imports.licenses.undo import LicenseUndo, UndoneRow
 from shared.imports.results import RowResult
 from shared.services.record_processor import operation_bytes
 from shared.storage.former_columns import Spilled
@@ -110,20 +111,57 @@ def build_transactions(
     """
     for group in groups:
         employees = {row.index: employee for row, employee in group}
-        for _ in rules.apply([row for row, _ in group], _employee_finder(employees)):
-            if _is_full(rules, max_writes):
-                yield _take_transaction(rules, partition, now)
-        if not rules.license_set.changed_count and rules.results:
-            yield LicenseTransaction(rules.results.take())
+        steps = rules.apply([row for row, _ in group], _employee_finder(employees))
+        yield from _cut_into_transactions(rules, steps, partition, now, max_writes)
     if rules.results:
         yield _take_transaction(rules, partition, now)
+
+
+def build_undo_transactions(
+    undo: LicenseUndo,
+    partition: str,
+    groups: Sequence[Sequence[UndoneRow]],
+    now: str,
+    max_writes: int,
+) -> Iterator[LicenseTransaction]:
+    """The same for the rows of an undo, in independent groups."""
+    for group in groups:
+        steps = undo.apply(group)
+        yield from _cut_into_transactions(undo, steps, partition, now, max_writes)
+    if undo.results:
+        yield _take_transaction(undo, partition, now)
+
+
+class _AppliedRows(Protocol):
+    """What has applied rows to a license set: `LicenseRules` or `LicenseUndo`."""
+
+    number: int
+    import_id: str
+    license_set: LicenseSet
+    results: Results
+    contents: dict[str, bytes]
+    content_bytes: int
+    estimated_size: int
+
+
+def _cut_into_transactions(
+    rows: _AppliedRows, steps: Iterator[None], partition: str, now: str, max_writes: int
+) -> Iterator[LicenseTransaction]:
+    """Take a transaction after each step with which one is full, and results without changes at
+    the end.
+    """
+    for _ in steps:
+        if _is_full(rows, max_writes):
+            yield _take_transaction(rows, partition, now)
+    if not rows.license_set.changed_count and rows.results:
+        yield LicenseTransaction(rows.results.take())
 
 
 def _employee_finder(employees: Mapping[int, Employee]) -> Callable[[ReadRow], Employee | None]:
     return lambda row: employees.get(row.index)
 
 
-def _is_full(rules: LicenseRules, max_writes: int) -> bool:
+def _is_full(rules: _AppliedRows, max_writes: int) -> bool:
     changed_count = rules.license_set.changed_count
     if not changed_count:
         return False
@@ -141,7 +179,7 @@ def _is_full(rules: LicenseRules, max_writes: int) -> bool:
     )
 
 
-def _take_transaction(rules: LicenseRules, partition: str, now: str) -> LicenseTransaction:
+def _take_transaction(rules: _AppliedRows, partition: str, now: str) -> LicenseTransaction:
     changes = list(rules.license_set.changes())
     writer = LicenseWriter(rules.number, rules.import_id, now, {})
     transaction = LicenseTransaction(
