@@ -21,6 +21,7 @@ from shared.storage.import_records import ImportRecord
 INDEX = "index"
 REMOVED = "removed"
 RESTORED = "restored"
+UNCHANGED = "unchanged"
 
 
 def has_effect(result: RowResult) -> bool:
@@ -29,8 +30,8 @@ def has_effect(result: RowResult) -> bool:
 
 
 def undo_row(kind: ImportType, result: RowResult) -> Mapping[str, Any]:
-    """The row of an undo for a row of the undone import: its index and its key, and what it removed
-    and restored beside its own record.
+    """The row of an undo for a row of the undone import: its index and its key, what it removed and
+    restored beside its own record, and whether it left its own record as it was.
     """
     keys = zip(kind.rules.key_fields, result.key, strict=True)
     row: dict[str, Any] = {INDEX: result.index}
@@ -39,6 +40,8 @@ def undo_row(kind: ImportType, result: RowResult) -> Mapping[str, Any]:
         row[REMOVED] = list(result.removed)
     if result.restored:
         row[RESTORED] = list(result.restored)
+    if not result.outcome.took_effect:
+        row[UNCHANGED] = True
     return row
 
 

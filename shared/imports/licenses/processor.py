@@ -158,7 +158,7 @@ def read_undone_lines(data: bytes, action: LicenseAction) -> LicenseLines:
         try:
             row = read_undone_row(index, line)
             company = str(line[GROUP])
-            outline = RowOutline(index, start, end, {}, row.employee, row.license_keys[0], None)
+            outline = RowOutline(index, start, end, {}, row.employee, row.own_key, None)
         except (ValueError, KeyError, TypeError):
             fault = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=UNREADABLE_ROW)
             broken.append(failed(index, (None,) * len(IDENTITY_FIELDS), fault))

@@ -42,7 +42,7 @@ TOO_MANY: Final = "its result does not name all licenses that the row removed"
 @dataclass(frozen=True, slots=True)
 class UndoneRow:
     """A row of an undo: the key of the row that it undoes, and the keys of the licenses that this
-    row changed, its own first.
+    row changed.
 
     `is_complete` is False where the result of that row could not name them all.
     """
@@ -51,6 +51,11 @@ class UndoneRow:
     key: tuple[str | None, ...]
     license_keys: tuple[str, ...]
     is_complete: bool = True
+
+    @property
+    def own_key(self) -> str:
+        """The key of the license that the row was about; Replace may leave that as it was."""
+        return self.key[-1] or ""
 
     @property
     def employee(self) -> Employee:
@@ -64,8 +69,9 @@ def read_undone_row(index: int, row: Mapping[str, Any]) -> UndoneRow:
     others = [*row.get("removed", ()), *row.get("restored", ())]
     if not isinstance(key[-1], str) or not all(isinstance(other, str) for other in others):
         raise ValueError("no row of an undo of licenses")
+    own = () if row.get("unchanged") else (key[-1],)
     is_complete = all(len(row.get(name, ())) <= MAX_REMOVED for name in ("removed", "restored"))
-    return UndoneRow(index, key, tuple(dict.fromkeys((key[-1], *others))), is_complete)
+    return UndoneRow(index, key, tuple(dict.fromkeys((*own, *others))), is_complete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,16 +229,20 @@ class LicenseUndo:
         if not undone:
             message = Message(MessageId.NOTHING_TO_CHANGE)
             return RowResult(row.index, row.key, Outcome.UNCHANGED, (message,))
-        own_key, *others = row.license_keys
-        own = undone.get(own_key)
+        own = undone.get(row.own_key)
         if own is not None:
             self._notify_change(row.index, own)
+        outcome = Outcome.UNCHANGED
+        if row.own_key in row.license_keys:
+            outcome = Outcome.NEW if own is not None and own.is_return else Outcome.UPDATED
         return RowResult(
             row.index,
             row.key,
-            Outcome.NEW if own is not None and own.is_return else Outcome.UPDATED,
+            outcome,
             removed=tuple(key for key, each in undone.items() if each.target is None),
-            restored=tuple(key for key in others if key in undone and undone[key].is_return),
+            restored=tuple(
+                key for key, each in undone.items() if each.is_return and key != row.own_key
+            ),
         )
 
     def _notify_change(self, index: int, reversal: _Reversal) -> None:
