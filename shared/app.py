@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,7 @@ from shared.imports.licenses.export import LicenseExport
 from shared.imports.licenses.store import ImportedFiles
 from shared.imports.merge_rules import ChangeListener
 from shared.imports.modules import IMPORT_MODULES
-from shared.imports.registry import IMPORT_TYPES
+from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.sender import NamedCaller
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
@@ -59,6 +59,8 @@ from shared.storage.account import Account
 from shared.storage.names import CONTAINERS, DATA_KEYS, TABLES
 from shared.storage.ports import Blobs, Tables
 from shared.storage.record_indexes import NameIndex
+from shared.storage.sealed_storage import SealedFields
+from shared.storage.sealing import DataKeys
 
 if TYPE_CHECKING:
     from shared.services.admin.tenant_erasure import TenantErasure
@@ -75,18 +77,21 @@ def compose(
 
     `caller` is who administers this gateway, for the audit log.
     """
+    clock = clock or SystemClock()
     account = Account(settings.storage)
+    data_keys = DataKeys(account.tables, settings.data_keys, clock, settings.cache_seconds)
+    account.seal(data_keys, sealed_fields)
     dependencies = Dependencies.from_storage(
         settings,
         account.tables,
         account.blobs,
         account.queues,
-        clock or SystemClock(),
+        clock,
         stop or ProcessStop(),
         caller=caller,
     )
     audit = dependencies.audit
-    clock, ids, imports = dependencies.clock, dependencies.ids, dependencies.imports
+    ids, imports = dependencies.ids, dependencies.imports
     tenants = TenantService(account.tables, clock, audit)
     tenant_lookups = TenantLookups(account.tables, clock, settings.cache_seconds)
     identity = Identity(settings, account.tables, clock, ids, tenant_lookups)
@@ -138,6 +143,13 @@ def compose(
         sweep=compose_sweep(dependencies, tenants.list_ids, chunks),
         health=Health(partial(account.check, WORKERS.queue), clock),
     )
+
+
+@cache
+def sealed_fields(table: str) -> SealedFields | None:
+    """The fields of the records in a table that storage seals; None where there are none."""
+    kinds = (kind for kind in TYPE_CATALOGUE.all if kind.table == table)
+    return SealedFields.of({name for kind in kinds for name in kind.sealed_names})
 
 
 def _records(dependencies: Dependencies, account: Account) -> RecordReader:

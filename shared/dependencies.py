@@ -77,6 +77,7 @@ class Dependencies:
             ids=ids,
             offload=offload,
             limits=limits,
+            can_seal=bool(settings.data_keys),
         )
         return cls(
             settings=settings,

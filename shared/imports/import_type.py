@@ -375,6 +375,27 @@ class ImportType:
             for reference in field.find(document, own_group_field)
         ]
 
+    @cached_property
+    def sealed_names(self) -> frozenset[str]:
+        """The names of the fields whose values storage seals: those that are sensitive.
+
+        An object of which all fields are sensitive is sealed as a whole.
+        """
+        rules = self.rules
+        if not isinstance(rules, RecordRules):
+            return frozenset()
+        leaves = list(_leaves(rules.json_schema()))
+        names: set[str] = set()
+        for leaf in leaves:
+            if not rules.is_sensitive(leaf):
+                continue
+            for depth, name in enumerate(leaf, 1):
+                within = [each for each in leaves if each[:depth] == leaf[:depth]]
+                if all(map(rules.is_sensitive, within)):
+                    names.add(name)
+                    break
+        return frozenset(names)
+
     @property
     def address(self) -> str:
         """The address of its POST."""
@@ -399,3 +420,21 @@ class ImportType:
     def schema_name(self) -> str:
         """The last segment of the schema's address."""
         return f"{self.name}.v{self.version}.schema"
+
+
+def _leaves(schema: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The paths of the fields of a schema that are no objects and no lists of objects."""
+
+    def walk(node: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        has_fields = False
+        for option in (node, *node.get("anyOf", ()), node.get("items", {})):
+            name = option.get("$ref", "").rpartition("/")[2]
+            for field, inner in (
+                (schema["$defs"][name] if name else option).get("properties", {}).items()
+            ):
+                has_fields = True
+                yield from walk(inner, (*path, field))
+        if path and not has_fields:
+            yield path
+
+    return walk(schema, ())

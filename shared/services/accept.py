@@ -16,6 +16,7 @@ from typing import Any
 from shared import log
 from shared.auth.callers import AnyCaller
 from shared.clock import Clock, Ids, to_iso
+from shared.errors import DataKeysNotSetError
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import Payload, read_payload
 from shared.imports.planning import Plan, plan
@@ -64,7 +65,10 @@ class ImportAcceptor:
         ids: Ids,
         offload: Offload,
         limits: PlanLimits,
+        can_seal: bool,
     ) -> None:
+        """`can_seal`: whether GATEWAY_DATA_KEYS is set."""
+        self._can_seal = can_seal
         self._imports = imports
         self._blobs = blobs
         self._queues = queues
@@ -167,8 +171,12 @@ class ImportAcceptor:
 
         `draft` has no number yet, and no lines of a small payload. `check` is that of
         `ImportLog.accept`. If it is accepted twice under one import id, it is one import. Raises
-        StorageUnavailableError.
+        StorageUnavailableError, and DataKeysNotSetError for a type with sensitive fields where they
+        cannot be sealed.
         """
+        if kind.sealed_names and not self._can_seal:
+            log.warning("data_keys.missing", tenant=draft.tenant, reason="GATEWAY_DATA_KEYS")
+            raise DataKeysNotSetError
         record = await self._write_payload_and_record(draft, plan, check)
         log.event(
             "import.accepted",

@@ -11,6 +11,7 @@ from shared.errors import (
     ConflictError,
     PayloadGoneError,
     PreconditionFailedError,
+    SealedDataError,
     UnreadableDataError,
 )
 from shared.imports.results import RowResult, positions_in, select_rows, unite
@@ -90,7 +91,11 @@ class Payloads:
         self._blobs = blobs
 
     async def lines(self, record: ImportRecord, number: int) -> bytes:
-        """The lines of a chunk. Raises PayloadGoneError if they are missing."""
+        """The lines of a chunk.
+
+        Raises PayloadGoneError if they are missing, SealedDataError if they do not open.
+        """
+        _check_opened(record)
         chunk = record.chunks[number]
         if record.inline:
             return record.inline.encode()[chunk.start : chunk.end]
@@ -102,13 +107,19 @@ class Payloads:
         return data
 
     async def whole(self, record: ImportRecord) -> bytes:
-        """The lines of all chunks. Raises PayloadGoneError if they are missing."""
+        """The lines of all chunks. Raises the same errors."""
+        _check_opened(record)
         if record.inline:
             return record.inline.encode()
         data = await self._blobs.read(IMPORT_PAYLOADS, record.blob_name)
         if data is None:
             raise PayloadGoneError("the payload of an import is not there")
         return data
+
+
+def _check_opened(record: ImportRecord) -> None:
+    if record.is_inline_sealed:
+        raise SealedDataError("the sealed rows of an import")
 
 
 # The failed rows of an import that its retries have imported.

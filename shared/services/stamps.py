@@ -105,6 +105,7 @@ def stamped_record(
         columns=columns,
         created_import_id=stamp.import_id if before is None else before.created_import_id,
         former=NOTHING_FORMER if found is None else found.before_import(stamp.number),
+        unreadable="" if before is None else before.unreadable,
     )
 
 

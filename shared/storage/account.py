@@ -34,7 +34,9 @@ from shared.storage.names import (
     IMPORTS,
     LICENSE_DOCUMENTS,
 )
-from shared.storage.ports import Entity, Upsert
+from shared.storage.ports import Entity, ListedBlobs, StoredTables, Upsert
+from shared.storage.sealed_storage import SealedFields, SealingBlobs, SealingTables
+from shared.storage.sealing import DataKeys
 from shared.storage_account import StorageAccount
 from shared.storage_time import retried, storage_time_now
 
@@ -131,7 +133,7 @@ class Account:
         parts = (
             parse_connection_string(account.connection_string) if account.connection_string else {}
         )
-        self.tables = AzureTables(
+        self.tables: StoredTables = AzureTables(
             self._table_service,
             TableBatches(
                 self._table_service.url.partition("?")[0].rstrip("/"),
@@ -141,11 +143,16 @@ class Account:
             ),
         )
         self.queues = AzureQueues(self._queue_service)
-        self.blobs = AzureBlobs(self._blob_service)
+        self.blobs: ListedBlobs = AzureBlobs(self._blob_service)
         self.documents = DocumentBlobs(self._blob_service)
         self.document_files = AzureRecordFiles(self._blob_service, DOCUMENT_BLOBS)
         self.license_files = AzureRecordFiles(self._blob_service, LICENSE_DOCUMENTS)
         self.poison = PoisonQueue(self._queue_service)
+
+    def seal(self, data_keys: DataKeys, fields_of: Callable[[str], SealedFields | None]) -> None:
+        """From now on seal what is sensitive when it is written, and open it when it is read."""
+        self.tables = SealingTables(self.tables, data_keys, fields_of)
+        self.blobs = SealingBlobs(self.blobs, data_keys)
 
     @property
     def requests(self) -> Counter[str]:

@@ -148,9 +148,10 @@ class StoredRecord:
     """A record with its stamp. `document` is None for a tombstone.
 
     `created_by` is the number of the import that created it, `created_import_id` its id. `former`
-    is the record before the import of the stamp. `is_broken`: the entity cannot be read. Such a
-    record has no document, and its stamp only if that can be read. Only the repair of records may
-    overwrite it.
+    is the record before the import of the stamp. `unreadable` has sealed values that did not open
+    (`sealed_storage`); the document does not have them. `is_broken`: the entity cannot be read.
+    Such a record has no document, and its stamp only if that can be read. Only the repair of
+    records may overwrite it.
     """
 
     key: RecordKey
@@ -166,6 +167,7 @@ class StoredRecord:
     is_broken: bool = False
     created_import_id: str = ""
     former: Former = NOTHING_FORMER
+    unreadable: str = ""
 
     @property
     def created(self) -> Created:
@@ -228,6 +230,7 @@ def from_entity(entity: Entity) -> StoredRecord:
         etag=entity.etag,
         created_import_id=entity.text("CreatedBy"),
         former=former_columns.from_entity(entity),
+        unreadable=entity.text("Unreadable"),
     )
 
 
@@ -341,6 +344,8 @@ def _to_entity(record: StoredRecord, former: FormerValues) -> Entity:
         values["Deleted"] = True
     else:
         values |= split_text("Document", _compact(record.document))
+        if record.unreadable:
+            values["Unreadable"] = record.unreadable
     return Entity(record.key.partition, record.key.row, values)
 
 

@@ -33,6 +33,8 @@ from shared.storage.entities import join_text
 from shared.storage.names import IMPORT_RESULT_BLOBS
 from shared.storage.ports import BlobReader, Blobs, Entity, Merge, Operation, Value, reading
 from shared.storage.result_records import blobs_of
+from shared.storage.sealed_storage import former_blob
+from shared.storage.sealing import is_sealed
 
 _EXPIRED = -1
 # Former values that are to be written to a blob before their record, by its row key.
@@ -85,14 +87,15 @@ def _from_entity(entity: Entity) -> FormerValues:
 def check_columns(entity: Entity, present: Document | None, created: Created) -> None:
     """Raises UnreadableDataError where an entity has former values that cannot be true.
 
-    `present` and `created` are what the record says. What lies in a blob is not looked at.
+    `present` and `created` are what the record says. What lies in a blob, or is
+    sealed under a key that is not there, is not looked at.
     """
     with reading("the former values of a record"):
         former = _from_entity(entity)
         is_kept = former.state is FormerState.KEPT
         if is_kept and former.number >= entity.number("Number"):
             raise ValueError("a former import that is a later one")
-        if is_kept and not former.blob:
+        if is_kept and not former.blob and not is_sealed(former.data):
             unpack_former(former, b"", present, created)
 
 
@@ -140,7 +143,8 @@ async def keep_spilled(
     named = [each.entity.row for each in operations if each.entity.row in spilled]
     data = [spilled[row] for row in named]
     digest = hashlib.sha256(b"".join(data)).hexdigest()[:32]
-    blob = f"{blobs_of(import_id)}former-{digest}"
+    tenant = operations[0].entity.partition.partition("|")[0]
+    blob = former_blob(blobs_of(import_id), tenant, digest)
     await blobs.put(IMPORT_RESULT_BLOBS, blob, data)
     places: dict[str, FormerValues] = {}
     start = 0

@@ -133,7 +133,8 @@ class ImportRecord:
     """One accepted import. Times are ISO text in UTC, "" if the event has not happened.
 
     `number` is its place in the tenant's order of acceptance. `inline` has the lines of a small
-    payload; a larger one is in the blob `blob_name`. `parent`, `origins` and `lineage` (its parent
+    payload; a larger one is in the blob `blob_name`. `is_inline_sealed`: the lines are sealed and
+    did not open. `parent`, `origins` and `lineage` (its parent
     first, then the parent's parent, and so on) are set for a retry. `batch` is the batch of
     authentication data that it processes, `body_hash` the keyed hash by which the import is found,
     or "" if it is not found by its body. `sender` says who made the import, and of what content.
@@ -153,6 +154,7 @@ class ImportRecord:
     options: Options
     accepted_at: str
     inline: str = ""
+    is_inline_sealed: bool = False
     cancelled_at: str = ""
     ended_at: str = ""
     swept_at: str = ""
@@ -471,6 +473,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         options=options,
         accepted_at=entity.text("AcceptedAt"),
         inline=join_text("Lines", entity.values),
+        is_inline_sealed=isinstance(entity.values.get("Lines0"), bytes),
         cancelled_at=entity.text("CancelledAt"),
         ended_at=entity.text("EndedAt"),
         swept_at=entity.text("SweptAt"),

@@ -245,6 +245,10 @@ class RangeTables(Tables, Protocol):
         """
 
 
+class StoredTables(SearchableTables, RangeTables, Protocol):
+    """The tables of an account, with every way to read them."""
+
+
 class BlobReader(Protocol):
     """Blob storage that is only read."""
 

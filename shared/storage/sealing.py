@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from shared import log
 from shared.clock import Clock, to_iso
 from shared.errors import (
     ConflictError,
@@ -172,6 +173,8 @@ class DataKeys:
         Raises DataKeysNotSetError where the setting is missing, or where it has no key that opens
         the tenant's current data key. Raises StorageUnavailableError.
         """
+        if not self._master_keys:
+            raise DataKeysNotSetError("GATEWAY_DATA_KEYS is not set")
         sealer = await self.opener(tenant)
         if sealer.current not in sealer.keys:
             if sealer.current:
@@ -183,12 +186,10 @@ class DataKeys:
         return sealer
 
     async def opener(self, tenant: str) -> Sealer:
-        """The sealer of a tenant, with the keys that can be read; it may have none.
+        """The sealer of a tenant with the data keys that the setting opens; it may have none.
 
-        Raises DataKeysNotSetError where the setting is missing, and StorageUnavailableError.
+        `current` is 0 where the tenant has no data key. Raises StorageUnavailableError.
         """
-        if not self._master_keys:
-            raise DataKeysNotSetError("GATEWAY_DATA_KEYS is not set")
         cached = self._sealers.get(tenant)
         now = self._clock.elapsed()
         if cached is not None and now - cached.read_at < self._cache_seconds:
@@ -249,6 +250,14 @@ class DataKeys:
         stored = await self.stored(tenant)
         data = {each.number: self.unwrapped(each) for each in stored}
         keys = {number: _aes_gcm(key) for number, key in data.items() if key is not None}
+        for key in stored:
+            if key.number not in keys:
+                log.warning(
+                    "data_key.not_opened",
+                    tenant=tenant,
+                    number=key.number,
+                    reason="GATEWAY_DATA_KEYS",
+                )
         sealer = Sealer(tenant, stored[-1].number if stored else 0, keys)
         # The oldest entry goes; a tenant that is in use comes back with its next reading.
         self._sealers.pop(tenant, None)

@@ -64,6 +64,14 @@ MAY_BE_STAGED = (
     "Storage stopped answering while the records were staged: ask for "
     "/api/admin/authdata/{file_log_id} before you send them again."
 )
+NO_DATA_KEY = (
+    "The gateway has no key to seal sensitive data with, so nothing was accepted: ask its operator "
+    "to read the log."
+)
+SEALED = (
+    "What this call needs is sealed, and the gateway has no key that opens it: ask its operator to "
+    "check the keys that are set."
+)
 NO_IDENTITY = (
     "The token cannot be checked, since Entra does not answer at the moment: send the call again."
 )
@@ -82,6 +90,8 @@ FAULTS = (
     (503, UNKNOWN_KEY),
     (503, MAY_BE_ACCEPTED),
     (503, MAY_BE_STAGED),
+    (503, NO_DATA_KEY),
+    (503, SEALED),
     (503, NO_IDENTITY),
     (503, STOPPING),
     (409, UNREADABLE),
@@ -104,6 +114,10 @@ def refusal(error: BaseException) -> func.HttpResponse:
         return _answer(503, UNKNOWN_KEY, {"Retry-After": RETRY_AFTER})
     if isinstance(error, errors.StorageUnavailableError):
         return _answer(503, UNAVAILABLE, {"Retry-After": RETRY_AFTER})
+    if isinstance(error, errors.DataKeysNotSetError):
+        return _answer(503, NO_DATA_KEY)
+    if isinstance(error, errors.SealedDataError):
+        return _answer(503, SEALED)
     if isinstance(error, errors.UnreadableDataError):
         return _answer(
             409, UNREADABLE.format(what=f"{error.subject[:1].upper()}{error.subject[1:]}")

@@ -21,6 +21,7 @@ import pytest
 from shared.errors import StorageUnavailableError
 from shared.imports.documents.blobs import POISON_QUEUE
 from shared.storage.account import Account
+from shared.storage.azure_tables import AzureTables
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
 from shared.storage_account import StorageAccount
@@ -136,6 +137,7 @@ async def rows_of(account: Account, name: str) -> list[tuple[str, str]]:
 
 async def read_pages(account: Account, name: str) -> list[tuple[str, str]]:
     client = account.tables
+    assert isinstance(client, AzureTables)
     found = await client._read_pages(TABLE, f"PartitionKey eq '{name}'", None, 2, None)
     return [(entity.row, entity.text("Text")) for entity in found]
 

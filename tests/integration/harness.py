@@ -278,6 +278,7 @@ class LicenseHarness:
             ids=RandomIds(),
             offload=to_thread_if_large,
             limits=PlanLimits(100_000, 1_000, 4 * 1024 * 1024),
+            can_seal=True,
         )
         planned = await intake.read(LICENSES, caller.tenant, json.dumps(rows).encode())
         options = replace(caller.options, action=action.value)
@@ -500,6 +501,7 @@ async def accept_without_messages(
         ids=RandomIds(),
         offload=to_thread_if_large,
         limits=PlanLimits(100_000, chunk_rows, 4 * 1024 * 1024),
+        can_seal=True,
     )
     record = await intake.accept(WORKERS, caller, body)
     assert record is not None

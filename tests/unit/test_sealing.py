@@ -127,7 +127,7 @@ def test_without_the_setting_nothing_is_sealed() -> None:
     async def run() -> None:
         keys = data_keys(MemoryTables(), ())
         assert not keys.are_set
-        for call in (keys.sealer, keys.opener, keys.rotate):
+        for call in (keys.sealer, keys.rotate):
             with pytest.raises(DataKeysNotSetError, match="GATEWAY_DATA_KEYS is not set"):
                 await call("acme")
 

@@ -19,6 +19,8 @@ from shared.imports.row_reader import dotted
 from shared.imports.text_checks import masked_value
 from shared.storage.entities import join_text
 from shared.storage.ports import Entity, reading
+from shared.storage.sealed_storage import unreadable_paths
+from shared.storage.sealing import is_sealed
 
 Path = tuple[str | int, ...]
 
@@ -82,6 +84,9 @@ class RecordRenderer:
             return self._without_record(entity, "unreadable")
         if masked:
             notes["masked"] = masked
+        unreadable = unreadable_fields(entity)
+        if unreadable:
+            notes["unreadable"] = unreadable
         return f'{{"record":{text},{self._rest(entity, notes)}'
 
     def row(self, entity: Entity) -> str:
@@ -159,6 +164,13 @@ class RecordRenderer:
             return value
         masked.append(dotted(path))
         return masked_value(value)
+
+
+def unreadable_fields(entity: Entity) -> list[str]:
+    """The fields of a record that are sealed and did not open; `previous`, where that did not."""
+    fields = [dotted(path) for path in unreadable_paths(entity)]
+    previous = entity.values.get("Previous")
+    return [*fields, "previous"] if isinstance(previous, bytes) and is_sealed(previous) else fields
 
 
 def number_names(schema: Mapping[str, Any]) -> frozenset[str]:

@@ -85,7 +85,11 @@ class StoredRecord(AnswerModel):
         default=[], description="Which authentication values are stored; only of employees."
     )
     deleted: Literal[True] = Field(default=True, description="The record has been deleted.")
-    unreadable: Literal[True] = Field(default=True, description="The stored record cannot be read.")
+    unreadable: Literal[True] | list[str] = Field(
+        default=True,
+        description="The stored record cannot be read; or the paths of its values that are sealed "
+        "under a key that the gateway does not have.",
+    )
 
 
 class StoredRecordPage(Page[StoredRecord]):

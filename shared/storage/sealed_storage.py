@@ -1,0 +1,549 @@
+"""Tables and blobs that seal what is sensitive when it is written, and open it when it is read.
+
+Everything above them works with open values, so nothing there can forget to seal. What is sealed:
+
+* of the records of a type with sensitive fields, the values of these fields. `Document` has null
+  in their place, so it stays readable. `Sealed0`, `Sealed1`, … have the values, one a line, each
+  behind its name, in the order of the document. `Previous` is sealed as a whole;
+* the properties that `SEALED_COLUMNS` names, as a whole: lines of payloads, signing keys;
+* payloads and former values in blobs, in blocks of BLOCK_BYTES, so that a range can be read.
+
+What does not open is left as it is: sealed bytes in place of a text, and a document without the
+fields. `Unreadable` then has their paths and sealed values, as JSON. A record that is written again
+keeps them for fields that it does not have, and they are back once their key is back.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from shared.errors import SealedDataError
+from shared.storage.entities import join_bytes, join_text, split_bytes, split_text
+from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORTS, SIGNING_KEYS
+from shared.storage.ports import (
+    Delete,
+    Entity,
+    EntityRange,
+    EntitySlice,
+    ListedBlobs,
+    Merge,
+    Operation,
+    StoredTables,
+    Value,
+)
+from shared.storage.sealing import GATEWAY, OVERHEAD, DataKeys, Sealer, is_sealed
+
+# Texts that are sealed as a whole, by table. A text that is split is one sealed value, in the
+# property of its first part.
+SEALED_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    IMPORTS: ("Lines0",),
+    SIGNING_KEYS: ("keys", "key"),
+}
+# The property with the former values of a record.
+_PREVIOUS: Final = "Previous"
+_UNREADABLE: Final = "Unreadable"
+_SELECTED: Final = (*(f"Sealed{number}" for number in range(4)), _UNREADABLE)
+# The most sealed values that do not open and that a record keeps: one for each key that was lost.
+_MOST_UNREADABLE: Final = 4
+
+_scan: Final = json.JSONDecoder().raw_decode
+Path = list[str | int]
+
+
+def tenant_of(table: str, partition: str) -> str:
+    """The tenant whose data key seals the entities of a partition."""
+    return GATEWAY if table == SIGNING_KEYS else partition.partition("|")[0]
+
+
+@dataclass(frozen=True)
+class SealedFields:
+    """The sensitive fields of the records of a table, at any depth of a document."""
+
+    names: frozenset[str]
+    quoted: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> SealedFields | None:
+        """The fields of these names; None without any."""
+        in_order = sorted(names)
+        if not in_order:
+            return None
+        return cls(frozenset(in_order), tuple(f'"{name}":' for name in in_order))
+
+    def take_out(self, text: str) -> tuple[str, str]:
+        """A document with null in place of each sensitive value, and the values, one a line.
+
+        No values ("") where all of them are null. The document is JSON without blanks.
+        """
+        found = self._found(text)
+        if not found:
+            return text, ""
+        parts: list[str] = []
+        values: list[str] = []
+        has_value = False
+        start = 0
+        for at, quoted in found:
+            if at < start:  # within a value that is sealed as a whole
+                continue
+            first = at + len(quoted)
+            last = _scan(text, first)[1]
+            value = text[first:last]
+            has_value = has_value or value != "null"
+            parts.append(text[start:first])
+            values.append(f"{quoted}{value}")
+            start = last
+        if not has_value:
+            return text, ""
+        parts.append(text[start:])
+        return "null".join(parts), "\n".join(values)
+
+    def put_back(self, text: str, values: str) -> str:
+        """The document that `take_out` has divided. Raises SealedDataError if they do not match."""
+        parts: list[str] = []
+        start = 0
+        lines = values.split("\n")
+        found = self._found(text)
+        if len(lines) != len(found):
+            raise SealedDataError("the sealed values of a record")
+        for (at, quoted), line in zip(found, lines, strict=True):
+            last = at + len(quoted)
+            if not line.startswith(quoted) or not text.startswith("null", last):
+                raise SealedDataError("the sealed values of a record")
+            parts += (text[start:at], line)
+            start = last + len("null")
+        parts.append(text[start:])
+        return "".join(parts)
+
+    def _found(self, text: str) -> list[tuple[int, str]]:
+        """Where the fields are in a document, in order. Inside a text every quote is escaped, so
+        what is found is always the name of a field.
+        """
+        found: list[tuple[int, str]] = []
+        for quoted in self.quoted:
+            at = text.find(quoted)
+            while at >= 0:
+                found.append((at, quoted))
+                at = text.find(quoted, at + len(quoted))
+        if len(found) > 1:
+            found.sort()
+        return found
+
+    def remove(self, text: str) -> tuple[str, list[Path]]:
+        """A document that `take_out` has divided, without the fields, and their paths in order."""
+        document = json.loads(text)
+        paths: list[Path] = []
+
+        def walk(node: Any, path: Path) -> None:
+            if isinstance(node, list):
+                for at, item in enumerate(node):
+                    walk(item, [*path, at])
+            elif isinstance(node, dict):
+                for name in list(node):
+                    if name in self.names:
+                        del node[name]
+                        paths.append([*path, name])
+                    else:
+                        walk(node[name], [*path, name])
+
+        walk(document, [])
+        return _compact(document), paths
+
+
+# Values that could not be opened, as `Unreadable` has them: paths and sealed values.
+_Lost = list[tuple[list[Path], bytes]]
+
+
+def unreadable_paths(entity: Entity) -> list[Path]:
+    """The paths of the fields of a record that could not be opened."""
+    return [path for paths, _ in _read_lost(entity.text(_UNREADABLE)) for path in paths]
+
+
+def _read_lost(text: str) -> _Lost:
+    if not text:
+        return []
+    with suppress(ValueError, TypeError):
+        return [(paths, base64.b64decode(data)) for paths, data in json.loads(text)]
+    return []
+
+
+def _lost_text(lost: _Lost) -> str:
+    return _compact([(paths, base64.b64encode(data).decode()) for paths, data in lost])
+
+
+def _container(document: Any, path: Path) -> dict[str, Any] | None:
+    """The object that has, or would have, the field of a path."""
+    node = document
+    for step in path[:-1]:
+        try:
+            node = node[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return node if isinstance(node, dict) else None
+
+
+class SealingTables:
+    """The tables of an account, sealed. `fields_of` gives the sensitive fields of a table."""
+
+    def __init__(
+        self,
+        tables: StoredTables,
+        data_keys: DataKeys,
+        fields_of: Callable[[str], SealedFields | None],
+    ) -> None:
+        self._tables = tables
+        self._data_keys = data_keys
+        self._fields_of = fields_of
+
+    async def get(self, table: str, partition: str, row: str) -> Entity | None:
+        """See `Tables.get`."""
+        entity = await self._tables.get(table, partition, row)
+        if entity is None:
+            return None
+        [opened] = await self._opened(table, [entity])
+        return opened
+
+    async def query(
+        self,
+        table: str,
+        partition: str,
+        first: str = "",
+        last: str | None = None,
+        *,
+        after: str = "",
+        select: Sequence[str] | None = None,
+        most: int | None = None,
+    ) -> list[Entity]:
+        """See `Tables.query`."""
+        found = await self._tables.query(
+            table, partition, first, last, after=after, select=_selected(select), most=most
+        )
+        return await self._opened(table, found)
+
+    async def query_flagged(
+        self, table: str, partition: str, first: str, last: str, flag: str, select: Sequence[str]
+    ) -> list[Entity]:
+        """See `SearchableTables.query_flagged`."""
+        columns = _selected(select) or ()
+        found = await self._tables.query_flagged(table, partition, first, last, flag, columns)
+        return await self._opened(table, found)
+
+    async def query_range(
+        self, table: str, range_: EntityRange, after: tuple[str, str] | None, most: int
+    ) -> EntitySlice:
+        """See `RangeTables.query_range`."""
+        columns = _selected(range_.select)
+        selected = range_ if columns is None else replace(range_, select=tuple(columns))
+        found = await self._tables.query_range(table, selected, after, most)
+        return EntitySlice(await self._opened(table, found.entities), found.is_last)
+
+    async def write(self, table: str, operation: Operation) -> str:
+        """See `Tables.write`. Raises DataKeysNotSetError too."""
+        [sealed] = await self._sealed(table, [operation])
+        return await self._tables.write(table, sealed)
+
+    async def transact(self, table: str, operations: Sequence[Operation]) -> None:
+        """See `Tables.transact`. Raises DataKeysNotSetError too."""
+        await self._tables.transact(table, await self._sealed(table, operations))
+
+    def has_sealed(self, table: str) -> bool:
+        """Whether entities of this table may have sealed values."""
+        return table in SEALED_COLUMNS or self._fields_of(table) is not None
+
+    async def _sealed(self, table: str, operations: Sequence[Operation]) -> Sequence[Operation]:
+        if not self.has_sealed(table):
+            return operations
+        fields = self._fields_of(table)
+        if fields is None and not self._data_keys.are_set:
+            # Payloads of types without sensitive fields, and the gateway's own keys.
+            return operations
+        sealed: list[Operation] = []
+        for each in operations:
+            if isinstance(each, Delete) or not _needs_seal(table, each.entity, fields):
+                sealed.append(each)
+                continue
+            sealer = await self._data_keys.sealer(tenant_of(table, each.entity.partition))
+            sealed.append(_seal_operation(table, each, fields, sealer))
+        return sealed
+
+    async def _opened(self, table: str, entities: Sequence[Entity]) -> list[Entity]:
+        if not self.has_sealed(table):
+            return list(entities)
+        fields = self._fields_of(table)
+        opened: list[Entity] = []
+        for entity in entities:
+            if not _has_sealed(table, entity.values):
+                opened.append(entity)
+                continue
+            tenant = tenant_of(table, entity.partition)
+            sealer = await self._data_keys.opener(tenant)
+            opened.append(_open_entity(table, entity, fields, sealer))
+        return opened
+
+
+def _selected(select: Sequence[str] | None) -> Sequence[str] | None:
+    """The columns to read: a document needs its sealed values too."""
+    if select is None or not any(name.startswith("Document") for name in select):
+        return select
+    return (*select, *_SELECTED)
+
+
+def _needs_seal(table: str, entity: Entity, fields: SealedFields | None) -> bool:
+    values = entity.values
+    if fields is not None and ("Document0" in values or values.get(_PREVIOUS)):
+        return True
+    return any(values.get(name) for name in SEALED_COLUMNS.get(table, ()))
+
+
+def _seal_operation(
+    table: str, operation: Operation, fields: SealedFields | None, sealer: Sealer
+) -> Operation:
+    entity = operation.entity
+    place = (table, entity.partition, entity.row)
+    values = dict(entity.values)
+    for name in SEALED_COLUMNS.get(table, ()):
+        _seal_column(values, name, sealer, place)
+    if fields is not None:
+        if values.get(_PREVIOUS):
+            _seal_column(values, _PREVIOUS, sealer, place)
+        if "Document0" in values:
+            if isinstance(operation, Merge):
+                raise ValueError("a Merge would leave the sealed values of the document before")
+            _seal_document(values, fields, sealer, place)
+    return type(operation)(Entity(entity.partition, entity.row, values, entity.etag))
+
+
+def _seal_column(
+    values: dict[str, Value], name: str, sealer: Sealer, place: tuple[str, str, str]
+) -> None:
+    value = values.get(name)
+    if isinstance(value, bytes):
+        if is_sealed(value):  # it did not open when it was read
+            return
+        data = b"b" + value
+    elif isinstance(value, str) and value:
+        data = b"t" + (join_text(name[:-1], values) if name.endswith("0") else value).encode()
+    else:
+        return
+    values[name] = sealer.seal(data, *place, name)
+    if name.endswith("0"):
+        _drop_parts(values, name[:-1], 1)
+
+
+def _drop_parts(values: dict[str, Value], name: str, number: int) -> None:
+    """Remove the parts of a split property from this number on."""
+    while values.pop(f"{name}{number}", None) is not None:
+        number += 1
+
+
+def _seal_document(
+    values: dict[str, Value], fields: SealedFields, sealer: Sealer, place: tuple[str, str, str]
+) -> None:
+    text = join_text("Document", values)
+    if _UNREADABLE in values:
+        lost = _still_lost(text, _read_lost(str(values.pop(_UNREADABLE))))
+        if lost:
+            values[_UNREADABLE] = _lost_text(lost)
+    open_text, secret = fields.take_out(text)
+    if not secret:
+        return
+    _drop_parts(values, "Document", 0)
+    values |= split_text("Document", open_text)
+    values |= split_bytes("Sealed", sealer.seal(secret.encode(), *place, "Sealed"))
+
+
+def _still_lost(text: str, lost: _Lost) -> _Lost:
+    """Those values of which the document has a field not."""
+    document = json.loads(text)
+    still_lost: _Lost = []
+    for paths, data in lost[-_MOST_UNREADABLE:]:
+        open_paths = [path for path in paths if _is_absent(document, path)]
+        if open_paths:
+            still_lost.append((paths, data))
+    return still_lost
+
+
+def _is_absent(document: Any, path: Path) -> bool:
+    container = _container(document, path)
+    return container is not None and path[-1] not in container
+
+
+def _has_sealed(table: str, values: Mapping[str, Value]) -> bool:
+    if "Sealed0" in values or _UNREADABLE in values or isinstance(values.get(_PREVIOUS), bytes):
+        return True
+    return any(isinstance(values.get(name), bytes) for name in SEALED_COLUMNS.get(table, ()))
+
+
+def _open_entity(table: str, entity: Entity, fields: SealedFields | None, sealer: Sealer) -> Entity:
+    place = (table, entity.partition, entity.row)
+    values = dict(entity.values)
+    for name in (*SEALED_COLUMNS.get(table, ()), _PREVIOUS):
+        value = values.get(name)
+        if isinstance(value, bytes) and is_sealed(value):
+            with suppress(SealedDataError):
+                data = sealer.open(value, *place, name)
+                values[name] = data[1:].decode() if data[:1] == b"t" else data[1:]
+    if fields is not None and "Document0" in values:
+        _open_document(values, fields, sealer, place)
+    return Entity(entity.partition, entity.row, values, entity.etag)
+
+
+def _open_document(
+    values: dict[str, Value], fields: SealedFields, sealer: Sealer, place: tuple[str, str, str]
+) -> None:
+    text = join_text("Document", values)
+    lost = _read_lost(str(values.pop(_UNREADABLE, "")))
+    sealed = join_bytes("Sealed", values)
+    _drop_parts(values, "Sealed", 0)
+    if not sealed and not lost:
+        return
+    if sealed:
+        try:
+            text = fields.put_back(text, sealer.open(sealed, *place, "Sealed").decode())
+        except SealedDataError:
+            with suppress(ValueError):  # a document that is no JSON is reported by its reader
+                text, paths = fields.remove(text)
+                lost.append((paths, sealed))
+    if lost:
+        text, lost = _found_again(text, lost, sealer, place)
+    _drop_parts(values, "Document", 0)
+    values |= split_text("Document", text)
+    if lost:
+        values[_UNREADABLE] = _lost_text(lost)
+
+
+def _found_again(
+    text: str, lost: _Lost, sealer: Sealer, place: tuple[str, str, str]
+) -> tuple[str, _Lost]:
+    """The document with the values that open again, and those that do not."""
+    document = json.loads(text)
+    still_lost: _Lost = []
+    for paths, data in lost:
+        try:
+            lines = sealer.open(data, *place, "Sealed").decode().split("\n")
+        except SealedDataError:
+            still_lost.append((paths, data))
+            continue
+        for path, line in zip(paths, lines, strict=False):
+            container = _container(document, path)
+            value = json.loads(f"{{{line}}}")[path[-1]]
+            if container is not None and path[-1] not in container and value is not None:
+                container[str(path[-1])] = value
+    return _compact(document), still_lost
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# Blobs.
+
+# Bytes of content in one sealed block.
+BLOCK_BYTES: Final = 64 * 1024
+_SEALED_BLOCK: Final = BLOCK_BYTES + OVERHEAD
+# Blocks that are uploaded together.
+_BLOCKS_AT_ONCE: Final = 16
+FORMER_PREFIX: Final = "former-"
+
+
+def former_blob(folder: str, tenant: str, digest: str) -> str:
+    """The name of a blob of former values."""
+    return f"{folder}{FORMER_PREFIX}{tenant}-{digest}"
+
+
+def tenant_of_blob(container: str, name: str) -> str:
+    """The tenant whose data key seals a blob; "" for one that is not sealed."""
+    if container == IMPORT_PAYLOADS:
+        tenant, slash, _ = name.partition("/")
+        return tenant if slash else ""
+    last = name.rpartition("/")[2]
+    if container == IMPORT_RESULT_BLOBS and last.startswith(FORMER_PREFIX):
+        return last.removeprefix(FORMER_PREFIX).rpartition("-")[0]
+    return ""
+
+
+class SealingBlobs:
+    """The blobs of an account, sealed. Without GATEWAY_DATA_KEYS they are written as they are."""
+
+    def __init__(self, blobs: ListedBlobs, data_keys: DataKeys) -> None:
+        self._blobs = blobs
+        self._data_keys = data_keys
+
+    async def put(
+        self,
+        container: str,
+        name: str,
+        parts: Iterable[bytes],
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """See `Blobs.put`. Raises DataKeysNotSetError too."""
+        tenant = tenant_of_blob(container, name)
+        if tenant and self._data_keys.are_set:
+            sealer = await self._data_keys.sealer(tenant)
+            sealed = _sealed_parts(parts, sealer, (container, name))
+            # A list of one part is one request, as it is for what is not sealed.
+            parts = [b"".join(sealed)] if isinstance(parts, list) else sealed
+        await self._blobs.put(container, name, parts, metadata)
+
+    async def read(
+        self, container: str, name: str, start: int = 0, length: int | None = None
+    ) -> bytes | None:
+        """See `Blobs.read`. Raises SealedDataError for a blob that does not open."""
+        tenant = tenant_of_blob(container, name)
+        sealer = await self._data_keys.opener(tenant) if tenant else None
+        if sealer is None or (not sealer.current and not sealer.keys):
+            return await self._blobs.read(container, name, start, length)
+        first, skipped = divmod(start, BLOCK_BYTES)
+        sealed_length = None
+        if length is not None:
+            last = max(start, start + length - 1) // BLOCK_BYTES
+            sealed_length = (last - first + 1) * _SEALED_BLOCK
+        sealed = await self._blobs.read(container, name, first * _SEALED_BLOCK, sealed_length)
+        if sealed is None:
+            return None
+        if not is_sealed(sealed):
+            # Written before the setting was there.
+            return await self._blobs.read(container, name, start, length)
+        blocks = [
+            sealer.open(sealed[at : at + _SEALED_BLOCK], container, name, str(first + number))
+            for number, at in enumerate(range(0, len(sealed), _SEALED_BLOCK))
+        ]
+        data = b"".join(blocks)
+        return data[skipped:] if length is None else data[skipped : skipped + length]
+
+    async def delete(self, container: str, name: str) -> None:
+        """See `Blobs.delete`."""
+        await self._blobs.delete(container, name)
+
+    async def names_before(self, container: str, prefix: str, time: datetime) -> list[str]:
+        """See `ListedBlobs.names_before`."""
+        return await self._blobs.names_before(container, prefix, time)
+
+
+def _sealed_parts(
+    parts: Iterable[bytes], sealer: Sealer, place: tuple[str, str]
+) -> Iterator[bytes]:
+    """The blocks of these parts, some together; an empty blob stays empty."""
+    rest = bytearray()
+    number = 0
+    most = _BLOCKS_AT_ONCE * BLOCK_BYTES
+    for part in parts:
+        rest += part
+        while len(rest) >= most:
+            yield _sealed_blocks(memoryview(rest)[:most].tobytes(), number, sealer, place)
+            del rest[:most]
+            number += _BLOCKS_AT_ONCE
+    if rest:
+        yield _sealed_blocks(bytes(rest), number, sealer, place)
+
+
+def _sealed_blocks(data: bytes, number: int, sealer: Sealer, place: tuple[str, str]) -> bytes:
+    return b"".join(
+        sealer.seal(data[at : at + BLOCK_BYTES], *place, str(number + at // BLOCK_BYTES))
+        for at in range(0, len(data), BLOCK_BYTES)
+    )
