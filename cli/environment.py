@@ -28,6 +28,7 @@ class LocalGateway:
     url: str
     storage: str = field(repr=False)
     certificate: str = ""
+    data_keys: str = field(default="", repr=False)
 
 
 def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -39,8 +40,8 @@ def local_gateway(environ: Mapping[str, str] = os.environ) -> LocalGateway | Non
     """The running local gateway; None if there is none."""
     try:
         document = json.loads((data_folder(environ) / "gateway.json").read_text("utf-8"))
-        certificate = str(document.get("certificate", ""))
-        return LocalGateway(str(document["url"]), str(document["storage"]), certificate)
+        certificate, data_keys = (str(document.get(n, "")) for n in ("certificate", "data_keys"))
+        return LocalGateway(str(document["url"]), str(document["storage"]), certificate, data_keys)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -76,6 +77,8 @@ def commands_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         gateway = local_gateway(environ)
         if gateway is not None:
             values[CONNECTION] = gateway.storage
+            if gateway.data_keys:
+                values["GATEWAY_DATA_KEYS"] = gateway.data_keys
     else:
         for name in STORAGE_NAMES:
             values[name] = environ.get(name, "")

@@ -1,18 +1,20 @@
 """The data folder of a local gateway. Only one gateway at a time runs on it.
 
-Its file `gateway.json` has the address of the running gateway for other programs, and the
-connection string of the storage, so only its owner may read it.
+Its file `gateway.json` has the address of the running gateway for other programs, the connection
+string of the storage and the keys of what is sealed in it, so only its owner may read it.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from local_host.setup.messages import SetupError, note
@@ -23,7 +25,7 @@ _GATEWAY_FILE = "gateway.json"
 # What the gateway and `dev.py` put into the folder.
 _FILES = frozenset(
     {
-        "azurite", "azurite.log", "azurite.pid", "bench", "demo.json", "gateway.json",
+        "azurite", "azurite.log", "azurite.pid", "bench", "data-keys", "demo.json", "gateway.json",
         "gateway.json.new", "gateway.log", "logs", "run.lock", "setup.lock", "tls",
     }
 )  # fmt: skip
@@ -39,12 +41,14 @@ class RunningGateway:
     """A running gateway: its address, the connection string of its storage, its process.
 
     `certificate` is the file of the certificate to trust if the address is https, else empty.
+    `data_keys` is the value of GATEWAY_DATA_KEYS.
     """
 
     url: str
     storage: str
     pid: int
     certificate: str = ""
+    data_keys: str = field(default="", repr=False)
 
 
 def write_gateway(folder: Path, gateway: RunningGateway) -> None:
@@ -65,6 +69,7 @@ def read_gateway(folder: Path) -> RunningGateway | None:
             str(fields["storage"]),
             int(fields["pid"]),
             fields.get("certificate", ""),
+            fields.get("data_keys", ""),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -115,6 +120,18 @@ class DataFolder:
             shutil.rmtree(self.storage)
         except OSError as error:
             raise SetupError(f"Cannot empty {self.storage}: {error.strerror}.") from error
+
+    def read_data_keys(self) -> str:
+        """The keys of this folder's storage, as GATEWAY_DATA_KEYS takes them; made at first use."""
+        file = self.folder / "data-keys"
+        if not file.exists():
+            text = f"local:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+            draft = file.with_name(f"{_GATEWAY_FILE}.new")
+            draft.unlink(missing_ok=True)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT, 0o600), "w") as opened:
+                opened.write(text)
+            draft.replace(file)
+        return file.read_text("ascii").strip()
 
     def record_emulator(self, pid: int) -> None:
         """Write down the emulator's process, so that the next start can end it after a crash."""

@@ -28,6 +28,7 @@ from local_host.setup.messages import SetupError, note, say
 from local_host.setup.paths import DATA, LOCAL, PYTHON, ROOT, private_umask
 
 STORAGE = "AzureWebJobsStorage"
+DATA_KEYS = "GATEWAY_DATA_KEYS"
 _DEVELOPMENT = "UseDevelopmentStorage=true"
 _MAX_PORT = 65_535
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -170,6 +171,8 @@ def run(options: RunOptions) -> int:
                 data.delete_storage()
             with _running_storage(data, environ) as (connection, emulator):
                 environ[STORAGE] = connection
+                if emulator is not None and not environ.get(DATA_KEYS, "").strip():
+                    environ[DATA_KEYS] = data.read_data_keys()
                 return _run_gateway(options, data, environ, emulator, stops)
     except StopRequested:
         return _INTERRUPTED
@@ -210,7 +213,11 @@ def _run_gateway(
         if certificate is not None:
             note(f"Callers must trust {certificate}, as `curl --cacert` does")
         gateway = RunningGateway(
-            host.url, environ[STORAGE], host.process.pid, str(certificate or "")
+            host.url,
+            environ[STORAGE],
+            host.process.pid,
+            str(certificate or ""),
+            environ.get(DATA_KEYS, ""),
         )
         write_gateway(data.folder, gateway)
         try:

@@ -39,8 +39,7 @@ from shared.storage.ports import (
 )
 from shared.storage.sealing import GATEWAY, OVERHEAD, DataKeys, Sealer, is_sealed
 
-# Texts that are sealed as a whole, by table. A text that is split is one sealed value, in the
-# property of its first part.
+# Texts that are sealed as a whole, by table. Of a text that is split this is the first property.
 SEALED_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     IMPORTS: ("Lines0",),
     SIGNING_KEYS: ("keys", "key"),
@@ -322,17 +321,35 @@ def _seal_column(
     values: dict[str, Value], name: str, sealer: Sealer, place: tuple[str, str, str]
 ) -> None:
     value = values.get(name)
+    if not value or (isinstance(value, bytes) and is_sealed(value)):
+        return  # the latter did not open when it was read
     if isinstance(value, bytes):
-        if is_sealed(value):  # it did not open when it was read
-            return
-        data = b"b" + value
-    elif isinstance(value, str) and value:
-        data = b"t" + (join_text(name[:-1], values) if name.endswith("0") else value).encode()
+        values[name] = sealer.seal(b"b" + value, *place, name)
+    elif not name.endswith("0"):
+        values[name] = sealer.seal(b"t" + str(value).encode(), *place, name)
     else:
+        base = name[:-1]
+        sealed = sealer.seal(b"t" + join_text(base, values).encode(), *place, name)
+        _drop_parts(values, base, 0)
+        values |= split_bytes(base, sealed)
+
+
+def _open_column(
+    values: dict[str, Value], name: str, sealer: Sealer, place: tuple[str, str, str]
+) -> None:
+    """Open a property; one that does not open stays as it is."""
+    value = values.get(name)
+    if not isinstance(value, bytes) or not is_sealed(value):
         return
-    values[name] = sealer.seal(data, *place, name)
-    if name.endswith("0"):
-        _drop_parts(values, name[:-1], 1)
+    is_split = name.endswith("0")
+    with suppress(SealedDataError):
+        sealed = join_bytes(name[:-1], values) if is_split else value
+        data = sealer.open(sealed, *place, name)
+        if is_split:
+            _drop_parts(values, name[:-1], 0)
+            values |= split_text(name[:-1], data[1:].decode())
+        else:
+            values[name] = data[1:].decode() if data[:1] == b"t" else data[1:]
 
 
 def _drop_parts(values: dict[str, Value], name: str, number: int) -> None:
@@ -383,11 +400,7 @@ def _open_entity(table: str, entity: Entity, fields: SealedFields | None, sealer
     place = (table, entity.partition, entity.row)
     values = dict(entity.values)
     for name in (*SEALED_COLUMNS.get(table, ()), _PREVIOUS):
-        value = values.get(name)
-        if isinstance(value, bytes) and is_sealed(value):
-            with suppress(SealedDataError):
-                data = sealer.open(value, *place, name)
-                values[name] = data[1:].decode() if data[:1] == b"t" else data[1:]
+        _open_column(values, name, sealer, place)
     if fields is not None and "Document0" in values:
         _open_document(values, fields, sealer, place)
     return Entity(entity.partition, entity.row, values, entity.etag)

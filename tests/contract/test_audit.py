@@ -34,7 +34,7 @@ from shared.storage.names import AUDIT
 from tests.builders import a_worker
 from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import GatewayProcess
-from tests.emulator import settings_for
+from tests.emulator import DATA_KEYS, settings_for
 from tests.integration.harness import set_columns
 from tests.tenants import Sender, a_sender
 
@@ -80,6 +80,7 @@ class Commands:
 @pytest.fixture(name="commands")
 def fixture_commands(storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     monkeypatch.setenv("AzureWebJobsStorage", storage)
+    monkeypatch.setenv("GATEWAY_DATA_KEYS", DATA_KEYS)
     monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
     return Commands()
 

@@ -30,6 +30,7 @@ from tests.contract.calls import (
 )
 from tests.documents import MEDIA_TYPE, PDF, ROUND, Form, a_ready_sender
 from tests.e2e.gateway_process import GatewayProcess
+from tests.emulator import DATA_KEYS
 from tests.integration.harness import an_employee
 from tests.tenants import Sender, a_token_client
 from tests.waiting import wait_until
@@ -198,6 +199,7 @@ Run = Callable[..., Any]
 def fixture_run(storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command of manage.py in this process; the document that it prints."""
     monkeypatch.setenv("AzureWebJobsStorage", storage)
+    monkeypatch.setenv("GATEWAY_DATA_KEYS", DATA_KEYS)
     monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
 
     def run(*words: str) -> Any:

@@ -31,6 +31,7 @@ from shared.storage.names import LICENSE_DOCUMENTS
 from tests.builders import Row, a_worker, body_of
 from tests.contract.test_records import an_assignment
 from tests.e2e.gateway_process import GatewayProcess
+from tests.emulator import DATA_KEYS
 from tests.tenants import Sender, a_sender
 from tests.unit.imports.builders import good_rows
 
@@ -72,6 +73,7 @@ class Round:
     def manage(self, *words: str) -> Any:
         environ = {
             "AzureWebJobsStorage": self.storage,
+            "GATEWAY_DATA_KEYS": DATA_KEYS,
             "GATEWAY_DATA": str(self.folder),
             "GATEWAY_URL": self.gateway.url,
             "GATEWAY_FUNCTION_KEY": self.sender.function_key,

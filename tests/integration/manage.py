@@ -20,6 +20,7 @@ from shared.auth.callers import Caller, KeyPairAuthenticator
 from shared.clock import SystemClock
 from shared.storage.account import Account
 from shared.storage_account import StorageAccount
+from tests.emulator import DATA_KEYS
 
 
 @dataclass(frozen=True)
@@ -99,4 +100,5 @@ class Manage:
         return asyncio.run(authenticate())
 
     def _environ_of_command(self, environ: dict[str, str]) -> dict[str, str]:
-        return {**self._environ, "AzureWebJobsStorage": self._storage, **environ}
+        own = {"AzureWebJobsStorage": self._storage, "GATEWAY_DATA_KEYS": DATA_KEYS}
+        return {**self._environ, **own, **environ}

@@ -29,7 +29,7 @@ from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import messages_for
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker, body_of
-from tests.emulator import Emulator, settings_for
+from tests.emulator import DATA_KEYS, Emulator, settings_for
 from tests.integration.harness import (
     AuthdataHarness,
     accept_without_messages,
@@ -302,6 +302,7 @@ def test_every_command_that_adds_or_sets_says_whether_it_changed_something(
     connection_string: str, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AzureWebJobsStorage", connection_string)
+    monkeypatch.setenv("GATEWAY_DATA_KEYS", DATA_KEYS)
     monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
     values = tmp_path / "values.txt"
     values.write_text("GBP\nEUR\n")
@@ -376,6 +377,7 @@ Run = Callable[..., str]
 def fixture_run(delivered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in this process; its output."""
     monkeypatch.setenv("AzureWebJobsStorage", delivered)
+    monkeypatch.setenv("GATEWAY_DATA_KEYS", DATA_KEYS)
     monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
 
     def run(*words: str) -> str:
