@@ -198,7 +198,7 @@ OnExistingOption = Annotated[
         metavar="ACTION",
         case_sensitive=False,
         help="If the record of a row is stored already: update changes it, error makes the row "
-        "fail.",
+        "fail, default leaves it to the type.",
     ),
 ]
 ActiveOption = Annotated[

@@ -37,7 +37,7 @@ class Integration:
     software_key: str
     name: str
     enabled: bool = True
-    on_existing: OnExisting = OnExisting.UPDATE
+    on_existing: OnExisting = OnExisting.DEFAULT
     database: Database = field(default_factory=Database)
     read: ReadPermission = ReadPermission.MASKED
     key_hash: str = field(default="", repr=False)
@@ -62,6 +62,7 @@ def integration_to_entity(integration: Integration, etag: str = "") -> Entity:
         "name": integration.name,
         "enabled": integration.enabled,
         "onExisting": integration.on_existing.value,
+        "isOnExistingSaid": integration.on_existing is not OnExisting.DEFAULT,
         "databaseActive": integration.database.active,
         "databaseVersion": integration.database.version,
         "read": integration.read.value,
@@ -80,7 +81,7 @@ def integration_from_entity(entity: Entity) -> Integration:
         software_key=entity.text("softwareKey"),
         name=entity.text("name"),
         enabled=entity.flag("enabled"),
-        on_existing=OnExisting(entity.text("onExisting", OnExisting.UPDATE)),
+        on_existing=_on_existing(entity),
         database=Database(
             active=entity.flag("databaseActive"),
             version=entity.number("databaseVersion", DEFAULT_DATABASE_VERSION),
@@ -88,6 +89,13 @@ def integration_from_entity(entity: Entity) -> Integration:
         read=ReadPermission(entity.text("read", ReadPermission.MASKED)),
         key_hash=entity.text("keyHash"),
     )
+
+
+def _on_existing(entity: Entity) -> OnExisting:
+    stored = OnExisting(entity.text("onExisting", OnExisting.DEFAULT))
+    # Earlier versions stored `update` for every integration that did not say anything.
+    is_unsaid = stored is OnExisting.UPDATE and not entity.flag("isOnExistingSaid")
+    return OnExisting.DEFAULT if is_unsaid else stored
 
 
 def integration_from_any_entity(entity: Entity) -> Integration:

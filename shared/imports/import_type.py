@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
@@ -95,12 +95,15 @@ Document = dict[str, Any]
 class OnExisting(StrEnum):
     """The effect of a row on a record that is already stored (a setting of the integration)."""
 
+    DEFAULT = "default"
     UPDATE = "update"
     ERROR = "error"
 
 
 # The meaning of each value, for the OpenAPI document and the docs.
 ON_EXISTING_MEANINGS: Final[Mapping[OnExisting, str]] = {
+    OnExisting.DEFAULT: "As the type says: as with `update`, or as with `error` for types of "
+    "which no record may be sent twice. It is in force where nothing is set.",
     OnExisting.UPDATE: "A row changes the record that is stored under its key.",
     OnExisting.ERROR: "A row whose key is stored already fails.",
 }
@@ -323,6 +326,8 @@ class ImportType:
     table: str
     load_rules: Callable[[], Rules]
     contract: Contract
+    # What a row does to a record that is stored already, where the integration does not say.
+    on_existing: OnExisting = OnExisting.UPDATE
     # The messages that only this type has, as `declare_messages` gives them.
     messages: tuple[CatalogueEntry, ...] = ()
     # Its fields that name records of other types. A row whose record names one that is not stored
@@ -354,6 +359,12 @@ class ImportType:
         if not isinstance(rules, RecordRules):
             raise TypeError(f"{self.name} has a processor of its own")
         return rules
+
+    def options_of(self, options: Options) -> Options:
+        """The options of an import of this type, from those of its caller."""
+        if options.on_existing is OnExisting.DEFAULT:
+            return replace(options, on_existing=self.on_existing)
+        return options
 
     @property
     def waits_for(self) -> tuple[str, ...]:

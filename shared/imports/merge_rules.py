@@ -158,6 +158,11 @@ def decide_merge(
             for name in shape_of(model).required_in_record
             if name not in merged and name not in row.unreadable
         ]
+        problems += [
+            Message(MessageId.REQUIRED_FIELD_MISSING, names[0])
+            for names in model.needs_one_of
+            if row.unreadable.isdisjoint(names) and merged.keys().isdisjoint(names)
+        ]
     problems += review(row.values, merged)
     problems += unusual_values(row.values, shape_of(model), options.accepted_on)
     messages = bounded(

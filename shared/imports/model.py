@@ -433,6 +433,8 @@ class Record(BaseModel):
     """The base of every model of an import type, top level or nested."""
 
     merge_kind: ClassVar[MergeKind] = MergeKind.PER_PROPERTY
+    # Fields of which a record must have one at least, in groups; a message names the first.
+    needs_one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
     # Whether all its values are secret; `Mark.SENSITIVE` is for single fields.
     is_sensitive: ClassVar[bool] = False
 
@@ -613,9 +615,13 @@ def schema_of(
 ) -> dict[str, Any]:
     """The schema of one row of that model; the endpoint adds `$id`.
 
-    `meanings` are the descriptions of its fields, by model class.
+    `meanings` are the descriptions of its fields, by model class. Raises ValueError for one of a
+    field that does not exist.
     """
     schema = model.model_json_schema(mode="validation")
+    bases = {base.__name__ for base in model.__mro__}
+    if foreign := meanings.keys() - {*bases, *schema.get("$defs", {})}:
+        raise ValueError(f"{title} has no {sorted(foreign)}")
     definitions = {
         name: _object(definition, meanings.get(name, {}))
         for name, definition in schema.pop("$defs", {}).items()
@@ -628,7 +634,9 @@ def schema_of(
 def _object(schema: dict[str, Any], meanings: Mapping[str, str]) -> dict[str, Any]:
     """An object's schema with its properties tidied and described."""
     properties = {name: _property(item) for name, item in schema["properties"].items()}
-    for name in properties.keys() & meanings.keys():
+    if foreign := meanings.keys() - properties.keys():
+        raise ValueError(f"fields without a model: {sorted(foreign)}")
+    for name in meanings:
         properties[name]["description"] = meanings[name]
     tidied: dict[str, Any] = {"type": "object", "properties": properties}
     if "required" in schema:

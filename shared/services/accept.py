@@ -131,7 +131,7 @@ class ImportAcceptor:
             type_version=kind.version,
             rows=plan.rows,
             chunks=plan.chunks,
-            options=options,
+            options=kind.options_of(options),
             accepted_at=to_iso(self._clock.now()),
             sender=sender,
         )

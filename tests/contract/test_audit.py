@@ -197,7 +197,7 @@ def test_every_command_that_changes_something_leaves_an_entry(
     assert tested | {Action.TENANT_CREATE, Action.INTEGRATION_ADD} == set(Action)
 
     by_action = {entry["action"]: entry for entry in entries}
-    assert by_action["integration.set"]["before"] == {"onExisting": "update"}
+    assert by_action["integration.set"]["before"] == {"onExisting": "default"}
     assert by_action["integration.set"]["after"] == {"onExisting": "error"}
     assert by_action["integration.disable"]["after"] == {"enabled": False}
     assert by_action["round.set"]["target"] == {"code": "R1"}

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -105,9 +106,19 @@ def test_a_stored_integration_comes_back_and_does_not_show_its_hash() -> None:
 
 
 def test_the_options_of_a_caller_are_its_integrations() -> None:
-    assert a_caller(an_integration()).options == Options(OnExisting.UPDATE)
+    assert a_caller(an_integration()).options == Options(OnExisting.DEFAULT)
     refusing = an_integration(on_existing=OnExisting.ERROR)
     assert a_caller(refusing).options == Options(OnExisting.ERROR)
+
+
+def test_an_integration_of_an_earlier_version_leaves_existing_records_to_the_type() -> None:
+    for on_existing in OnExisting:
+        entity = integration_to_entity(an_integration(on_existing=on_existing))
+        assert integration_from_entity(entity).on_existing is on_existing
+        earlier = {k: v for k, v in entity.values.items() if k != "isOnExistingSaid"}
+        read = integration_from_entity(replace(entity, values=earlier)).on_existing
+        is_kept = on_existing is not OnExisting.UPDATE
+        assert read is (on_existing if is_kept else OnExisting.DEFAULT)
 
 
 def test_an_inactive_database_is_refused_in_the_vendors_words() -> None:

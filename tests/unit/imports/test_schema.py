@@ -8,16 +8,12 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequestError, UnknownMessageTypeError
-from shared.imports.assignments import rules as of_assignments
 from shared.imports.import_type import ImportType, Options
-from shared.imports.licenses import rules as of_licenses
-from shared.imports.licenses.model import LicenseIdentity
 from shared.imports.model import DIALECT, schema_of
 from shared.imports.pay_and_bill.http import version_in_query
 from shared.imports.pay_and_bill.openapi import import_operation
 from shared.imports.planning import Chunk
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE, Catalogue
-from shared.imports.workers import rules as of_workers
 from shared.imports.workers.definition import WORKERS
 from shared.imports.workers.rules import MEANINGS, RULES
 from shared.storage.import_records import ImportRecord, acceptance_operations, from_entity
@@ -93,25 +89,14 @@ def test_every_field_of_a_published_schema_says_what_it_means(kind: ImportType) 
             assert text[0].isupper() or text.startswith(name), name
 
 
-def test_every_described_field_exists() -> None:
-    described = {
-        **of_workers.MEANINGS,
-        **of_assignments.MEANINGS,
-        **of_licenses.MEANINGS,
-    }
-    schemas = [kind.rules.json_schema() for kind in PUBLISHED]
-    schemas.append(schema_of(LicenseIdentity, "LicenseIdentity"))
-    known: dict[str, set[str]] = {}
-    for schema in schemas:
-        for name, definition in schema.get("$defs", {}).items():
-            known[name] = set(definition["properties"])
-        known[OWNERS.get(schema["title"], schema["title"])] = set(schema["properties"])
-    assert {name: set(fields) for name, fields in described.items()} == {
-        name: known[name] for name in described
-    }
-
-
-OWNERS = {"Workers v1": "Worker", "Assignments v1": "Assignment", "Licenses v1": "License"}
+@pytest.mark.parametrize(
+    "meanings", [{"Item": {"Noet": "A note."}}, {"Ittem": {"Note": "A note."}}]
+)
+def test_a_description_of_a_field_that_does_not_exist_is_refused(
+    meanings: dict[str, dict[str, str]],
+) -> None:
+    with pytest.raises(ValueError, match=r"without a model|has no"):
+        schema_of(Item, "Items v1", meanings)
 
 
 # Versions of an import type side by side: found by name and version (shared/imports/catalogue).
