@@ -16,6 +16,7 @@ from functions import (
     imports,
     licenses,
     records,
+    timesheets,
     tokens,
     workers,
 )
@@ -24,6 +25,7 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 app.register_functions(workers.blueprint)
 app.register_functions(assignments.blueprint)
+app.register_functions(timesheets.blueprint)
 app.register_functions(licenses.blueprint)
 app.register_functions(documents.blueprint)
 app.register_functions(authdata.blueprint)

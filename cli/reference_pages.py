@@ -1,21 +1,25 @@
 """Generates the reference pages in `docs` from the code: `python -m cli.reference_pages`.
 
-They are `messages.md` (the message catalogue and the refusals), `settings.md` (the declared table
-of settings) and `values.md` (states, actions and options). A test compares each page with the code,
-so that a page cannot become outdated.
+They are `types.md` and parts of other pages (`cli/type_pages.py`), `messages.md` (the message
+catalogue and the refusals), `settings.md` (the declared table of settings) and `values.md` (states,
+actions and options). A test compares each page with the code, so that a page cannot become
+outdated.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from cli.type_pages import DOCS, TYPES_PAGE, markdown_table, render_types_page, with_parts
 from shared import errors
 from shared.errors import RefusedError
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
@@ -26,13 +30,13 @@ from shared.imports.licenses.actions import ACTION_MEANINGS, LicenseAction
 from shared.imports.licenses.messages import LicenseMessageId
 from shared.imports.licenses.rules import read_license
 from shared.imports.messages import SEND_AGAIN, Message, MessageId
-from shared.imports.registry import MESSAGE_CATALOGUE
+from shared.imports.registry import IMPORT_TYPES, MESSAGE_CATALOGUE
 from shared.imports.results import OUTCOME_MEANINGS
 from shared.imports.workers.rules import RULES as WORKERS
 from shared.services.status import STATE_MEANINGS
 from shared.settings import COMMAND_NAMES, FORM, SETTINGS, Kind, Setting, read_settings
 from shared.storage_account import CONNECTION, DEVELOPMENT, PARTS
-from shared.web.openapi.document import operations
+from shared.web.openapi.document import SAMPLES, operations
 from shared.web.openapi.operations import Limits, Parameter
 from shared.web.responses import FAULTS, STATUS
 
@@ -74,15 +78,23 @@ def _from_bad_rows() -> Iterator[Message]:
     yield from _decide_new(ASSIGNMENTS, {**_ASSIGNMENT, "HolOverrideWeeks": -1})
     existing = WORKERS.decide(WORKERS.read(0, _WORKER), None, Options()).document
     yield from WORKERS.decide(WORKERS.read(0, _WORKER), existing, Options()).messages
-    ignore_change = Options(on_existing=OnExisting.ERROR)
-    yield from WORKERS.decide(WORKERS.read(0, _WORKER), existing, ignore_change).messages
-    assignment = ASSIGNMENTS.read(0, _ASSIGNMENT)
-    existing = ASSIGNMENTS.decide(assignment, None, Options()).document
-    yield from ASSIGNMENTS.decide(assignment, existing, ignore_change).messages
+    yield from _of_existing_records()
     keys = [_KEY.format(digit) for digit in (1, 2)]
     yield from _read_license_with(licenseKey=keys[0], serializableLicenseKey=keys[1])
     yield from _read_license_with(documents=[{"name": "a.pdf", "content": "*"}])
     yield from _read_license_with(employeeNumber=None)
+
+
+def _of_existing_records() -> Iterator[Message]:
+    """For each type, its sample twice where the integration refuses what is stored already."""
+    for kind in IMPORT_TYPES.values():
+        if isinstance(kind.rules, RecordRules):
+            [sample, *_] = json.loads(
+                (SAMPLES / f"{kind.name}.json").read_text("utf-8"), parse_float=Decimal
+            )
+            row = kind.rules.read(0, sample)
+            existing = kind.rules.decide(row, None, Options()).document
+            yield from kind.rules.decide(row, existing, Options(OnExisting.ERROR)).messages
 
 
 def _decide_new(rules: RecordRules, row: Row) -> Iterable[Message]:
@@ -259,12 +271,6 @@ def _allowed_text(item: Setting) -> str:
     return item.kind.value
 
 
-def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows as a Markdown table."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 # docs/messages.md
 
 MESSAGES_PAGE = Path(__file__).parent.parent / "docs" / "messages.md"
@@ -401,3 +407,6 @@ if __name__ == "__main__":
     MESSAGES_PAGE.write_text(render_messages_page(), encoding="utf-8")
     SETTINGS_PAGE.write_text(render_settings_page(), encoding="utf-8")
     VALUES_PAGE.write_text(render_values_page(), encoding="utf-8")
+    TYPES_PAGE.write_text(render_types_page(), encoding="utf-8")
+    for page in DOCS.rglob("*.md"):
+        page.write_text(with_parts(page.read_text("utf-8")), encoding="utf-8")

@@ -12,6 +12,7 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import ImportType
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.messages import CATALOGUE, CatalogueEntry
+from shared.imports.timesheets.definition import TIMESHEETS, TIMESHEETS_V2
 from shared.imports.workers.definition import WORKERS
 
 
@@ -53,7 +54,9 @@ class Catalogue:
         return next((kind for kind in self.versions(name) if kind.version == version), None)
 
 
-TYPE_CATALOGUE: Final = Catalogue((WORKERS, ASSIGNMENTS, LICENSES, DOCUMENTS, AUTHDATA))
+TYPE_CATALOGUE: Final = Catalogue(
+    (WORKERS, ASSIGNMENTS, TIMESHEETS, TIMESHEETS_V2, LICENSES, DOCUMENTS, AUTHDATA)
+)
 
 # Every message: those of all types, and those that belong to none.
 MESSAGE_CATALOGUE: Final[Mapping[int, CatalogueEntry]] = MappingProxyType(CATALOGUE)

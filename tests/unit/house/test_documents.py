@@ -23,6 +23,7 @@ from cli.reference_pages import (
     render_messages_page,
     render_values_page,
 )
+from cli.type_pages import PARTS, TYPES_PAGE, parts_in, render_types_page, with_parts
 from shared.imports.import_type import ON_EXISTING_MEANINGS, OnExisting
 from shared.imports.licenses.actions import ACTION_MEANINGS, IMPORT_ACTIONS
 from shared.imports.messages import CATALOGUE, Message, Severity
@@ -205,6 +206,18 @@ def test_the_page_of_values_is_the_one_that_the_code_renders() -> None:
     assert VALUES_PAGE.read_text(encoding="utf-8") == render_values_page(), (
         "run: python -m cli.reference_pages"
     )
+
+
+def test_the_pages_say_what_types_there_are() -> None:
+    assert TYPES_PAGE.read_text("utf-8") == render_types_page(), (
+        "run: python -m cli.reference_pages"
+    )
+    used: list[str] = []
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert with_parts(text) == text, f"{page.name}: run: python -m cli.reference_pages"
+        used += parts_in(text)
+    assert sorted(used) == sorted(PARTS)
 
 
 def test_every_value_has_its_meaning() -> None:

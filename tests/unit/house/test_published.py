@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local_host.indexing import AppFunction
 from local_host.routes import find_route
-from shared.imports.registry import IMPORT_TYPES
+from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.registry import MESSAGE_CATALOGUE as CATALOGUE
 from shared.web.openapi.document import (
     SAMPLES,
@@ -119,7 +119,9 @@ def test_what_the_document_reads_is_deployed() -> None:
 
 def test_capabilities_follow_the_catalogue() -> None:
     view = capabilities(LIMITS)
-    assert [item["type"] for item in view["messageTypes"]] == list(IMPORT_TYPES)
+    assert [item["type"] for item in view["messageTypes"]] == [
+        kind.name for kind in TYPE_CATALOGUE.all
+    ]
     assert all(item["calls"] for item in view["messageTypes"])
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from shared.imports.import_type import Decision, Document, OnExisting, Options, ReadRow, RecordRules
 from shared.imports.model import (
+    NOT_BLANK,
     Amount,
     CalendarDate,
     FieldShape,
@@ -28,7 +29,7 @@ from shared.imports.model import (
     items,
     reference,
 )
-from shared.imports.row_reader import read_row
+from shared.imports.row_reader import read_row, usable_reference
 
 # Rows and a small model for the tests of the import rules.
 
@@ -196,13 +197,10 @@ def _good_objects(
     values = {
         name: _good_values(item, definitions)
         for name, item in schema["properties"].items()
-        if name not in left_out and not (item.get("pattern") and "null" not in item["type"])
+        if name not in left_out
     }
     required = schema.get("required", [])
-    codes = st.sampled_from(["A", "B 2", "\u00dc"])
-    return st.fixed_dictionaries(
-        {name: values.pop(name, codes) for name in required}, optional=values
-    )
+    return st.fixed_dictionaries({name: values.pop(name) for name in required}, optional=values)
 
 
 def _good_values(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -218,19 +216,34 @@ def _good_values(schema: dict[str, Any], definitions: dict[str, Any]) -> st.Sear
 
 
 def _lists(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStrategy[Any]:
-    return st.lists(_good_values(schema["items"], definitions), max_size=3)
+    least = schema.get("minItems", 0)
+    items = _good_values(schema["items"], definitions)
+    return st.lists(items, min_size=least, max_size=min(schema.get("maxItems", 3), least + 3))
+
+
+_TEXTS = st.characters(exclude_categories=["Cs"])
 
 
 def _scalars(kind: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    if "[0-9]{4}" in schema.get("pattern", ""):
-        return st.dates().map(str)
-    if "pattern" in schema:
-        return st.nothing()
+    if "enum" in schema:
+        return st.sampled_from([value for value in schema["enum"] if value is not None])
+    pattern = schema.get("pattern", "")
+    if "[0-9]{4}" in pattern:
+        return st.dates().map(str) | st.datetimes().map(lambda time: time.isoformat()[:19])
+    if pattern and pattern != NOT_BLANK:
+        return st.from_regex(pattern, fullmatch=True, alphabet=_TEXTS).filter(_is_clear)
     if kind == "number":
         low, high = schema.get("minimum", -1000), schema.get("maximum", 1000)
-        return st.integers(low, high) | st.decimals(low, high, places=3)
+        places = 2 if "multipleOf" in schema else 3
+        return st.integers(low, high) | st.decimals(low, high, places=places)
+    texts = st.text(_TEXTS, max_size=min(8, schema.get("maxLength", 8)))
     return {
-        "string": st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+        "string": texts.filter(_is_clear) if pattern else texts,
         "integer": st.integers(-5, 5),
         "boolean": st.booleans(),
     }[kind]
+
+
+def _is_clear(text: str) -> bool:
+    """Whether a text is not blank, so that it clears nothing."""
+    return usable_reference(text) is not None

@@ -1,12 +1,14 @@
-"""The fields of workers and assignments by the contract: the table for `test_row_types.py`.
+"""The fields of each import type of rows by the contract: the tables for `test_row_types.py`.
 
-A new import type of rows joins by one `RowType` in `ROW_TYPES`.
+A type joins by a module of this package with its `ROW_TYPES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from shared.imports.assignments.model import (
@@ -17,8 +19,9 @@ from shared.imports.assignments.model import (
     Rate,
 )
 from shared.imports.assignments.rules import RULES as ASSIGNMENT_RULES
-from shared.imports.import_type import RecordRules
+from shared.imports.import_type import ImportType, RecordRules
 from shared.imports.model import Record
+from shared.imports.registry import import_type
 from shared.imports.workers.model import Address, BankDetails, UKPayroll, Worker
 from shared.imports.workers.rules import RULES as WORKER_RULES
 from tests.unit.imports.builders import a_worker, an_assignment
@@ -33,10 +36,12 @@ class ModelFields:
     places: Sequence[str] = ("",)
     """Where the model is in a row; `[0]` marks an element of a list."""
     not_null: frozenset[str] = frozenset()
+    choices: Sequence[str] = ()
+    """The fields that take a few texts only."""
 
     @property
     def names(self) -> set[str]:
-        return {name for names in self.kinds.values() for name in names}
+        return {*self.choices, *(name for names in self.kinds.values() for name in names)}
 
     @property
     def paths(self) -> list[tuple[str, str]]:
@@ -67,6 +72,17 @@ class RowType:
     """The smallest element of each list."""
     references: Sequence[str] = ()
     """The records that the smallest row refers to."""
+    sample: Sequence[tuple[str, Sequence[int]]] = ()
+    """The outcome of each row of the type's sample, and the ids of its messages."""
+    version: int = 1
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}.v{self.version}"
+
+    @property
+    def definition(self) -> ImportType:
+        return import_type(self.name, self.version)
 
     @property
     def model(self) -> type[Record]:
@@ -228,7 +244,20 @@ ASSIGNMENT_MODELS = (
 )
 
 WORKERS = RowType(
-    "workers", WORKER_RULES, a_worker, WORKER_MODELS, ("PersonnelRef", "P1"), exists_message=10000
+    "workers",
+    WORKER_RULES,
+    a_worker,
+    WORKER_MODELS,
+    ("PersonnelRef", "P1"),
+    exists_message=10000,
+    sample=[
+        ("new", []),
+        ("new", []),
+        ("new", [2002, 2003]),
+        ("failed", [1001, 1002, 1004, 1006]),
+        ("new", [1007]),
+        ("new", []),
+    ],
 )
 ASSIGNMENTS = RowType(
     "assignments",
@@ -242,5 +271,22 @@ ASSIGNMENTS = RowType(
         "Rates": {"RateCode": "STD"},
     },
     references=("P1",),
+    sample=[
+        ("new", []),
+        ("new", []),
+        ("new", [2002, 2003]),
+        ("failed", [1001, 1002, 1004, 1006, 1008]),
+        ("new", [1007]),
+        ("new", []),
+        ("new", []),
+    ],
 )
-ROW_TYPES = (WORKERS, ASSIGNMENTS)
+ROW_TYPES: tuple[RowType, ...] = (
+    WORKERS,
+    ASSIGNMENTS,
+    *(
+        kind
+        for module in sorted(each.name for each in iter_modules(__path__))
+        for kind in import_module(f"{__name__}.{module}").ROW_TYPES
+    ),
+)
