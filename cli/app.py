@@ -86,6 +86,7 @@ for _heading, _groups in (
         {
             "key": tenants.key_commands,
             "signing-key": maintenance.signing_key_commands,
+            "data-key": maintenance.data_key_commands,
             "poison": maintenance.poison_commands,
         },
     ),

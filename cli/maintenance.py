@@ -1,4 +1,4 @@
-"""Commands for emergencies and upkeep: `purge`, `records`, `poison` and `signing-key`."""
+"""Commands for emergencies and upkeep: `purge`, `records`, `poison` and keys of the gateway."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
 from cli.terminal import confirm, say
-from shared.app import BROKEN_FINDERS, record_repair_of, retention_of
+from shared.app import BROKEN_FINDERS, data_key_rotation_of, record_repair_of, retention_of
 from shared.clock import to_iso
 from shared.errors import ConflictError, InvalidRequestError
 from shared.gateway import Gateway
@@ -22,9 +22,11 @@ from shared.imports.documents.model import plain_name
 from shared.services.admin.audit import Action
 from shared.services.record_repair import BrokenEntry, RecordRepair, Repair, repair_areas
 from shared.services.retention import Purged
+from shared.storage.sealing import GATEWAY
 
 if TYPE_CHECKING:
     from shared.auth.local_tokens import SigningKey
+    from shared.services.data_key_rotation import DataKeyState
 
 AREAS = repair_areas(BROKEN_FINDERS)
 
@@ -295,6 +297,116 @@ def list_signing_keys(as_json: AsJson = False) -> None:
     rows = [(key.kid, _iso_time(key.signs_from), _iso_time(key.ends_at)) for key in keys]
     document = {"keys": [_key_document(key) for key in keys]}
     show(as_json, document, columns(("KEY", "SIGNS FROM", "COUNTS UNTIL"), rows))
+
+
+# `manage.py data-key`: the keys that seal sensitive data at rest.
+
+data_key_commands = typer.Typer(
+    cls=Overview,
+    no_args_is_help=True,
+    help="Data keys: replace the keys that seal sensitive data at rest.",
+)
+
+KeyTenant = Annotated[
+    str,
+    typer.Option(
+        "--tenant",
+        metavar="TENANT",
+        help="A tenant's id or exact name, or - for the gateway itself. Default: all.",
+    ),
+]
+IsLost = Annotated[
+    bool,
+    typer.Option(
+        "--lost", help="Also where GATEWAY_DATA_KEYS has no key that opens the present data key."
+    ),
+]
+Counts = Annotated[
+    bool, typer.Option("--count", help="Count the records that each data key still seals.")
+]
+
+
+@command(data_key_commands, "rotate", example="data-key rotate --tenant acme")
+def rotate_data_key(tenant: KeyTenant = "", lost: IsLost = False, as_json: AsJson = False) -> None:
+    """Make a new data key, which seals everything from now on.
+
+    What older keys have sealed stays readable. The gateway seals records under the new key when
+    they are next written, and the others within some hours; `data-key reseal` does it at once.
+    """
+
+    async def rotate(gateway: Gateway) -> list[tuple[str, int]]:
+        rotation = data_key_rotation_of(gateway)
+        owners = await _key_owners(gateway, tenant)
+        return [(owner, await rotation.rotate(owner, is_lost=lost)) for owner in owners]
+
+    rotated = on_gateway(rotate)
+    document = {"keys": [{"tenant": owner, "key": number} for owner, number in rotated]}
+    show(as_json, document, columns(("TENANT", "KEY"), [(o, str(n)) for o, n in rotated]))
+
+
+@command(data_key_commands, "reseal", example="data-key reseal --tenant acme")
+def reseal(tenant: KeyTenant = "", as_json: AsJson = False) -> None:
+    """Seal all records under the present data keys, and data keys under the first key of the
+    setting. The gateway does the same in the background.
+    """
+
+    async def run(gateway: Gateway) -> list[tuple[str, int]]:
+        rotation = data_key_rotation_of(gateway)
+        owners = await _key_owners(gateway, tenant)
+        return [(owner, await rotation.reseal(owner)) for owner in owners]
+
+    done = on_gateway(run)
+    document = {"resealed": [{"tenant": owner, "records": count} for owner, count in done]}
+    show(as_json, document, columns(("TENANT", "RECORDS"), [(o, str(n)) for o, n in done]))
+
+
+@command(data_key_commands, "list", example="data-key list --tenant acme --count")
+def list_data_keys(tenant: KeyTenant = "", count: Counts = False, as_json: AsJson = False) -> None:
+    """List data keys, and under which key of GATEWAY_DATA_KEYS each of them is sealed."""
+
+    async def read(gateway: Gateway) -> list[DataKeyState]:
+        rotation = data_key_rotation_of(gateway)
+        owners = await _key_owners(gateway, tenant)
+        return [state for owner in owners for state in await rotation.states(owner, counts=count)]
+
+    states = on_gateway(read)
+    rows = [
+        (
+            each.key.tenant,
+            str(each.key.number),
+            each.key.under,
+            each.key.created_at,
+            "current" if each.is_current else "older",
+            "" if each.is_opened else "no key opens it",
+            "" if each.records is None else str(each.records),
+        )
+        for each in states
+    ]
+    document = {"keys": [_data_key_document(each) for each in states]}
+    heads = ("TENANT", "KEY", "UNDER", "CREATED", "STATE", "PROBLEM", "RECORDS")
+    show(as_json, document, columns(heads, rows))
+    if not all(each.is_opened for each in states):
+        raise typer.Exit(1)
+
+
+def _data_key_document(state: DataKeyState) -> dict[str, Any]:
+    document = {
+        "tenant": state.key.tenant,
+        "key": state.key.number,
+        "under": state.key.under,
+        "createdAt": state.key.created_at,
+        "current": state.is_current,
+        "opened": state.is_opened,
+    }
+    return document if state.records is None else {**document, "records": state.records}
+
+
+async def _key_owners(gateway: Gateway, tenant: str) -> list[str]:
+    if tenant == GATEWAY:
+        return [GATEWAY]
+    if tenant:
+        return [(await gateway.tenants.find(tenant)).id]
+    return await data_key_rotation_of(gateway).owners()
 
 
 def _key_document(key: SigningKey) -> dict[str, Any]:

@@ -33,3 +33,14 @@ async def retention(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host
         app = await gateway()
         await fill_indexes(app)
         await retention_of(app).run()
+
+
+@blueprint.function_name("data_keys")
+@blueprint.timer_trigger("timer", "0 37 * * * *", run_on_startup=False, use_monitor=False)
+async def data_keys(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
+    """Seal values under older data keys anew, and remove the keys that nothing uses any more."""
+    from shared.app import data_key_rotation_of
+
+    with storage_time(BACKGROUND_SECONDS):
+        app = await gateway()
+        await data_key_rotation_of(app).run()

@@ -64,6 +64,7 @@ from shared.storage.sealing import DataKeys
 
 if TYPE_CHECKING:
     from shared.services.admin.tenant_erasure import TenantErasure
+    from shared.services.data_key_rotation import DataKeyRotation
     from shared.services.record_repair import RecordRepair
 
 
@@ -110,6 +111,7 @@ def compose(
     return Gateway(
         settings=settings,
         account=account,
+        data_keys=data_keys,
         callers=Callers(key_pairs, identity, tenant_lookups, failures),
         failures=failures,
         identity=identity,
@@ -143,6 +145,9 @@ def compose(
         sweep=compose_sweep(dependencies, tenants.list_ids, chunks),
         health=Health(partial(account.check, WORKERS.queue), clock),
     )
+
+
+RECORD_TABLES: Final = tuple(dict.fromkeys(kind.table for kind in TYPE_CATALOGUE.all))
 
 
 @cache
@@ -363,6 +368,23 @@ def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
     ]
     steps = [*_of_imports(gateway, time), *type_steps, *_of_calls(gateway)]
     return Retention(steps, gateway.account.tables, time, gateway.tenants.list_ids)
+
+
+def data_key_rotation_of(gateway: Gateway, clock: Clock | None = None) -> DataKeyRotation:
+    """What rotates the data keys of a gateway, and does what a new one needs besides."""
+    from shared.services.data_key_rotation import DataKeyRotation
+
+    settings = gateway.settings
+    return DataKeyRotation(
+        tables=gateway.account.unsealed_tables,
+        data_keys=gateway.data_keys,
+        record_tables=lambda: [table for table in RECORD_TABLES if sealed_fields(table)],
+        imports=gateway.imports,
+        tenants=gateway.tenants.list_ids,
+        clock=clock or SystemClock(),
+        audit=gateway.audit,
+        keep=timedelta(days=max(settings.keep_payload_days, settings.keep_result_days)),
+    )
 
 
 async def fill_indexes(gateway: Gateway) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from shared.services.undoing import Undoing
     from shared.settings import Settings
     from shared.storage.account import Account
+    from shared.storage.sealing import DataKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Gateway:
 
     settings: Settings
     account: Account
+    data_keys: DataKeys
     callers: Callers
     failures: FailureThrottle
     identity: Identity

@@ -133,7 +133,8 @@ class Account:
         parts = (
             parse_connection_string(account.connection_string) if account.connection_string else {}
         )
-        self.tables: StoredTables = AzureTables(
+        # The tables as they are stored; what is sensitive in them may be sealed.
+        self.unsealed_tables: StoredTables = AzureTables(
             self._table_service,
             TableBatches(
                 self._table_service.url.partition("?")[0].rstrip("/"),
@@ -142,6 +143,7 @@ class Account:
                 parts.get("sharedaccesssignature", "").lstrip("?"),
             ),
         )
+        self.tables: StoredTables = self.unsealed_tables
         self.queues = AzureQueues(self._queue_service)
         self.blobs: ListedBlobs = AzureBlobs(self._blob_service)
         self.documents = DocumentBlobs(self._blob_service)
@@ -151,7 +153,7 @@ class Account:
 
     def seal(self, data_keys: DataKeys, fields_of: Callable[[str], SealedFields | None]) -> None:
         """From now on seal what is sensitive when it is written, and open it when it is read."""
-        self.tables = SealingTables(self.tables, data_keys, fields_of)
+        self.tables = SealingTables(self.unsealed_tables, data_keys, fields_of)
         self.blobs = SealingBlobs(self.blobs, data_keys)
 
     @property

@@ -37,7 +37,7 @@ from shared.storage.ports import (
     StoredTables,
     Value,
 )
-from shared.storage.sealing import GATEWAY, OVERHEAD, DataKeys, Sealer, is_sealed
+from shared.storage.sealing import GATEWAY, OVERHEAD, DataKeys, Sealer, is_sealed, key_number
 
 # Texts that are sealed as a whole, by table. Of a text that is split this is the first property.
 SEALED_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -452,6 +452,40 @@ def _found_again(
 
 def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# What has to be read of a record to seal it anew.
+RESEALED_COLUMNS: Final = (*_SELECTED[:-1], _PREVIOUS)
+
+
+def resealed(table: str, entity: Entity, sealer: Sealer) -> Operation | None:
+    """The write that seals the values of an entity, as it is stored, under the current key.
+
+    None where they are; what does not open stays as it is. A text of SIGNING_KEYS that is not
+    sealed yet is sealed too.
+    """
+    place = (table, entity.partition, entity.row)
+    values: dict[str, Value] = {}
+    for name in (*SEALED_COLUMNS.get(table, ()), _PREVIOUS, "Sealed"):
+        value = join_bytes(name, entity.values) if name == "Sealed" else entity.values.get(name)
+        if isinstance(value, str) and table == SIGNING_KEYS and value:
+            values[name] = sealer.seal(b"t" + value.encode(), *place, name)
+        if not isinstance(value, bytes) or not is_sealed(value):
+            continue
+        if key_number(value) == sealer.current:
+            continue
+        with suppress(SealedDataError):
+            sealed = sealer.seal(sealer.open(value, *place, name), *place, name)
+            values |= split_bytes(name, sealed) if name == "Sealed" else {name: sealed}
+    if not values:
+        return None
+    return Merge(Entity(entity.partition, entity.row, values, entity.etag))
+
+
+def key_numbers(entity: Entity) -> set[int]:
+    """The data keys under which values of a record are sealed, as it is stored."""
+    values = (entity.values.get(name) for name in ("Sealed0", _PREVIOUS))
+    return {key_number(each) for each in values if isinstance(each, bytes) and is_sealed(each)}
 
 
 # Blobs.

@@ -10,6 +10,9 @@ PartitionKey   tenant, or `-` for the gateway itself      RowKey   `k|` and the 
 Wrapped        the key of 32 random bytes, sealed under a key of GATEWAY_DATA_KEYS
 Under          the id of that key
 CreatedAt      when it was made, and so when the key before it was retired
+ResealAfter, ResealedAt, LastNumber, ImportsEndedAt
+               how far the values under older keys are sealed anew
+               (`shared/services/data_key_rotation.py`)
 
 The key with the highest number is the current one, so a rotation is one Insert.
 """
@@ -22,7 +25,7 @@ import os
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared import log
@@ -36,7 +39,7 @@ from shared.errors import (
 from shared.imports.authdata.hashing import HashKey
 from shared.storage.entities import encode
 from shared.storage.names import DATA_KEYS
-from shared.storage.ports import Entity, Insert, Replace, Tables, Value
+from shared.storage.ports import Delete, Entity, Insert, Merge, Tables, Value
 
 # The gateway's own partition: its signing keys are no tenant's.
 GATEWAY: Final = "-"
@@ -48,7 +51,7 @@ _KEY_BYTES: Final = 32
 # By how much a sealed value is longer than its content.
 OVERHEAD: Final = _HEADER.size + _NONCE_BYTES + 16
 _MOST_TENANTS: Final = 1_000
-_TRIES: Final = 5
+_PROGRESS: Final = ("ResealAfter", "ResealedAt", "LastNumber", "ImportsEndedAt")
 
 
 def is_sealed(data: bytes) -> bool:
@@ -111,14 +114,10 @@ class StoredDataKey:
     created_at: str
     wrapped: bytes = field(repr=False)
     etag: str = ""
+    progress: Mapping[str, Value] = field(default_factory=dict)
 
-    def to_entity(self) -> Entity:
-        """Its entity."""
-        values: dict[str, Value] = {
-            "Wrapped": self.wrapped,
-            "Under": self.under,
-            "CreatedAt": self.created_at,
-        }
+    def entity(self, **values: Value) -> Entity:
+        """Its entity, with these values."""
         return Entity(encode(self.tenant), f"k|{self.number:010}", values, self.etag)
 
     @classmethod
@@ -132,6 +131,7 @@ class StoredDataKey:
             created_at=entity.text("CreatedAt"),
             wrapped=wrapped if isinstance(wrapped, bytes) else b"",
             etag=entity.etag,
+            progress={name: entity.values[name] for name in _PROGRESS if name in entity.values},
         )
 
 
@@ -226,11 +226,22 @@ class DataKeys:
             if data is None:
                 continue
             wrapped = self._wrap(tenant, stored.number, data)
-            entity = replace(stored, wrapped=wrapped, under=self.master_id).to_entity()
+            entity = stored.entity(Wrapped=wrapped, Under=self.master_id)
             with suppress(PreconditionFailedError):  # another process has done it
-                await self._tables.write(DATA_KEYS, Replace(entity))
+                await self._tables.write(DATA_KEYS, Merge(entity))
                 count += 1
         return count
+
+    async def note(self, stored: StoredDataKey, **values: Value) -> None:
+        """Write down how far the work on a data key is. The last of two writers counts."""
+        entity = stored.entity(**values)
+        await self._tables.write(DATA_KEYS, Merge(Entity(entity.partition, entity.row, values)))
+
+    async def remove(self, stored: StoredDataKey) -> None:
+        """Delete a data key under which nothing is sealed any more."""
+        with suppress(PreconditionFailedError):
+            await self._tables.write(DATA_KEYS, Delete(stored.entity()))
+        self.forget(stored.tenant)
 
     def unwrapped(self, stored: StoredDataKey) -> bytes | None:
         """The key itself; None where no key of the setting opens it."""
@@ -271,8 +282,9 @@ class DataKeys:
         now = to_iso(self._clock.now())
         wrapped = self._wrap(tenant, number, os.urandom(_KEY_BYTES))
         key = StoredDataKey(tenant, number, self.master_id, now, wrapped)
+        entity = key.entity(Wrapped=wrapped, Under=self.master_id, CreatedAt=now)
         try:
-            await self._tables.write(DATA_KEYS, Insert(key.to_entity()))
+            await self._tables.write(DATA_KEYS, Insert(entity))
         except PreconditionFailedError:
             return False
         return True

@@ -39,9 +39,7 @@ def changes_of(gateway: GatewayProcess, sender: Sender, field: str) -> list[tupl
     """What the last import changed, as the feed has it."""
     items = gateway.get("/api/changes", sender).json["items"]
     last = max(each["number"] for each in items)
-    return sorted(
-        (each["change"], each["key"][field]) for each in items if each["number"] == last
-    )
+    return sorted((each["change"], each["key"][field]) for each in items if each["number"] == last)
 
 
 # Licenses: files, an employee as a unit, a license that moved.

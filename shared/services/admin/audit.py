@@ -57,6 +57,7 @@ class Action(StrEnum):
     FORMAT_SET = "format.set"
     REFERENCE_LOAD = "reference.load"
     SIGNING_KEY_ROTATE = "signing-key.rotate"
+    DATA_KEY_ROTATE = "data-key.rotate"
     POISON_REQUEUE = "poison.requeue"
     RECORDS_REPAIR = "records.repair"
     RECORDS_EXPORT = "records.export"
