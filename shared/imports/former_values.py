@@ -8,7 +8,7 @@ How it is packed, as JSON that is compressed where it is long:
 
 import, at       id of the import that had written the record before, and when it did (UpdatedAt)
 fields           former values of the top-level fields that changed or went, by name
-added            names of the fields that came
+added            names of the fields that came, if any
 places           where the fields that went stood in the former document, in the order of `fields`
 document         the whole former document, in place of these three: on a tombstone, and where the
                  three do not say the order of the former fields
@@ -30,6 +30,7 @@ from typing import Any, Final
 
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import Document
+from shared.imports.json_rows import json_text
 
 # Bytes of packed former values that lie in the record itself.
 MAX_INLINE: Final = 8 * 1024
@@ -109,16 +110,17 @@ def pack_former(former: Former, present: Document | None, created: Created) -> F
     packed: dict[str, Any] = {"import": former.import_id, "at": former.updated_at}
     created_before = (former.created_by, former.created_import_id, former.created_at)
     if present is None or created_before != created:
-        packed["created"] = list(created_before)
+        packed["created"] = created_before
     changes = None if present is None else _changes(former.document, present)
-    text = _text(packed | (changes or {"document": former.document}))
+    packed |= changes or {"document": former.document}
+    text = json_text(packed)
     if len(text) <= _LONG_TEXT:
         return FormerValues(FormerState.KEPT, former.number, text=text)
     data = zlib.compress(text.encode(), _LEVEL)
     if len(data) <= MAX_INLINE:
         return FormerValues(FormerState.KEPT, former.number, data=data)
-    whole = {**packed, "created": list(created_before), "document": former.document}
-    spilled = zlib.compress(_text(whole).encode(), _LEVEL)
+    head = {"import": former.import_id, "at": former.updated_at, "created": created_before}
+    spilled = zlib.compress(json_text({**head, "document": former.document}).encode(), _LEVEL)
     return FormerValues(FormerState.LOST, former.number, spilled=spilled)
 
 
@@ -144,7 +146,8 @@ def _unpacked(
     if "document" in values:
         document = values["document"]
     elif present is not None:
-        document = _restored(present, values["fields"], values["added"], values["places"])
+        added, places = values.get("added", ()), values.get("places", ())
+        document = _restored(present, values["fields"], added, places)
     else:
         raise ValueError("a tombstone without the former document")
     if not isinstance(document, dict):
@@ -189,7 +192,7 @@ def _changes(former: Document, present: Document) -> dict[str, Any] | None:
     """
     fields = {name: former[name] for name in _changed_names(former, present)}
     if list(former) == list(present):
-        return {"fields": fields, "added": [], "places": []}
+        return {"fields": fields}
     both = [name for name in former if name in present]
     if both != [name for name in present if name in former]:
         return None
@@ -201,36 +204,25 @@ def _changes(former: Document, present: Document) -> dict[str, Any] | None:
 def _changed_names(former: Document, present: Document) -> list[str]:
     """The fields of the former document that went or say something else.
 
-    Values are the same where they are the same JSON text. This runs for every field of every
-    changed record, so only what is neither the same object nor text is looked at twice.
+    Values are the same where they are the same JSON text: Python takes 1 for true, and an object
+    for one with the same names in another order. Such values are looked for all at once, since
+    this runs for every changed record.
     """
+    names: list[str] = []
+    equal: list[str] = []
     get = present.get
-    return [
-        name
-        for name, value in former.items()
-        if (now := get(name, _ABSENT)) is not value
-        and (now != value or (type(now) is not str and not _is_same_text(now, value)))
-    ]
-
-
-def _is_same_text(value: Any, equal: Any) -> bool:
-    """Whether two values that are equal are the same JSON text: Python takes 1 for true, and an
-    object for one with the same names in another order.
-    """
-    if type(value) is not type(equal):
-        return False
-    if type(value) is dict:
-        if list(value) != list(equal):
-            return False
-        pairs = zip(value.values(), equal.values(), strict=True)
-    elif type(value) is list:
-        pairs = zip(value, equal, strict=True)
-    else:
-        return True
-    for one, other in pairs:
-        if one is not other and type(one) is not str and not _is_same_text(one, other):
-            return False
-    return True
+    for name, value in former.items():
+        now = get(name, _ABSENT)
+        if now is value:
+            continue
+        if now != value:
+            names.append(name)
+        elif type(now) is not str:
+            equal.append(name)
+    if json_text([former[name] for name in equal]) == json_text([present[name] for name in equal]):
+        return names
+    changed = {name for name in equal if json_text(former[name]) != json_text(present[name])}
+    return [name for name in former if name in changed or name in names]
 
 
 def _restored(
@@ -248,8 +240,3 @@ def _restored(
 
 
 _ABSENT: Final = object()
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
-def _text(value: Any) -> str:
-    return _ENCODER.encode(value)

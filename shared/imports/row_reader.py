@@ -38,6 +38,7 @@ from shared.imports.model import (
 )
 from shared.imports.results import MAX_MESSAGES
 from shared.imports.text_checks import (
+    MASK,
     MASK_SENT,
     escaped,
     is_blank,
@@ -147,7 +148,7 @@ def read_row(
     shape = shape_of(model)
     unknown = _UnknownFields()
     sent = _rename_fields(row, shape, "", unknown)
-    masked = [*_masked_values(sent, shape, ())] if shape.sensitive else []
+    masked = [*_masked_values(sent, shape, ())] if _may_have_masks(sent, shape) else []
     details: Sequence[Mapping[str, Any]] = ()
     record: Record | None = None
     try:
@@ -174,6 +175,22 @@ def read_row(
     return ReadRow(
         index, key, sent, _limit_messages(warnings, unknown) if warnings or unknown.count else ()
     )
+
+
+def _may_have_masks(values: Mapping[str, Any], shape: Shape) -> bool:
+    """Whether a sensitive value may be a mask; hardly any row has one, so this is quick."""
+    for name in shape.sensitive:
+        value = values.get(name)
+        if type(value) is str:
+            if MASK in value:
+                return True
+        elif type(value) is dict:
+            nested = shape.fields[name].nested
+            if nested is not None and _may_have_masks(value, nested):
+                return True
+        elif type(value) is list:
+            return True
+    return False
 
 
 def _masked_values(

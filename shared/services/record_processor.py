@@ -73,6 +73,7 @@ _MOST_BYTES = 3_500_000
 _MOST_CONFLICTS = 20
 # An upper bound for the keys, headers and short properties of one operation.
 _HEAD_BYTES = 1_024
+_SHORT_TEXT = 100
 
 
 # Adds names to the index.
@@ -287,19 +288,22 @@ def operation_bytes(operation: Operation) -> int:
     """An upper bound of the entity's size as JSON."""
     if isinstance(operation, Delete):
         return _HEAD_BYTES
-    values = operation.entity.values.values()
-    return _HEAD_BYTES + sum(
-        _text_bytes(value) for value in values if isinstance(value, str | bytes)
-    )
+    size = _HEAD_BYTES
+    for value in operation.entity.values.values():
+        if isinstance(value, str):
+            size += _text_bytes(value)
+        elif isinstance(value, bytes):
+            size += len(value) * 4 // 3 + 4
+    return size
 
 
-def _text_bytes(value: str | bytes) -> int:
-    """The size of a value as JSON: bytes in base64, text with escapes."""
-    if isinstance(value, bytes):
-        return len(value) * 4 // 3 + 4
-    if value.isascii():
-        return len(value) + value.count('"') + value.count("\\")
-    return len(json.dumps(value))
+def _text_bytes(text: str) -> int:
+    """The size of a text as JSON, with its escapes; of a short one as if it were all escapes."""
+    if len(text) < _SHORT_TEXT:
+        return len(text) * 6
+    if text.isascii():
+        return len(text) + text.count('"') + text.count("\\")
+    return len(json.dumps(text))
 
 
 # Reading the lines of a chunk into rows, grouped by their record.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,6 +28,7 @@ from azure.data.tables import EdmType, EntityProperty, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
+from shared.imports.json_rows import json_text
 from shared.storage.failures import error_for_status, storage_call
 from shared.storage.ports import (
     Delete,
@@ -174,7 +174,7 @@ def _json(entity: Entity) -> str:
             values[f"{name}@odata.type"] = "Edm.Int64"
         else:
             values[name] = value
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return json_text(values)
 
 
 def _check_answers(content: bytes, operations: int) -> None:

@@ -38,6 +38,7 @@ from shared.imports.former_values import (
     pack_former,
 )
 from shared.imports.import_type import Document
+from shared.imports.json_rows import json_text, read_json_text
 from shared.imports.messages import MessageId
 from shared.imports.results import RowResult, pack_result, unpack_result
 from shared.storage import former_columns
@@ -212,7 +213,7 @@ def from_entity(entity: Entity) -> StoredRecord:
     """The record of an entity. Raises UnreadableDataError for a broken one."""
     document: Document | None = None
     if not entity.flag("Deleted"):
-        document = json.loads(join_text("Document", entity.values))
+        document = read_json_text(join_text("Document", entity.values))
         if not isinstance(document, dict) or "Number" not in entity.values:
             raise ValueError("no document with a stamp")
     lookups = json.loads(entity.text("Lookups", "[]"))
@@ -343,7 +344,7 @@ def _to_entity(record: StoredRecord, former: FormerValues) -> Entity:
     if record.document is None:
         values["Deleted"] = True
     else:
-        values |= split_text("Document", _compact(record.document))
+        values |= split_text("Document", json_text(record.document))
         if record.unreadable:
             values["Unreadable"] = record.unreadable
     return Entity(record.key.partition, record.key.row, values)

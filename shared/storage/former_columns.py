@@ -222,6 +222,6 @@ def former_fields(entity: Entity) -> dict[str, Any] | None:
         if "document" in values:
             present = json.loads(join_text("Document", entity.values) or "null")
             return previous_fields(values["document"], present)
-        return {**values["fields"], **dict.fromkeys(values["added"])}
+        return {**values["fields"], **dict.fromkeys(values.get("added", ()))}
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
         return None
