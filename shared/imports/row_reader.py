@@ -60,6 +60,10 @@ def message_from_error(error: Mapping[str, Any], shape: Shape) -> Message:
         return Message(MessageId.REQUIRED_FIELD_MISSING, dotted(path))
     if detail is not None:
         detail = detail.format_map(error.get("ctx", {}))
+    if fault == MessageId.VALUE_NOT_ALLOWED:
+        field = field_at(path, shape)
+        if field is not None and field.is_nullable:
+            detail = f"{detail}, or null"
     if fault == MessageId.WRONG_TYPE:
         field = field_at(path, shape)
         if field is not None and isinstance(field.usual, UsualDays):
