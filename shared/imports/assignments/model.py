@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import StringConstraints
-
 from shared.imports.model import (
     Amount,
     CalendarDate,
@@ -21,7 +19,6 @@ from shared.imports.model import (
     LongText,
     MergeKind,
     Money,
-    Percentage,
     Record,
     Reference,
     Text,
@@ -30,11 +27,9 @@ from shared.imports.model import (
     WholeNumber,
     items,
 )
+from shared.imports.pay_and_bill.parts import MAX_SPLITS, ConsultantSplit
 
-MAX_SPLITS: Final = 100
 MAX_RATES: Final = 1000
-
-ConsultantCode = Annotated[Text, StringConstraints(pattern=r"^([^(*?a-z)]{1,10})$")]
 
 
 class OnlineSettings(Record):
@@ -64,13 +59,6 @@ class CustomerFields(Record):
     CustomerDefinedField6: Text | None = None
     CustomerDefinedField7: Text | None = None
     CustomerDefinedField8: Text | None = None
-
-
-class ConsultantSplit(Record):
-    """A consultant's share of the assignment, in percent."""
-
-    ConsultantRef: ConsultantCode
-    Split: Percentage
 
 
 class Rate(Record):

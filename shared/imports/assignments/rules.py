@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from shared.imports.assignments.definition import ASSIGNMENT_EXISTS
@@ -11,7 +10,12 @@ from shared.imports.assignments.model import Assignment
 from shared.imports.import_type import Document, ListedValue
 from shared.imports.merge_rules import listed_values, merging_rules
 from shared.imports.messages import Message, MessageId
-from shared.imports.model import MAX_PERCENTAGE
+from shared.imports.pay_and_bill.parts import (
+    SPLIT_MEANINGS,
+    check_order,
+    check_splits,
+    listed_splits,
+)
 from shared.imports.row_reader import as_sent
 
 # What the fields of assignments mean, for the published schema: by model class and field.
@@ -112,11 +116,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
             for number in (3, 4)
         },
     },
-    "ConsultantSplit": {
-        "ConsultantRef": "Code of the consultant: 1 to 10 characters without lower-case letters, "
-        "brackets, question marks and asterisks.",
-        "Split": "The consultant's share in percent, from 0 to 100.",
-    },
+    "ConsultantSplit": SPLIT_MEANINGS,
     "Rate": {
         "RateType": "PayAndBill for work, Adhoc for single amounts; another type gets a "
         "Warning and is kept.",
@@ -165,27 +165,10 @@ FOREIGN_FIELDS: Final = {"PayAndBill": ADHOC_FIELDS, "Adhoc": PAY_AND_BILL_FIELD
 def find_implausible(values: Document) -> Iterator[Message]:
     """A Warning for each implausible value of the row."""
     for name in ("ExpectedEndDate", "ActualEndDate"):
-        yield from _check_order(values, "StartDate", name)
-    yield from _check_splits(values.get("ConsultantSplits") or ())
+        yield from check_order(values, "StartDate", name)
+    yield from check_splits(values.get("ConsultantSplits") or ())
     for index, rate in enumerate(values.get("Rates") or ()):
         yield from _check_rate(rate, f"Rates[{index}].")
-
-
-def _check_order(
-    values: Document, start_name: str, end_name: str, path: str = ""
-) -> Iterator[Message]:
-    begin, end = values.get(start_name), values.get(end_name)
-    if begin is not None and end is not None and end < begin:
-        detail = f"it is before {start_name}; check both"
-        yield Message(MessageId.VALUES_DISAGREE, path + end_name, as_sent(end), detail)
-
-
-def _check_splits(splits: Sequence[dict[str, Any]]) -> Iterator[Message]:
-    if any("Split" not in split for split in splits):
-        return  # a split is unreadable, so there is no sum
-    if splits and sum(Fraction(split["Split"]) for split in splits) != MAX_PERCENTAGE:
-        detail = f"they do not add up to {MAX_PERCENTAGE}; correct the shares"
-        yield Message(MessageId.VALUES_DISAGREE, "ConsultantSplits", detail=detail)
 
 
 def _check_rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
@@ -197,7 +180,7 @@ def _check_rate(rate: dict[str, Any], path: str) -> Iterator[Message]:
         if name in rate:
             detail = f"rates of the type {kind} do not have this field; leave it out"
             yield Message(MessageId.IMPLAUSIBLE_VALUE, path + name, as_sent(rate[name]), detail)
-    yield from _check_order(rate, "RateEffectiveDate", "RateExpiryDate", path)
+    yield from check_order(rate, "RateEffectiveDate", "RateExpiryDate", path)
 
 
 # Columns for searching.
@@ -221,10 +204,7 @@ def _review(sent: Document, _merged: Document) -> Iterable[Message]:
 
 def listed(document: Document) -> tuple[ListedValue, ...]:
     """The values that must be in the tenant's reference lists."""
-    values = [*listed_values(document, LISTED_FIELDS)]
-    for index, split in enumerate(document.get("ConsultantSplits", ())):
-        values += listed_values(split, ("ConsultantRef",), f"ConsultantSplits[{index}].")
-    return tuple(values)
+    return (*listed_values(document, LISTED_FIELDS), *listed_splits(document))
 
 
 RULES = merging_rules(

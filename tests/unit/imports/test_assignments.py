@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.assignments.model import MAX_RATES, MAX_SPLITS, Assignment, Rate
+from shared.imports.assignments.model import MAX_RATES, Assignment, Rate
 from shared.imports.assignments.rules import RULES, listed
 from shared.imports.import_type import Decision, Document, Reference
 from shared.imports.merge_rules import MAX_REVIEW_MESSAGES
 from shared.imports.model import MergeKind, shape_of
+from shared.imports.pay_and_bill.parts import MAX_SPLITS
 from shared.imports.results import Outcome
 from tests.unit.house.source_tree import ROOT
 from tests.unit.imports import row_types

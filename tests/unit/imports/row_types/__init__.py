@@ -13,7 +13,6 @@ from typing import Any
 
 from shared.imports.assignments.model import (
     Assignment,
-    ConsultantSplit,
     CustomerFields,
     OnlineSettings,
     Rate,
@@ -21,6 +20,7 @@ from shared.imports.assignments.model import (
 from shared.imports.assignments.rules import RULES as ASSIGNMENT_RULES
 from shared.imports.import_type import ImportType, RecordRules
 from shared.imports.model import Record
+from shared.imports.pay_and_bill.parts import ConsultantSplit
 from shared.imports.registry import import_type
 from shared.imports.workers.model import Address, BankDetails, UKPayroll, Worker
 from shared.imports.workers.rules import RULES as WORKER_RULES
