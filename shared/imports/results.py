@@ -45,6 +45,10 @@ class Outcome(StrEnum):
         return self in (Outcome.NEW, Outcome.UPDATED, Outcome.REVERSED)
 
 
+# The outcomes that are stored. The results of an undo are only shown as reversed
+# (`shared.services.undo`).
+STORED_OUTCOMES: Final = (Outcome.NEW, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.FAILED)
+
 # The meaning of each outcome, for the OpenAPI document and the docs.
 OUTCOME_MEANINGS: Final[Mapping[Outcome, str]] = {
     Outcome.NEW: "The row made a record.",
@@ -133,7 +137,7 @@ def pack_result(result: RowResult) -> list[Any]:
     return packed
 
 
-_BY_CODE = {outcome.value[:2]: outcome for outcome in Outcome}
+_BY_CODE = {outcome.value[:2]: outcome for outcome in STORED_OUTCOMES}
 
 
 def unpack_result(packed: list[Any]) -> RowResult:

@@ -12,7 +12,7 @@ from typing import Any
 from azure.data.tables import TableServiceClient
 
 from shared.imports.import_type import Document
-from shared.imports.results import Outcome, RowResult
+from shared.imports.results import STORED_OUTCOMES, RowResult
 from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity
@@ -73,7 +73,7 @@ def check_counts(record: ImportRecord, results: Mapping[int, RowResult]) -> None
     outcomes = [result.outcome for result in results.values()]
     counts = record.counts
     told = (counts.new, counts.updated, counts.unchanged, counts.failed)
-    assert told == tuple(outcomes.count(outcome) for outcome in Outcome), "I2"
+    assert told == tuple(outcomes.count(outcome) for outcome in STORED_OUTCOMES), "I2"
     assert counts.done == record.rows, "I2"
     codes = {message.id for result in results.values() for message in result.messages}
     assert 9001 not in codes, "no chunk of these tests is poisoned"

@@ -36,7 +36,7 @@ from shared.imports.licenses.model import employee_of, natural_key, sent_identit
 from shared.imports.licenses.rules import LicenseRules, read_license
 from shared.imports.messages import Message
 from shared.imports.registry import import_type
-from shared.imports.results import Outcome, RowResult
+from shared.imports.results import STORED_OUTCOMES, Outcome, RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.settings import read_hash_keys
 from shared.storage.business_records import partition_of, row_of
@@ -194,7 +194,7 @@ class _TenantJudge:
         outcomes = [row.outcome for row in results]
         counts = record.counts
         counted = (counts.new, counts.updated, counts.unchanged, counts.failed)
-        if counted != tuple(outcomes.count(outcome) for outcome in Outcome):
+        if counted != tuple(outcomes.count(outcome) for outcome in STORED_OUTCOMES):
             self._find(FindingKind.WRONG, f"{_name(record)}: the counts are not those of the rows")
         for chunk, rows in book.chunks.items():
             codes = {message.id for row in rows for message in row.messages}

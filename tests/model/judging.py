@@ -30,7 +30,7 @@ from shared.imports.licenses.store import license_from_entity, owner_from_entity
 from shared.imports.licenses.undo import LicenseUndo, UndoneRow, read_undone_row
 from shared.imports.messages import Message
 from shared.imports.registry import IMPORT_TYPES, import_type
-from shared.imports.results import Outcome, RowResult, rows_in
+from shared.imports.results import STORED_OUTCOMES, Outcome, RowResult, rows_in
 from shared.services.undo import is_reversed
 from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
@@ -43,7 +43,6 @@ from tests.model.simulation import Simulation
 POISONED, CANCELLED = 9001, 9002
 ENDED = {POISONED, CANCELLED}
 OVERTAKEN = 1101
-_STORED = (Outcome.NEW, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.FAILED)
 Key = tuple[str, ...]
 """Import type, group and reference."""
 
@@ -52,7 +51,8 @@ Key = tuple[str, ...]
 class Course:
     """The imports up to one of them: what they left, who wrote it, how their rows ended.
 
-    `former` is what a record was before its last import, None where there was none.
+    `former` is what a record was before its last import, None where there was none, and `created`
+    the import that created it. `undoes` has the import that an undo, or a retry of one, undoes.
     `sent_by` is the number of the import that brought the row as it is, by import and index.
     `parents` and `taken` say of a retry whose rows it takes up, and which by its own; `repaired`
     are the failed rows that retries brought in.
@@ -60,7 +60,10 @@ class Course:
 
     documents: dict[Key, Document] = field(default_factory=dict)
     writers: dict[Key, int] = field(default_factory=dict)
-    former: dict[Key, tuple[Document, int] | None] = field(default_factory=dict)
+    former: dict[Key, tuple[Document, int, int] | None] = field(default_factory=dict)
+    created: dict[Key, int] = field(default_factory=dict)
+    undoes: dict[int, int] = field(default_factory=dict)
+    results: dict[int, dict[int, RowResult]] = field(default_factory=dict)
     failed: dict[int, list[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
     sent_by: dict[tuple[int, int], int] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)
@@ -98,7 +101,12 @@ def judge(world: Simulation) -> None:
         judge_counts(record, results)
         judge_ends(world, record)
         _judge_kinship(world, record, course)
-        _follow(record, results, course)
+        if record.is_undo:
+            _judge_rows_of_undo(world, record, course)
+            _follow_undo(world, record, results, course)
+        else:
+            _follow(record, results, course)
+        course.results[record.number] = results
         _repair(record, results, course)
         course.failed[record.number] = [
             (index, row) for index, row in _rows(record) if results[index].outcome is Outcome.FAILED
@@ -189,7 +197,9 @@ def judge_counts(record: ImportRecord, results: dict[int, RowResult]) -> None:
     assert counts.done == record.rows, "I2: counts do not add up"
     outcomes = [result.outcome for result in results.values()]
     told = (counts.new, counts.updated, counts.unchanged, counts.failed)
-    assert told == tuple(outcomes.count(outcome) for outcome in _STORED), "I2: counts are wrong"
+    assert told == tuple(outcomes.count(outcome) for outcome in STORED_OUTCOMES), (
+        "I2: counts are wrong"
+    )
 
 
 def judge_ends(world: Simulation, record: ImportRecord) -> None:
@@ -245,13 +255,101 @@ def _follow(record: ImportRecord, results: dict[int, RowResult], course: Course)
         if expected.took_effect and decision.document is not None:
             if course.writers.get(key, 0) != record.number:
                 is_there = key in documents
-                course.former[key] = (documents[key], writer) if is_there else None
+                course.former[key] = _present(course, key)
+                if not is_there:
+                    course.created[key] = record.number
             documents[key] = decision.document
             course.writers[key] = record.number
             if key in last_effect:
                 overwritten = results[last_effect[key]]
                 assert 1102 in {message.id for message in overwritten.messages}, "1102 is missing"
             last_effect[key] = index
+
+
+def _present(course: Course, key: Key) -> tuple[Document, int, int] | None:
+    """What a record is, who wrote it and who created it."""
+    if key not in course.documents:
+        return None
+    return course.documents[key], course.writers[key], course.created[key]
+
+
+# The reference of an undo knows nothing of stamps, former values and waits: it undoes one import
+# after another, from what each record was before.
+
+
+def _judge_rows_of_undo(world: Simulation, record: ImportRecord, course: Course) -> None:
+    """An undo has a row for each row that took effect, in their order; none is undone twice."""
+    undone = record.undoes.number
+    course.undoes[record.number] = undone
+    world.seen["undo of an undo"] += undone in course.undoes
+    if record.parent.number:
+        world.seen["retry of an undo"] += 1
+        assert course.undoes[record.parent.number] == undone, "a retry undoes another import"
+        return
+    others = [each for each in course.undoes if course.undoes[each] == undone]
+    assert set(others) <= {record.number}, f"import {undone} is undone twice"
+    effective = [
+        index
+        for index, result in sorted(course.results[undone].items())
+        if result.outcome is not Outcome.FAILED and result.outcome is not Outcome.UNCHANGED
+    ]
+    assert [row["index"] for _, row in _rows(record)] == effective, "other rows are undone"
+    assert list(rows_in(record.undone_rows)) == effective
+
+
+def _follow_undo(
+    world: Simulation, record: ImportRecord, results: dict[int, RowResult], course: Course
+) -> None:
+    """I3, I4: each row puts its record back, or says why not."""
+    rules = import_type(record.type_name).record_rules
+    expected: dict[Key, tuple[Outcome, int, bool]] = {}
+    for index, row in _rows(record):
+        result = results[index]
+        codes = {message.id for message in result.messages}
+        if codes & ENDED:
+            continue
+        place = rules.identify(fold_names(row))
+        assert place is not None
+        key = (record.type_name, place.group, place.reference)
+        if key not in expected:
+            expected[key] = _undo_record(record, key, course)
+        outcome, code, is_removed = expected[key]
+        world.seen[f"undo {code or outcome.value}"] += 1
+        told = result.outcome, codes or {0}, bool(result.removed)
+        assert told == (outcome, {code}, is_removed), (
+            f"I4: undo {record.number} row {index} says {told}, in order {expected[key]}"
+        )
+
+
+def _undo_record(record: ImportRecord, key: Key, course: Course) -> tuple[Outcome, int, bool]:
+    """Put a record back; the outcome, the message id, and whether the record was removed."""
+    undone = record.undoes.number
+    writer = course.writers[key]
+    if course.undoes.get(writer) == undone:
+        return Outcome.UNCHANGED, 1103, False
+    if writer != undone:
+        return Outcome.FAILED, 1104, False
+    before, present = course.former[key], course.documents.get(key)
+    kind = import_type(record.type_name)
+    if before is None:
+        referring = (
+            reference
+            for (name, _, _), document in course.documents.items()
+            for reference in import_type(name).references_of(document)
+        )
+        if any((kind.table, *key[1:]) == (r.table, r.group, r.reference) for r in referring):
+            return Outcome.FAILED, 1105, False
+    else:
+        known = [] if present is None else kind.references_of(present)
+        new = [each for each in kind.references_of(before[0]) if each not in known]
+        if not _is_known(new, course.documents):
+            return Outcome.FAILED, 2001, False
+    course.former[key] = _present(course, key)
+    course.writers[key] = record.number
+    course.documents.pop(key, None)
+    if before is not None:
+        course.documents[key], _, course.created[key] = before
+    return Outcome.NEW if present is None else Outcome.UPDATED, 0, before is None
 
 
 def _is_known(references: Sequence[Reference], documents: dict[Key, Document]) -> bool:
@@ -295,17 +393,17 @@ def _judge_former(world: Simulation, ids: dict[int, str], course: Course) -> Non
         stored = business_records.from_entity(world.tables.tables[IMPORT_TYPES[name].table][place])
         where = f"former values of {reference} before import {number}"
         assert (stored.stamp.number, stored.stamp.import_id) == (number, ids[number]), where
+        assert stored.created_by == course.created[key], where
         assert stored.created_import_id == ids[stored.created_by], where
         before = course.former[key]
         if before is None:
             assert stored.former == NOTHING_FORMER, f"{where}: there was none"
-            assert stored.created_by == number, where
             continue
         assert isinstance(stored.former, FormerValues), where
         former = unpack_former(stored.former, b"", stored.document, stored.created)
         assert list(former.document.items()) == list(before[0].items()), f"{where}: another one"
         assert (former.number, former.import_id) == (before[1], ids[before[1]]), where
-        assert former.created_import_id == stored.created_import_id, where
+        assert former.created_by == before[2], where
         world.seen["former values"] += 1
 
 

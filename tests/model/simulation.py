@@ -64,6 +64,7 @@ class Odds:
     faults: float
     cancels: int
     retries: int
+    undos: int
     slowness: float
 
 
@@ -74,6 +75,7 @@ class Simulation:
     handler_seconds: ClassVar[int] = 40
     steps_between_sweeps: ClassVar[int] = 150
     """More often, and the messages of the sweeps crowd out the work."""
+    undoes: ClassVar[bool] = True
 
     seed: int
     random: random.Random = field(init=False)
@@ -118,6 +120,7 @@ class Simulation:
             faults=pick.choice([0, 0, 0.02, 0.1]),
             cancels=pick.choice([0, 1, 3]),
             retries=pick.choice([0, 1, 3]),
+            undos=pick.choice([0, 1, 2, 4]) if self.undoes else 0,
             slowness=pick.choice([0.5, 0.9, 0.98]),
         )
         self.wanted_calls = pick.randint(2, 5)
@@ -135,7 +138,7 @@ class Simulation:
                 self.clock.seconds += 70
                 self._start_sweep()
             if self.calls == self.wanted_calls and not self.runs and not self.queues.messages:
-                if not self._open_imports() and not self._try_again():
+                if not (self._open_imports() or self._try_undo() or self._try_again()):
                     return
                 self.clock.seconds += 100
                 self._start_sweep()
@@ -171,7 +174,7 @@ class Simulation:
 
     def _disturb(self) -> None:
         run = self.random.choice(self.runs)
-        what = self.random.choice(["crash", "straggle", "duplicate", "cancel", "retry"])
+        what = self.random.choice(["crash", "straggle", "duplicate", "cancel", "retry", "undo"])
         if what == "crash" and self.odds.crashes and self._may_fail(run):
             self.odds.crashes -= 1
             self.seen["crash"] += 1
@@ -195,6 +198,8 @@ class Simulation:
             self._start(lambda process: self._cancel(process, self.random.choice(opened)), None)
         elif what == "retry":
             self._try_again()
+        elif what == "undo":
+            self._try_undo()
 
     def _try_again(self) -> bool:
         """Whether an import that has ended is being retried now."""
@@ -205,6 +210,17 @@ class Simulation:
         self.seen["retry"] += 1
         number = self.random.choice(failed)
         self._start(lambda process: self._retry(process, number), None)
+        return True
+
+    def _try_undo(self) -> bool:
+        """Whether an import that has ended is being undone now."""
+        effective = self._effective_imports()
+        if not self.odds.undos or not effective:
+            return False
+        self.odds.undos -= 1
+        self.seen["undo"] += 1
+        number = self.random.choice(effective)
+        self._start(lambda process: self._undo(process, number), None)
         return True
 
     def _may_fail(self, run: Run | None) -> bool:
@@ -340,12 +356,33 @@ class Simulation:
                 if self.random.random() < share
             ]
             try:
-                await process.retrying.retry(record, json.dumps(corrected).encode())
+                sent = [] if record.is_undo else corrected
+                await process.retrying.retry(record, json.dumps(sent).encode())
             except InvalidRequestError:
                 self.seen["came in meanwhile"] += 1
             except ConflictError:
                 self.seen["nothing is out"] += 1
                 self.repaired.add(number)
+
+    async def _undo(self, process: Process, number: int) -> None:
+        record = await process.imports.read(TENANT, number)
+        assert record is not None
+        with suppress(StorageUnavailableError):
+            try:
+                await process.undoing.undo(record)
+            except ConflictError:
+                self.seen["undone already"] += 1
+
+    def _effective_imports(self) -> list[int]:
+        """The imports that have ended, have changed something and are not undone."""
+        return [
+            import_records.number_of(row)
+            for (_, row), entity in self.tables.tables["Imports"].items()
+            if row.startswith("n|")
+            and entity.text("EndedAt")
+            and entity.number("New") + entity.number("Updated")
+            and not entity.text("UndoneBy")
+        ]
 
     def _failed_imports(self) -> list[int]:
         return [
@@ -397,6 +434,7 @@ class LicenseSimulation(Simulation):
 
     handler_seconds = 300
     steps_between_sweeps = 800
+    undoes = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
