@@ -281,7 +281,6 @@ def _judge_rows_of_undo(world: Simulation, record: ImportRecord, course: Course)
     """An undo has a row for each row that took effect, in their order; none is undone twice."""
     undone = record.undoes.number
     course.undoes[record.number] = undone
-    world.seen["undo of an undo"] += undone in course.undoes
     if record.parent.number:
         world.seen["retry of an undo"] += 1
         assert course.undoes[record.parent.number] == undone, "a retry undoes another import"

@@ -75,7 +75,6 @@ class Simulation:
     handler_seconds: ClassVar[int] = 40
     steps_between_sweeps: ClassVar[int] = 150
     """More often, and the messages of the sweeps crowd out the work."""
-    undoes: ClassVar[bool] = True
 
     seed: int
     random: random.Random = field(init=False)
@@ -120,7 +119,7 @@ class Simulation:
             faults=pick.choice([0, 0, 0.02, 0.1]),
             cancels=pick.choice([0, 1, 3]),
             retries=pick.choice([0, 1, 3]),
-            undos=pick.choice([0, 1, 2, 4]) if self.undoes else 0,
+            undos=pick.choice([0, 1, 2, 4]),
             slowness=pick.choice([0.5, 0.9, 0.98]),
         )
         self.wanted_calls = pick.randint(2, 5)
@@ -213,13 +212,12 @@ class Simulation:
         return True
 
     def _try_undo(self) -> bool:
-        """Whether an import that has ended is being undone now."""
-        effective = self._effective_imports()
-        if not self.odds.undos or not effective:
+        """Whether an import that has ended is being undone now; often one of the last."""
+        ended = self._effective_imports()
+        if not self.odds.undos or not ended:
             return False
         self.odds.undos -= 1
-        self.seen["undo"] += 1
-        number = self.random.choice(effective)
+        number = self.random.choice(ended[-self.random.choice([1, 3, 10]) :])
         self._start(lambda process: self._undo(process, number), None)
         return True
 
@@ -347,6 +345,7 @@ class Simulation:
         record = await process.imports.read(TENANT, number)
         assert record is not None
         row = self._worker if record.type_name == WORKERS.name else self._assignment
+        # The rows of an undo cannot be corrected.
         share = 0 if record.is_undo else 0.4
         with suppress(StorageUnavailableError):
             corrected = [
@@ -356,8 +355,7 @@ class Simulation:
                 if self.random.random() < share
             ]
             try:
-                sent = [] if record.is_undo else corrected
-                await process.retrying.retry(record, json.dumps(sent).encode())
+                await process.retrying.retry(record, json.dumps(corrected).encode())
             except InvalidRequestError:
                 self.seen["came in meanwhile"] += 1
             except ConflictError:
@@ -371,18 +369,20 @@ class Simulation:
             try:
                 await process.undoing.undo(record)
             except ConflictError:
-                self.seen["undone already"] += 1
+                self.seen["nothing to undo"] += 1
+            else:
+                self.seen["undo of an undo" if record.is_undo else "undo"] += 1
 
     def _effective_imports(self) -> list[int]:
         """The imports that have ended, have changed something and are not undone."""
-        return [
+        return sorted(
             import_records.number_of(row)
             for (_, row), entity in self.tables.tables["Imports"].items()
             if row.startswith("n|")
             and entity.text("EndedAt")
             and entity.number("New") + entity.number("Updated")
             and not entity.text("UndoneBy")
-        ]
+        )
 
     def _failed_imports(self) -> list[int]:
         return [
@@ -434,49 +434,17 @@ class LicenseSimulation(Simulation):
 
     handler_seconds = 300
     steps_between_sweeps = 800
-    undoes = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._undos = self.random.choice([0, 3, 6])
-        self.wanted_calls += self._undos // 3
+        self.odds.undos = self.random.choice([0, 3, 6])
+        self.wanted_calls += self.odds.undos // 3
 
     def _disturb(self) -> None:
-        if self._undos and self.random.random() < 0.1:
+        if self.random.random() < 0.1:
             self._try_undo()
         else:
             super()._disturb()
-
-    def _try_again(self) -> bool:
-        return self._try_undo() or super()._try_again()
-
-    def _try_undo(self) -> bool:
-        """Whether an import that has ended is being undone now; often one of the last."""
-        ended = sorted(
-            import_records.number_of(row)
-            for (_, row), entity in self.tables.tables["Imports"].items()
-            if row.startswith("n|")
-            and entity.text("EndedAt")
-            and not entity.text("UndoneBy")
-            and entity.number("New") + entity.number("Updated")
-        )
-        if not self._undos or not ended:
-            return False
-        self._undos -= 1
-        number = self.random.choice(ended[-self.random.choice([1, 3, 10]) :])
-        self._start(lambda process: self._undo(process, number), None)
-        return True
-
-    async def _undo(self, process: Process, number: int) -> None:
-        record = await process.imports.read(TENANT, number)
-        assert record is not None
-        with suppress(StorageUnavailableError):
-            try:
-                await process.undoing.undo(record)
-            except ConflictError:
-                self.seen["nothing to undo"] += 1
-            else:
-                self.seen["undo of an undo" if record.is_undo else "undo"] += 1
 
     async def _call(self, process: Process) -> None:
         action = self.random.choice(list(LicenseAction))

@@ -48,6 +48,8 @@ def test_imports_leave_what_one_after_another_would_have_left() -> None:
     assert {"crash", "straggler", "fault", "cancel", "retry"} <= set(seen), "the model must disturb"
     assert {"repair", "partial retry", "retry of a retry", "nothing is out"} <= set(seen)
     assert "former values" in seen, "records must be changed by a second import"
+    kinds = {"updated", "new", "1104", "1105"}
+    assert {"undo of an undo", "retry of an undo", *(f"undo {each}" for each in kinds)} <= set(seen)
 
 
 @pytest.mark.timeout(120 + RUNS)
