@@ -340,6 +340,9 @@ class ImportType:
     # Where it does not, the type names a `Retrier` of its own in `shared/app.py`, or its imports
     # are refused to be retried (501).
     keeps_rows: bool = True
+    # Whether an undo may change any record of the tenant, not only those that its rows name. The
+    # records are in the tenant's own partition.
+    undo_covers_tenant: bool = False
     # Whether its rows are JSON messages with a published schema.
     has_schema: bool = True
     # The route of its POST; "" for `/api/import/{name}`.

@@ -27,6 +27,7 @@ from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore
 from shared.services.import_log import AcceptanceCheck, ImportLog
 from shared.services.record_processor import sort_key_reader
+from shared.storage.business_records import tenant_span
 from shared.storage.import_records import ImportRecord, Parent
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Blobs, Queues
@@ -177,6 +178,11 @@ class ImportAcceptor:
         if kind.sealed_names and not self._can_seal:
             log.warning("data_keys.missing", tenant=draft.tenant, reason="GATEWAY_DATA_KEYS")
             raise DataKeysNotSetError
+        if draft.is_undo and kind.undo_covers_tenant:
+            span = tenant_span(draft.tenant)
+            draft = replace(
+                draft, chunks=tuple(replace(chunk, span=span) for chunk in draft.chunks)
+            )
         record = await self._write_payload_and_record(draft, plan, check)
         log.event(
             "import.accepted",

@@ -40,6 +40,7 @@ from shared.imports.former_values import (
 from shared.imports.import_type import Document
 from shared.imports.json_rows import json_text, read_json_text
 from shared.imports.messages import MessageId
+from shared.imports.planning import Span
 from shared.imports.results import RowResult, pack_result, unpack_result
 from shared.storage import former_columns
 from shared.storage.entities import (
@@ -206,6 +207,11 @@ def lookup_range(name: str) -> tuple[str, str]:
 def sort_key_of(key: RecordKey) -> str:
     """The sort key of a record in a plan; it sorts as (partition, row) does."""
     return f"{key.partition} {key.row}"
+
+
+def tenant_span(tenant: str) -> Span:
+    """All records in the partition of a tenant that has no groups."""
+    return Span(f"{encode(tenant)} ", f"{encode(tenant)} ~")
 
 
 @reading("a stored record")

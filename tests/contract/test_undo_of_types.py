@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import pytest
 
-from tests.contract.calls import a_license, send_licenses, stored_blobs, stored_licenses
+from shared.bootstrap import open_gateway
+from tests.contract.calls import (
+    a_license,
+    send_authdata,
+    send_licenses,
+    stored_blobs,
+    stored_licenses,
+)
 from tests.e2e.gateway_process import GatewayProcess
+from tests.emulator import settings_for
+from tests.integration.harness import an_employee
 from tests.tenants import Sender
 
 pytestmark = pytest.mark.e2e
@@ -93,3 +104,79 @@ def test_a_wrong_replacement_of_licenses_is_undone_with_its_files(
     after = [corrected if each["licenseKey"] == l3 else each for each in second]
     assert stored_licenses(storage, sender) == after
     assert stored_blobs(storage, sender) == files
+
+
+# Authentication data: hashes, a rename, values that another employee has by now.
+
+
+def lookups_of(storage: str, sender: Sender) -> list[tuple[str, str]]:
+    """The employees that a combination of values names, and those that have one."""
+
+    async def read() -> list[tuple[str, str]]:
+        async with open_gateway(settings_for(storage)) as opened:
+            entities = await opened.account.tables.query("AuthData", sender.tenant)
+        named = sorted(each.row.rpartition("|")[2] for each in entities if each.row[0] == "x")
+        live = sorted(
+            each.row[2:]
+            for each in entities
+            if each.row[0] == "r" and each.text("Lookups") and not each.flag("Deleted")
+        )
+        return list(zip_longest(named, live))
+
+    return asyncio.run(read())
+
+
+def test_employees_get_their_hashes_and_their_ids_back(
+    gateway: GatewayProcess, sender: Sender, storage: str
+) -> None:
+    def send(*rows: Any) -> Any:
+        answer = send_authdata(gateway, sender, list(rows))
+        assert answer.status == 200, answer.body
+        return answer
+
+    def unchanged(*rows: Any) -> int:
+        return int(send(*rows).json["totalNoChange"])
+
+    first = [an_employee(f"E{at}", f"value-{at}") for at in range(1, 5)]
+    send(*first)
+    wrong = [
+        an_employee("E1", "wrong"),
+        an_employee("N2", "value-2"),
+        {**an_employee("E3", "value-3"), "employeeStatus": "Left"},
+        an_employee("E5", "value-5"),
+        an_employee("E4", "value-4b"),
+    ]
+    done = send(*wrong)
+    assert (done.json["totalNew"], done.json["totalEmpIdUpdate"]) == (1, 1)
+    parent = done.import_id
+    later = {**an_employee("E3", "value-3"), "employeeStatus": "Later"}
+    send(later, an_employee("E6", "value-4"))
+
+    foretold = undo(gateway, sender, parent, "?dryRun=true&view=rows")
+    expected = [
+        (0, "reversed"),
+        (1, "reversed"),
+        (2, "failed", 1104),
+        (3, "reversed"),
+        (4, "failed", 1104),
+    ]
+    assert outcomes(foretold["items"]) == expected
+    assert "value" not in str([each.get("changes") for each in foretold["items"]])
+    undone = undo(gateway, sender, parent)
+    assert rows_of(gateway, sender, undone["importId"]) == expected
+    assert changes_of(gateway, sender, "employeeId") == [
+        ("created", "E2"),
+        ("deleted", "E5"),
+        ("deleted", "N2"),
+        ("updated", "E1"),
+    ]
+    named = lookups_of(storage, sender)
+    assert named == [(each, each) for each in ("E1", "E2", "E3", "E4", "E6")]
+
+    back = undo(gateway, sender, undone["importId"])
+    assert (back["rows"]["reversed"], back["rows"]["failed"]) == (3, 0)
+    assert unchanged(*wrong[:2], wrong[3], wrong[4], later) == 5
+    named = lookups_of(storage, sender)
+    assert named == [(each, each) for each in ("E1", "E3", "E4", "E5", "E6", "N2")]
+    undo(gateway, sender, back["importId"])
+    assert unchanged(*first[:2], later, wrong[4]) == 4

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from shared.bootstrap import open_gateway
 from shared.errors import StagingUnknownError, StorageUnavailableError
-from shared.imports.authdata.model import BatchCall
+from shared.imports.authdata.model import BatchCall, Employee
 from shared.imports.authdata.processor import AuthdataProcessor, records_of
 from shared.imports.results import Outcome, RowResult
 from shared.services.chunk_messages import messages_for
@@ -323,3 +324,58 @@ def test_storage_that_is_away_before_the_append_has_taken_nothing(delivered: str
     )
     assert rows == 0
     assert not isinstance(error, StagingUnknownError)
+
+
+# Undos of authentication data.
+
+
+async def undone(stage: AuthdataHarness) -> tuple[ImportRecord, dict[str, Employee]]:
+    """The undo of such an import, whose messages are not out, and the employees before it."""
+    record = await ready(stage)
+    before = await stage.employees()
+    await deliver(stage, record)
+    undo = await stage.gateway.undoing.undo(await stage.again(record))
+    await stage.messages()
+    assert len(undo.chunks) > 1
+    return undo, before
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+def test_an_undo_that_died_in_the_middle_is_taken_up_and_counts_once(
+    delivered: str, commits: int
+) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
+        undo, before = await undone(stage)
+        work = stage.gateway.chunks._processors.for_import(undo)
+        for chunk in range(len(undo.chunks)):
+            lines = await lines_of(stage, undo, chunk)
+            with suppress(DiedError):
+                await work.run(undo, lines, dying_after(commits))
+        await deliver(stage, undo)
+        told = await results(stage, undo)
+        assert {row.outcome for row in told.values()} == {Outcome.UPDATED}
+        assert await stage.employees() == before
+        await forget_results(stage, undo)
+        await deliver(stage, undo)
+        assert await results(stage, undo) == told
+        assert await stage.employees() == before
+
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)
+
+
+def test_a_poisoned_chunk_of_an_undo_ends_and_a_retry_undoes_its_rows(delivered: str) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
+        undo, before = await undone(stage)
+        [message] = messages_for(undo, [], [1])
+        await stage.gateway.chunks.end_as_failed(message)
+        work = stage.gateway.chunks._processors.for_import(undo)
+        straggler = await work.run(undo, await lines_of(stage, undo, 1), dying_after(99))
+        assert {row.messages[-1].id for row in straggler} == {9001}
+        await deliver(stage, undo)
+        assert (await stage.again(undo)).counts.failed == len(straggler)
+        retry = await stage.gateway.retrying.retry(await stage.again(undo), b"")
+        await stage.drain()
+        assert (await stage.again(retry)).counts.failed == 0
+        assert await stage.employees() == before
+
+    play_authdata(delivered, scenario, chunk_rows=CHUNK)

@@ -20,6 +20,7 @@ AUTHDATA = ImportType(
     contract=Contract("Paperless Employee"),
     messages=AUTHDATA_MESSAGES,
     keeps_rows=False,
+    undo_covers_tenant=True,
     route="/api/admin/authdata",
     scope="import_authdata",
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.imports.import_type import Document
     from shared.services.record_repair import BrokenEntry, RepairContext, StoredShape
     from shared.services.records.sources import RecordSource
+    from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.storage.import_records import ImportRecord
     from shared.web.openapi.operations import Limits, Operation
 
@@ -50,6 +51,12 @@ def _stored_shape() -> StoredShape:
     return StoredShape(Employee.from_document, lookups, columns)
 
 
+def _make_undo_processor(context: ProcessorContext) -> RowProcessor:
+    from shared.imports.authdata.undo_processor import AuthdataUndoProcessor
+
+    return AuthdataUndoProcessor(context)
+
+
 def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEntry]:
     from shared.imports.authdata.store import find_broken_batches
 
@@ -66,6 +73,7 @@ MODULE = ImportTypeModule(
     definition=AUTHDATA,
     answer=when_ended(_answer),
     describe_calls=_describe_calls,
+    make_undo_processor=_make_undo_processor,
     stored_shape=_stored_shape,
     records=StoredRecords("employees", _records, are_renamed=True),
     is_sent_in_batches=True,

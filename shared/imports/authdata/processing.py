@@ -36,13 +36,12 @@ from shared.imports.authdata.store import BatchStore, employee_key
 from shared.imports.import_type import Options
 from shared.imports.json_rows import Payload, RawRow, check_indexes, fold_names, read_corrections
 from shared.imports.messages import Message, MessageId
-from shared.imports.planning import Plan, Span, plan
+from shared.imports.planning import Plan, plan
 from shared.imports.results import Origins, Outcome, RowResult, failed
 from shared.imports.sender import NO_SENDER, Sender
 from shared.services.accept import PlanLimits
 from shared.services.background import UpkeepFaults
-from shared.storage.business_records import sort_key_of
-from shared.storage.entities import encode
+from shared.storage.business_records import sort_key_of, tenant_span
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import retry_on_conflict
 
@@ -256,10 +255,8 @@ def plan_records(tenant: str, records: Sequence[AuthRecord], limits: PlanLimits)
         offset += len(text)
     payload = Payload("".join(texts), rows)
     planned = plan(payload, chunk_rows=limits.chunk_rows, chunk_bytes=limits.chunk_bytes)
-    tenant_span = Span(f"{encode(tenant)} ", f"{encode(tenant)} ~")
-    return replace(
-        planned, chunks=tuple(replace(chunk, span=tenant_span) for chunk in planned.chunks)
-    )
+    span = tenant_span(tenant)
+    return replace(planned, chunks=tuple(replace(chunk, span=span) for chunk in planned.chunks))
 
 
 def _answer(

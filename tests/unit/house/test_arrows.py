@@ -32,6 +32,7 @@ LAYER_OF_FILE = {
     "staging": "services",
     "store": "services",
     "transactions": "services",
+    "undo_processor": "services",
     "uploads": "services",
     "http": "web",
     "openapi": "web",
