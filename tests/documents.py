@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.bootstrap import open_gateway
 from shared.gateway import Gateway
 from shared.imports.documents.rounds import Feature, RoundStatus
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.tenants import Sender, new_sender
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "documents"
@@ -84,7 +83,7 @@ def a_ready_sender(storage: str, *rounds: tuple[str, RoundStatus]) -> Sender:
     """An integration of a new tenant that may take documents."""
 
     async def create() -> Sender:
-        async with open_gateway(settings_for(storage)) as gateway:
+        async with open_ready_gateway(settings_for(storage)) as gateway:
             sender = await new_sender(gateway)
             await make_ready(gateway, sender.tenant, *rounds)
             return sender

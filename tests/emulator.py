@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from local_host.setup.azurite import Azurite
+from shared.app import compose
 from shared.bootstrap import open_gateway
+from shared.gateway import Gateway
+from shared.imports.sender import NamedCaller
 from shared.settings import Settings, read_hash_keys
 from shared.storage_account import StorageAccount
 
@@ -98,6 +103,18 @@ def settings_for(connection_string: str, **changes: Any) -> Settings:
     data_keys = read_hash_keys("tests", DATA_KEYS, [])
     settings = Settings(storage=account, authdata_keys=keys, data_keys=data_keys)
     return replace(settings, **changes)
+
+
+@asynccontextmanager
+async def open_ready_gateway(
+    settings: Settings, caller: NamedCaller | None = None
+) -> AsyncIterator[Gateway]:
+    """`open_gateway` on an account whose tables and queues exist, which saves fifty requests."""
+    gateway = compose(settings, caller=caller)
+    try:
+        yield gateway
+    finally:
+        await gateway.account.close()
 
 
 async def _make_ready(connection_string: str) -> None:

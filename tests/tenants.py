@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from shared.auth.callers import Caller, TokenCaller
 from shared.auth.clients import Client, Scope
 from shared.auth.integrations import Integration
-from shared.bootstrap import open_gateway
 from shared.gateway import Gateway
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 
 # Tenants and integrations for tests, made through the service that `manage.py` calls.
 
@@ -60,7 +59,7 @@ def a_sender(connection_string: str, tenant: str = "", **fields: object) -> Send
     """`new_sender` for tests without an event loop."""
 
     async def create() -> Sender:
-        async with open_gateway(settings_for(connection_string)) as gateway:
+        async with open_ready_gateway(settings_for(connection_string)) as gateway:
             return await new_sender(gateway, tenant, **fields)
 
     return asyncio.run(create())
@@ -113,7 +112,7 @@ def a_token_client(
     """`new_token_client` for tests without an event loop; `issuer` is the gateway's `url`."""
 
     async def create() -> TokenClient:
-        async with open_gateway(settings_for(storage)) as gateway:
+        async with open_ready_gateway(settings_for(storage)) as gateway:
             return await new_token_client(
                 gateway, tenant, *scopes, issuer=issuer, lifetime=lifetime
             )

@@ -11,13 +11,12 @@ from typing import Any
 
 from azure.storage.blob.aio import ContainerClient
 
-from shared.bootstrap import open_gateway
 from shared.imports.licenses.store import license_from_entity
 from shared.storage.business_records import partition_of
 from shared.storage.names import LICENSE_DOCUMENTS
 from tests.documents import Form, upload_headers
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.integration.harness import Row
 from tests.tenants import Sender
 
@@ -140,7 +139,7 @@ def stored_licenses(storage: str, sender: Sender, company: str = "C1") -> list[d
     """The licenses of a company that are there, by license number."""
 
     async def read() -> list[dict[str, Any]]:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             place = partition_of(sender.tenant, company)
             entities = await opened.account.tables.query("Licenses", place, "r|", "r|~")
         documents = [license_from_entity(entity).document for entity in entities]

@@ -9,13 +9,12 @@ from itertools import product
 import pytest
 
 from shared.auth.integrations import Database
-from shared.bootstrap import open_gateway
 from shared.imports.documents.rounds import RoundStatus
 from tests.builders import a_worker
 from tests.contract.calls import CLOSED, DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
 from tests.documents import ROUND, a_ready_sender
 from tests.e2e.gateway_process import GatewayProcess, started
-from tests.emulator import Emulator, settings_for
+from tests.emulator import Emulator, open_ready_gateway, settings_for
 from tests.tenants import Sender, new_sender
 
 Kind = tuple[bool, bool, int]
@@ -49,7 +48,7 @@ def unused_senders(storage: str) -> Iterator[Sender]:
     """Integrations of new tenants without end, made many at a time because that is quicker."""
 
     async def made() -> list[Sender]:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             return await asyncio.gather(*(new_sender(opened) for _ in range(40)))
 
     def endless() -> Iterator[Sender]:
@@ -70,7 +69,7 @@ def senders(storage: str) -> Mapping[Kind, Sender]:
     """An integration of each kind, in tenants of their own."""
 
     async def made() -> dict[Kind, Sender]:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             return {
                 (enabled, active, version): await new_sender(
                     opened, enabled=enabled, database=Database(active, version)

@@ -23,7 +23,6 @@ from cli.caller import command_caller
 from shared.auth.clients import hash_client_secret
 from shared.auth.integrations import hash_function_key
 from shared.auth.read_permission import ReadPermission
-from shared.bootstrap import open_gateway
 from shared.errors import ConflictError, StorageUnavailableError
 from shared.gateway import Gateway
 from shared.imports.documents.rounds import RoundStatus
@@ -34,7 +33,7 @@ from shared.storage.names import AUDIT
 from tests.builders import a_worker
 from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import GatewayProcess
-from tests.emulator import DATA_KEYS, settings_for
+from tests.emulator import DATA_KEYS, open_ready_gateway, settings_for
 from tests.integration.harness import set_columns
 from tests.tenants import Sender, a_sender
 
@@ -89,7 +88,7 @@ def on(storage: str, use: Callable[[Gateway], Any]) -> Any:
     """Use a gateway on this storage."""
 
     async def used() -> Any:
-        async with open_gateway(settings_for(storage), command_caller()) as opened:
+        async with open_ready_gateway(settings_for(storage), command_caller()) as opened:
             return await use(opened)
 
     return asyncio.run(used())

@@ -22,13 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from shared.auth.clients import Scope
 from shared.auth.local_tokens import CLAIMS, SigningKey
-from shared.bootstrap import open_gateway
 from shared.services.admin.clients import IssuedClient
 from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Access, Limits, Operation
 from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.tenants import Sender, TokenClient, a_sender, a_token_client
 from tests.waiting import wait_until
 
@@ -197,7 +196,7 @@ def disabled(gateway: GatewayProcess, storage: str) -> DisabledTenant:
         )
 
     async def disable() -> IssuedClient:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             await opened.tenants.switch(sender.tenant, is_enabled=False)
             return await opened.clients.add(sender.tenant, uuid.uuid4().hex, Scope)
 
@@ -273,7 +272,7 @@ def mint(gateway: GatewayProcess, storage: str) -> Mint:
     claims = jwt.decode(client.token, options={"verify_signature": False})
 
     async def signing_key() -> SigningKey:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             return await opened.identity.key_store.signing()
 
     return Mint(client, claims, asyncio.run(signing_key()))
@@ -481,7 +480,7 @@ def test_a_revoked_client_is_out_within_seconds_and_its_name_does_not_bring_it_b
     assert call_with_token(gateway, client.token).status == 200
 
     async def revoke_and_add() -> None:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             await opened.clients.revoke(client.client.client_id)
             again = (client.tenant, client.client.client_id, "", client.client.scopes)
             await opened.clients.register(*again)

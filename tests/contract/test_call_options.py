@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from shared.bootstrap import open_gateway
 from tests.builders import SAMPLE, a_worker, body_of
 from tests.contract.calls import DRY_RUN_ROWS, a_license, check_refusal, counted, send_licenses
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.tenants import Sender, a_sender
 
 pytestmark = pytest.mark.e2e
@@ -361,7 +360,7 @@ def test_the_hash_of_a_content_that_is_stored_cannot_be_computed_from_it(
     send_licenses(gateway, sender, body_of(LICENSE_ROWS), ONCE)
 
     async def stored() -> list[str]:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             entities = await opened.account.tables.query("Imports", sender.tenant)
             return [f"{entity.row} {entity.values}" for entity in entities]
 

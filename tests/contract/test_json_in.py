@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from shared.bootstrap import open_gateway
 from shared.imports.import_type import OnExisting, ReferenceKind
 from tests.builders import a_worker, body_of
 from tests.contract import calls
@@ -17,7 +16,7 @@ from tests.contract.calls import MAX_ROWS, check_refusal
 from tests.contract.test_pay_and_bill import an_assignment
 from tests.documents import Form
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.tenants import Sender, a_sender
 
 pytestmark = pytest.mark.e2e
@@ -291,7 +290,7 @@ def errors_of(row: dict[str, Any]) -> list[tuple[int, str]]:
 
 def load_list(storage: str, sender: Sender, kind: ReferenceKind, *values: str) -> None:
     async def load() -> None:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             await opened.lists.load(sender.tenant, kind, values)
 
     asyncio.run(load())

@@ -8,10 +8,9 @@ import uuid
 import pytest
 
 from shared.app import tenant_erasure_of
-from shared.bootstrap import open_gateway
 from shared.errors import ConflictError, InvalidRequestError, NotFoundError
 from tests.e2e.gateway_process import GatewayProcess
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.marked import fill, places_of
 
 pytestmark = pytest.mark.integration
@@ -26,7 +25,7 @@ def test_nothing_of_an_erased_tenant_is_left_but_its_audit_log(
     assert len(before) > 50
 
     async def erase(confirmation: str) -> dict[str, int]:
-        async with open_gateway(settings_for(storage, cache_seconds=0.1)) as opened:
+        async with open_ready_gateway(settings_for(storage, cache_seconds=0.1)) as opened:
             return dict(await tenant_erasure_of(opened).erase(tenant, confirmation))
 
     with pytest.raises(InvalidRequestError, match=f"--confirm {tenant}"):
@@ -42,7 +41,7 @@ def test_nothing_of_an_erased_tenant_is_left_but_its_audit_log(
 
 
 async def _create(storage: str, slug: str) -> None:
-    async with open_gateway(settings_for(storage)) as opened:
+    async with open_ready_gateway(settings_for(storage)) as opened:
         await opened.tenants.create(f"Name {uuid.uuid4()}", slug)
 
 
@@ -50,7 +49,7 @@ def test_the_id_of_an_erased_tenant_is_never_given_again(storage: str) -> None:
     slug = f"t{uuid.uuid4().hex[:12]}"
 
     async def create_and_erase() -> None:
-        async with open_gateway(settings_for(storage, cache_seconds=0)) as opened:
+        async with open_ready_gateway(settings_for(storage, cache_seconds=0)) as opened:
             await opened.tenants.create(f"Name {slug}", slug)
             await tenant_erasure_of(opened).erase(slug, slug)
             with pytest.raises(ConflictError, match="choose another id"):

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from shared.bootstrap import open_gateway
 from shared.imports.import_type import OnExisting, ReferenceKind
 from tests.builders import SAMPLE, a_worker, body_of
 from tests.contract.calls import GUID
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.tenants import Sender, a_sender
 from tests.waiting import wait_until
 
@@ -367,7 +366,7 @@ def test_a_list_that_is_loaded_again_replaces_the_one_before(
 
 def _load(storage: str, sender: Sender, kind: ReferenceKind, values: list[str]) -> None:
     async def load() -> None:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             await opened.lists.load(sender.tenant, kind, values)
 
     asyncio.run(load())

@@ -19,13 +19,12 @@ from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 
 from shared.auth.clients import Client, Scope, client_to_entity, hash_client_secret
 from shared.auth.local_tokens import CLAIMS
-from shared.bootstrap import open_gateway
 from shared.services.admin.clients import IssuedClient
 from shared.storage.names import CLIENTS
 from shared.storage.ports import Upsert
 from tests.builders import a_worker
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.tenants import a_sender, a_token_client, new_tenant
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +42,7 @@ def issued(storage: str) -> IssuedClient:
     """A client with a name that has to be encoded in every way."""
 
     async def made() -> IssuedClient:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             tenant = await new_tenant(opened)
             return await opened.clients.add(tenant, f"{NAME} {tenant}", Scope)
 
@@ -152,7 +151,7 @@ def test_a_token_reads_as_much_as_it_was_asked_for(gateway: GatewayProcess, stor
     gateway.post(sender, [a_worker("P1", PrimaryBankDetails=bank)])
 
     async def made() -> IssuedClient:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             scopes = (Scope.READ_RECORDS, Scope.READ_SENSITIVE)
             return await opened.clients.add(sender.tenant, f"reader of {sender.tenant}", scopes)
 
@@ -295,7 +294,7 @@ def tenant(storage: str) -> str:
     """A tenant whose clients have ids and secrets with marks of every kind."""
 
     async def client() -> str:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             tenant = await new_tenant(opened)
             for secret in (PLAIN, AWKWARD):
                 hashed = hash_client_secret(secret)

@@ -14,12 +14,11 @@ from urllib.parse import urlencode
 import pytest
 
 from shared.auth.clients import Scope
-from shared.bootstrap import open_gateway
 from shared.services.admin.clients import IssuedClient
 from tests.builders import a_worker, body_of
 from tests.contract.calls import AUTHDATA, STAGE, send_authdata
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
-from tests.emulator import Emulator, settings_for
+from tests.emulator import Emulator, open_ready_gateway, settings_for
 from tests.tenants import Sender, a_sender, a_token_client, new_tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -60,7 +59,7 @@ def fixture_sender(storage: str) -> Sender:
 @pytest.fixture(name="client", scope="module")
 def fixture_client(storage: str) -> IssuedClient:
     async def made() -> IssuedClient:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             tenant = await new_tenant(opened)
             return await opened.clients.add(tenant, f"Client of {tenant}", Scope)
 

@@ -20,14 +20,13 @@ from cli.calls import CallFailedError, ClientCredentials, call, fetch_token, sen
 from cli.documents import SCOPE
 from local_host.certificate import make_certificate
 from shared.auth.clients import Scope
-from shared.bootstrap import open_gateway
 from shared.imports.documents.rounds import Feature, RoundStatus
 from shared.storage.names import DOCUMENT_DROP
 from tests.builders import a_worker, body_of, workers
 from tests.documents import JPEG, PDF, ROUND, SAMPLES, sha256
 from tests.e2e.bookkeeping import Books, check_counts
 from tests.e2e.gateway_process import WORKERS, GatewayProcess, started, started_over_tls
-from tests.emulator import Emulator, settings_for
+from tests.emulator import Emulator, open_ready_gateway, settings_for
 from tests.tenants import Sender, a_sender, new_sender
 from tests.waiting import wait_until
 
@@ -141,7 +140,7 @@ def fixture_stage(
     monkeypatch.setenv("GATEWAY_CA_FILE", str(certificate))
 
     async def made() -> tuple[Sender, ClientCredentials]:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             sender = await new_sender(opened)
             name = f"Inbox of {sender.tenant}"
             issued = await opened.clients.add(sender.tenant, name, [Scope.IMPORT_INBOX])
@@ -164,7 +163,7 @@ def administer(stage: Stage, change: Callable[[Any, str], Any]) -> None:
     """What `manage.py` does, which is tested elsewhere."""
 
     async def done() -> None:
-        async with open_gateway(settings_for(stage.storage)) as opened:
+        async with open_ready_gateway(settings_for(stage.storage)) as opened:
             await change(opened.documents, stage.sender.tenant)
 
     asyncio.run(done())

@@ -19,10 +19,9 @@ import pytest
 from cli.calls import CallFailedError, ClientCredentials, call, fetch_token
 from local_host.certificate import make_certificate
 from shared.auth.clients import Scope
-from shared.bootstrap import open_gateway
 from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess, started, started_over_tls
-from tests.emulator import Emulator, settings_for
+from tests.emulator import Emulator, open_ready_gateway, settings_for
 from tests.entra_stand_in import EntraStandIn, running_stand_in
 from tests.tenants import new_tenant
 
@@ -54,7 +53,7 @@ def application(storage: str, entra: EntraStandIn) -> str:
     """An application of Entra that is a client here."""
 
     async def registered() -> str:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             tenant = await new_tenant(opened)
             scopes = [Scope.IMPORT_INBOX]
             issued = await opened.clients.register(tenant, str(uuid.uuid4()), "HR", scopes)
@@ -182,7 +181,7 @@ def gateway(
 @pytest.fixture(scope="module")
 def client(storage: str) -> ClientCredentials:
     async def made() -> ClientCredentials:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             tenant = await new_tenant(opened)
             issued = await opened.clients.add(tenant, f"Söhne & Co {tenant}", Scope)
             return ClientCredentials(issued.client.client_id, issued.client_secret)

@@ -15,11 +15,10 @@ from typing import Any
 
 from azure.core.exceptions import AzureError
 
-from shared.bootstrap import open_gateway
 from shared.errors import GatewayError
 from shared.imports.import_type import OnExisting
 from tests.documents import make_ready
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.faults.judge import FindingKind, Judgement, judge
 from tests.faults.ledger import Ledger, TenantBooks, read_books
 from tests.faults.rig import Rig, running_rig
@@ -150,7 +149,7 @@ async def run_round(
 
 async def _new_tenants(rig: Rig) -> list[Tenant]:
     tenants: list[Tenant] = []
-    async with open_gateway(settings_for(rig.storage)) as gateway:
+    async with open_ready_gateway(settings_for(rig.storage)) as gateway:
         for _ in range(TENANTS):
             updates = await new_sender(gateway)
             inserts = await new_sender(gateway, updates.tenant, on_existing=OnExisting.ERROR)

@@ -13,10 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from shared.bootstrap import open_gateway
 from shared.imports.messages import Message
 from shared.imports.results import Outcome
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.faults.bench import Tally, run_round
 from tests.faults.judge import Finding, FindingKind, judge
 from tests.faults.ledger import (
@@ -442,7 +441,7 @@ def test_a_staged_batch_is_processed_once_storage_and_gateways_are_back(tmp_path
 
 async def play(folder: Path) -> None:
     async with running_rig(folder, CALM_SEED) as rig:
-        async with open_gateway(settings_for(rig.storage)) as gateway:
+        async with open_ready_gateway(settings_for(rig.storage)) as gateway:
             sender = await new_sender(gateway)
         load = Workload(CALM_SEED, [Tenant(sender, sender)], rig)
         for host in rig.hosts:

@@ -15,7 +15,6 @@ from azure.data.tables.aio import TableServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.auth.callers import Caller
-from shared.bootstrap import open_gateway
 from shared.clock import RandomIds, SystemClock
 from shared.errors import StorageUnavailableError
 from shared.gateway import Gateway
@@ -53,7 +52,7 @@ from shared.storage.ports import (
 from shared.storage.result_records import result_row
 from shared.storage.waiting_chunks import WaitingChunk
 from tests.builders import body_of
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.memory_storage import ForwardingTables
 from tests.tenants import Sender, new_sender, new_tenant
 from tests.waiting import until
@@ -168,7 +167,7 @@ class Harness(TenantHarness):
 async def _opened(storage: str, **settings: Any) -> AsyncIterator[tuple[Gateway, Pump]]:
     """A gateway's services and its queues, with no message on them."""
     async with (
-        open_gateway(settings_for(storage, **settings)) as gateway,
+        open_ready_gateway(settings_for(storage, **settings)) as gateway,
         QueueServiceClient.from_connection_string(storage) as service,
     ):
         pump = Pump(service)

@@ -9,7 +9,6 @@ from contextlib import suppress
 
 import pytest
 
-from shared.bootstrap import open_gateway
 from shared.errors import StagingUnknownError, StorageUnavailableError
 from shared.imports.authdata.model import BatchCall, Employee
 from shared.imports.authdata.processor import AuthdataProcessor, records_of
@@ -21,7 +20,7 @@ from shared.storage.import_records import ImportRecord, acceptance_operations, r
 from shared.storage.ports import Delete, Entity, Merge
 from shared.storage.result_records import result_row
 from shared.web.responses import refusal
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.faults.proxy import Act, CutConnection, FaultProxy, Rule, Service, running_proxy
 from tests.integration.harness import AuthdataHarness, an_employee, play_authdata
 from tests.tenants import new_tenant
@@ -280,14 +279,14 @@ def stage(storage: str, fault: Callable[[FaultProxy], Rule]) -> tuple[Exception,
 
     async def play() -> tuple[Exception, int]:
         with running_proxy(storage) as proxy:
-            async with open_gateway(settings_for(proxy.connection_string)) as gateway:
+            async with open_ready_gateway(settings_for(proxy.connection_string)) as gateway:
                 tenant = await new_tenant(gateway)
                 rows = [{"employeeid": "e1", "authvalue1": "a"}]
                 call = BatchCall(BATCH, validate=True, allow_no_auth=False, commit=True, rows=rows)
                 proxy.add(fault(proxy))
                 with pytest.raises(StorageUnavailableError) as caught:
                     await gateway.authdata.staging.stage(tenant, call, BATCH)
-            async with open_gateway(settings_for(storage)) as gateway:
+            async with open_ready_gateway(settings_for(storage)) as gateway:
                 batch = await gateway.authdata.staging._batches.read(tenant, BATCH)
             return caught.value, batch.rows if batch else 0
 

@@ -21,7 +21,6 @@ from shared.auth.local_tokens import (
     ring_from_entity,
 )
 from shared.auth.lookups import TenantLookups
-from shared.bootstrap import open_gateway
 from shared.clock import RandomIds, SystemClock
 from shared.errors import (
     ConflictError,
@@ -36,7 +35,7 @@ from shared.services.admin.tokens import LocalTokenSource, TokenRequest, TokenRe
 from shared.storage.account import Account
 from shared.storage.names import SIGNING_KEYS
 from shared.storage.ports import Delete, Entity
-from tests.emulator import Emulator, settings_for
+from tests.emulator import Emulator, open_ready_gateway, settings_for
 from tests.integration.harness import CountedTables
 from tests.tenants import new_tenant
 
@@ -51,7 +50,7 @@ def run_on_gateway(connection_string: str) -> Callable[[GatewayScenario], None]:
     """Run a story on the emulator."""
 
     async def told(story: GatewayScenario) -> None:
-        async with open_gateway(settings_for(connection_string)) as gateway:
+        async with open_ready_gateway(settings_for(connection_string)) as gateway:
             await story(gateway)
 
     return lambda story: asyncio.run(told(story))

@@ -22,14 +22,13 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from cli.row_files import UnreadableFileError
-from shared.bootstrap import open_gateway
 from shared.errors import InvalidRequestError, NotFoundError
 from shared.imports.import_type import OnExisting
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import messages_for
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker, body_of
-from tests.emulator import DATA_KEYS, Emulator, settings_for
+from tests.emulator import DATA_KEYS, Emulator, open_ready_gateway, settings_for
 from tests.integration.harness import (
     AuthdataHarness,
     accept_without_messages,
@@ -392,7 +391,7 @@ def _imported(storage: str, sender: Sender, rows: list[Any]) -> ImportRecord:
     """An import that has ended."""
 
     async def made() -> ImportRecord:
-        async with open_gateway(settings_for(storage)) as gateway:
+        async with open_ready_gateway(settings_for(storage)) as gateway:
             record = await accept_without_messages(gateway, sender.caller, body_of(rows))
             for message in messages_for(record, [], [0]):
                 await gateway.chunks.process(message)

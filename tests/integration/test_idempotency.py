@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 import azure.functions as func
 import pytest
 
-from shared.bootstrap import open_gateway
 from shared.clock import SystemClock
 from shared.errors import GoneError, InvalidRequestError, KeyReusedError
 from shared.gateway import Gateway
@@ -26,7 +25,7 @@ from shared.storage.names import IDEMPOTENT_ANSWERS, SIGNING_KEYS
 from shared.storage.ports import Entity, Upsert
 from shared.web.idempotency import answer_once, keyed_call
 from tests.builders import a_worker, body_of
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.integration.harness import Harness, play
 from tests.memory_storage import MemoryTables
 from tests.tenants import new_tenant
@@ -39,7 +38,7 @@ Piece = Callable[[Gateway, str], Awaitable[None]]
 
 def _play(storage: str, scenario: Piece, **settings: int) -> None:
     async def run() -> None:
-        async with open_gateway(settings_for(storage, **settings)) as gateway:
+        async with open_ready_gateway(settings_for(storage, **settings)) as gateway:
             await scenario(gateway, await new_tenant(gateway))
 
     asyncio.run(run())
@@ -268,7 +267,7 @@ BODY = b'[{"EmployerRef":"E1"}]'
 
 def test_every_process_has_the_same_key_of_the_gateways_own(connection_string: str) -> None:
     async def story() -> None:
-        async with open_gateway(settings_for(connection_string)) as gateway:
+        async with open_ready_gateway(settings_for(connection_string)) as gateway:
             tables = gateway.account.tables
             found = await asyncio.gather(
                 *(FingerprintKeys(tables, ()).secrets() for _ in range(10))
@@ -285,7 +284,7 @@ def test_configured_keys_come_first_and_the_gateways_own_is_still_recognised(
     connection_string: str,
 ) -> None:
     async def story() -> None:
-        async with open_gateway(settings_for(connection_string)) as gateway:
+        async with open_ready_gateway(settings_for(connection_string)) as gateway:
             tables = gateway.account.tables
             before = (await FingerprintKeys(tables, ()).body_hashes(BODY))[0]
             first = await FingerprintKeys(tables, (OLD,)).body_hashes(BODY)
@@ -304,7 +303,7 @@ def test_configured_keys_come_first_and_the_gateways_own_is_still_recognised(
 @pytest.mark.parametrize("stored", ["", "!", "c2hvcnQ="])
 def test_a_key_that_cannot_be_read_is_replaced(connection_string: str, stored: str) -> None:
     async def story() -> None:
-        async with open_gateway(settings_for(connection_string)) as gateway:
+        async with open_ready_gateway(settings_for(connection_string)) as gateway:
             tables = gateway.account.tables
             broken = Entity(PARTITION, ROW, {"key": stored})
             await tables.write(SIGNING_KEYS, Upsert(broken))

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from shared.bootstrap import open_gateway
 from shared.errors import InvalidRequestError
 from shared.gateway import Gateway
 from shared.services.records.reading import RecordRequest
@@ -18,7 +17,7 @@ from shared.storage.business_records import partition_of, row_of
 from shared.storage.entities import encode
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Upsert, Value
 from tests.builders import a_worker
-from tests.emulator import Emulator, Watch, settings_for
+from tests.emulator import Emulator, Watch, open_ready_gateway, settings_for
 from tests.integration.harness import Harness, play
 from tests.waiting import until
 
@@ -78,7 +77,7 @@ def test_what_pages_cost(emulator: Emulator) -> None:
     ]
 
     async def scenario() -> None:
-        async with open_gateway(settings_for(storage)) as gateway:
+        async with open_ready_gateway(settings_for(storage)) as gateway:
             await write_all(gateway, entities)
             watch = emulator.watch("counted")
             page = await gateway.records.page("workers", RecordRequest(tenant), 1_000)
@@ -193,7 +192,7 @@ def test_names_are_found_without_the_index_too_but_not_among_too_many_groups(
         by_external = RecordRequest(tenant, {"ExternalWorkerRef": "X"})
         assert await references(gateway, by_name) == ["P1", "P1"]
         await tables.write("Workers", Delete(Entity(encode(tenant), "indexed", {})))
-        async with open_gateway(gateway.settings) as fresh:
+        async with open_ready_gateway(gateway.settings) as fresh:
             assert await references(fresh, by_name) == ["P1", "P1"]
             assert await references(fresh, by_external) == ["P1"]
             groups = [

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 from azure.storage.queue.aio import QueueServiceClient
 
-from shared.bootstrap import open_gateway
 from shared.errors import PreconditionFailedError
 from shared.gateway import Gateway
 from shared.imports.messages import Message
@@ -40,7 +39,7 @@ from shared.storage.ports import (
 )
 from shared.storage.result_records import ChunkResult
 from tests.builders import Row, a_worker, body_of
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.faults.proxy import Request, running_proxy
 from tests.integration.harness import Harness, Pump, accept_without_messages, play
 from tests.tenants import new_sender
@@ -180,7 +179,7 @@ async def _transactions_of(storage: str, rows: list[Row]) -> list[bytes]:
             bodies.append(request.body)
 
     with running_proxy(storage) as proxy:
-        async with open_gateway(settings_for(proxy.connection_string)) as gateway:
+        async with open_ready_gateway(settings_for(proxy.connection_string)) as gateway:
             sender = await new_sender(gateway)
             body = body_of(rows)
             record = await accept_without_messages(gateway, sender.caller, body)
@@ -199,7 +198,7 @@ async def _transactions_of(storage: str, rows: list[Row]) -> list[bytes]:
 def test_a_message_comes_back_from_the_queue_as_it_was_sent(delivered: str) -> None:
     async def run() -> None:
         async with (
-            open_gateway(settings_for(delivered)) as gateway,
+            open_ready_gateway(settings_for(delivered)) as gateway,
             QueueServiceClient.from_connection_string(delivered) as service,
         ):
             message = ChunkMessage("tenant-1", 7, f"ö\"'{uuid.uuid4()}", 3, looks_back=True)
@@ -218,7 +217,7 @@ Work = Callable[[Tables, str], Awaitable[None]]
 
 def _on_tables(connection_string: str, work: Work) -> None:
     async def run() -> None:
-        async with open_gateway(settings_for(connection_string)) as gateway:
+        async with open_ready_gateway(settings_for(connection_string)) as gateway:
             await work(gateway.account.tables, f"partition|{uuid.uuid4().hex}")
 
     asyncio.run(run())
