@@ -37,6 +37,7 @@ ACCOUNTS = (
     "dropped",
     "proxied",
     "slow",
+    "compared",
 )
 
 

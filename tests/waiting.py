@@ -11,17 +11,17 @@ from typing import TypeVar
 # Waiting for a condition, with a deadline: the only pause that a test may make.
 
 _T = TypeVar("_T")
-_PAUSE = 0.02
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.1
 
 
 def wait_until(condition: Callable[[], _T | None], what: str, seconds: float = 60.0) -> _T:
     """The first value of `condition` that is true; fails at the deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    begun = time.monotonic()
+    while (elapsed := time.monotonic() - begun) < seconds:
         value = condition()
         if value:
             return value
-        time.sleep(_PAUSE)
+        time.sleep(_pause(elapsed))
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
@@ -29,13 +29,18 @@ async def until(
     condition: Callable[[], Awaitable[_T | None]], what: str, seconds: float = 60.0
 ) -> _T:
     """`wait_until` for conditions that are awaited."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    begun = time.monotonic()
+    while (elapsed := time.monotonic() - begun) < seconds:
         value = await condition()
         if value:
             return value
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_pause(elapsed))
     raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def _pause(elapsed: float) -> float:
+    """Seconds until the condition is asked for again: rarely where the wait is long."""
+    return min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, elapsed / 20))
 
 
 class HandClock:

@@ -23,7 +23,7 @@ from tests.tenants import Sender, a_sender, a_token_client, new_tenant
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 PER_CREDENTIAL, PER_SOURCE, TRIALS = 5, 20, 6
-GUESSES = 60
+GUESSES = 40
 
 
 @pytest.fixture(name="storage", scope="module")
@@ -31,7 +31,7 @@ def fixture_storage(emulator: Emulator) -> str:
     return emulator.account("killed")
 
 
-@pytest.fixture(name="gateway")
+@pytest.fixture(name="gateway", scope="module")
 def fixture_gateway(
     storage: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:

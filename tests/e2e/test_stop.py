@@ -26,6 +26,7 @@ CALLS = 18
 UNHEARD = {"AzureWebJobs.workers_rows.Disabled": "true", "LOCAL_HOST_STOP_SECONDS": "60"}
 """Nothing works on the rows, so that the calls wait."""
 PATIENT = {
+    "GATEWAY_CHUNK_ROWS": "500",
     "LOCAL_HOST_LEASE_SECONDS": "3600",
     "LOCAL_HOST_STOP_SECONDS": "60",
     "GATEWAY_SWEEP_AFTER_SECONDS": "3600",
@@ -84,7 +85,7 @@ def test_chunks_in_work_are_handed_on_and_go_on_with_the_next_start(
     storage: str, tmp_path: Path
 ) -> None:
     sender, books = a_sender(storage), Books(storage)
-    rows = 4_000
+    rows = 2_000
     with started(storage, tmp_path, **PATIENT) as gateway:
         accepted = gateway.post(sender, workers(rows), Prefer="respond-async")
         wait_until(lambda: books.workers(sender.tenant), "a chunk is in work")
@@ -133,9 +134,9 @@ def test_call_that_cannot_finish_in_time_is_503_and_not_half_answered(
 # A gateway that is killed: what was accepted is finished, every row once (I1 to I3).
 
 
-ROWS = 5_000
-ROWS_OF_ACCEPTANCE = 1_500
-QUICK = {"GATEWAY_SWEEP_AFTER_SECONDS": "2", "GATEWAY_CHUNK_ROWS": "500"}
+ROWS = 2_000
+ROWS_OF_ACCEPTANCE = 600
+QUICK = {"GATEWAY_SWEEP_AFTER_SECONDS": "2", "GATEWAY_CHUNK_ROWS": "200"}
 FINISHED_WITHIN = 120.0
 
 

@@ -28,7 +28,7 @@ from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.storage.names import IMPORT_PAYLOADS, IMPORTS
 from shared.storage.ports import Entity, Upsert
 from tests.e2e.gateway_process import GatewayProcess, started_as
-from tests.emulator import open_ready_gateway, settings_for
+from tests.emulator import settings_for
 from tests.faults.proxy import FaultProxy, Request, Service, running_proxy
 from tests.faults.skewed_host import CLOCK_FILE
 
@@ -188,7 +188,7 @@ class Rig:
         The emulator takes tables for written that it could not write while its disk was full, and
         writes them again only after their next change.
         """
-        async with open_ready_gateway(settings_for(self.storage)) as gateway:
+        async with open_gateway(settings_for(self.storage)) as gateway:
             account, name = gateway.account, f"touch-{time.monotonic_ns()}"
             await account.tables.write(IMPORTS, Upsert(Entity("touch", name, {})))
             await account.blobs.put(IMPORT_PAYLOADS, name, [b"touch"])
@@ -198,7 +198,7 @@ class Rig:
     async def sweep(self) -> None:
         """What the timers of the gateways do twice a minute."""
         settings = settings_for(self.storage, sweep_after_seconds=1, document_sweep_seconds=1)
-        async with open_ready_gateway(settings) as gateway:
+        async with open_gateway(settings) as gateway:
             await gateway.sweep.run()
             await gateway.documents.drop_sweep.run()
             for tenant in await gateway.tenants.list_ids():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from azure.data.tables.aio import TableServiceClient
-from azure.storage.queue.aio import QueueServiceClient
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared.auth.callers import Caller
 from shared.clock import RandomIds, SystemClock
@@ -198,17 +198,19 @@ class Pump:
     """The queues of one storage account."""
 
     def __init__(self, service: QueueServiceClient) -> None:
-        self._service = service
+        self._queues = [service.get_queue_client(name) for name in QUEUES]
 
     async def take(self) -> list[ChunkMessage]:
         """Every message that is visible now."""
-        found: list[ChunkMessage] = []
-        for name in QUEUES:
-            queue = self._service.get_queue_client(name)
-            async for message in queue.receive_messages(max_messages=32):
-                found.append(ChunkMessage.from_text(base64.b64decode(message.content)))
-                await queue.delete_message(message)
-        return found
+        batches = await asyncio.gather(*(self._take_from(queue) for queue in self._queues))
+        return [message for batch in batches for message in batch]
+
+    async def _take_from(self, queue: QueueClient) -> list[ChunkMessage]:
+        messages: list[ChunkMessage] = []
+        async for message in queue.receive_messages(max_messages=32):
+            messages.append(ChunkMessage.from_text(base64.b64decode(message.content)))
+            await queue.delete_message(message)
+        return messages
 
 
 # Imports of licenses on a stage, and handlers of theirs that die where a test wants them to.

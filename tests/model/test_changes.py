@@ -2,7 +2,8 @@
 
 It polls at random moments, from either process, while imports, retries and cancels run, handlers
 die and stragglers go on. A poll may die or fail too; then the reader takes it up again from the
-place that it kept. See docs/contracts.md#7-changes.
+place that it kept. See docs/contracts.md#7-changes. The same runs are judged as those of
+`test_order.py`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -28,6 +29,7 @@ from shared.imports.registry import IMPORT_TYPES
 from shared.services.changes import Change, ChangeKind, ChangePlace
 from shared.storage.business_records import from_entity, partition_of, row_of
 from tests.model.harness import TENANT, Process
+from tests.model.judging import judge, judge_licenses
 from tests.model.simulation import LicenseSimulation, Run, Simulation
 
 RUNS = int(os.environ.get("ORDER_MODEL_RUNS", "600"))
@@ -167,38 +169,45 @@ class FollowedLicenses(FollowedSimulation, LicenseSimulation):
         }
 
 
-def play(kind: type[FollowedSimulation], seed: int) -> Counter[str]:
+World = TypeVar("World", bound=FollowedSimulation)
+
+
+def play(kind: type[World], seed: int, judge_order: Callable[[World], None]) -> Counter[str]:
     """Raises AssertionError with the seed."""
     world = kind(seed)
 
-    async def played() -> None:
+    async def play_and_catch_up() -> None:
         await world.play()
         await world.catch_up()
 
     try:
-        asyncio.run(played())
+        asyncio.run(play_and_catch_up())
+        judge_order(world)
     except AssertionError as error:
         raise AssertionError(f"seed {seed}: {error}") from error
     return world.seen
 
 
-def play_all(kind: type[FollowedSimulation], runs: int) -> Counter[str]:
+def play_all(kind: type[World], runs: int, judge_order: Callable[[World], None]) -> Counter[str]:
     """All seeds."""
     seen: Counter[str] = Counter()
     for seed in range(FIRST, FIRST + runs):
-        seen += play(kind, seed)
+        seen += play(kind, seed, judge_order)
     return seen
 
 
 DISTURBANCES = {"crash", "straggler", "fault", "cancel", "retry"}
 
 
-def test_a_reader_of_workers_and_assignments_has_a_copy() -> None:
-    seen = play_all(FollowedSimulation, RUNS // 2)
+def test_workers_and_assignments_keep_their_order_and_a_reader_has_a_copy() -> None:
+    seen = play_all(FollowedSimulation, RUNS // 2, judge)
     assert {*DISTURBANCES, "page", "created", "updated", "place inside an import"} <= set(seen)
 
 
-def test_a_reader_of_licenses_has_a_copy() -> None:
-    seen = play_all(FollowedLicenses, RUNS // 2)
+def test_licenses_keep_their_order_keys_and_documents_and_a_reader_has_a_copy() -> None:
+    seen = play_all(FollowedLicenses, RUNS // 2, judge_licenses)
     assert {*DISTURBANCES, "page", "created", "updated", "deleted"} <= set(seen)
     assert "place inside an import" in seen
+    was = "former values"
+    assert {was, f"{was} of a tombstone", f"{was} of a moved license"} <= set(seen)
+    assert {"reversed", "restored", "kept by an undo", "undo of an undo"} <= set(seen)
