@@ -90,11 +90,11 @@ class MemoryTables:
         select: Sequence[str] | None = None,
         most: int | None = None,
     ) -> list[Entity]:
-        found = await self._gate.passed(
+        entities = await self._gate.passed(
             "query", lambda: self.in_range(table, partition, first, last, after, most)
         )
-        self.entities_read += len(found)
-        return found
+        self.entities_read += len(entities)
+        return entities
 
     def in_range(
         self,
@@ -121,7 +121,7 @@ class MemoryTables:
         self, table: str, range_: EntityRange, after: tuple[str, str] | None, most: int
     ) -> EntitySlice:
         """What that query would find, without a request."""
-        found = sorted(
+        selected = sorted(
             key
             for key, entity in self.tables[table].items()
             if range_.contains(*key)
@@ -133,8 +133,8 @@ class MemoryTables:
                 for name, least, most_allowed in range_.between
             )
         )
-        entities = [self.tables[table][key] for key in found[:most]]
-        return EntitySlice(entities, is_last=len(found) <= most)
+        entities = [self.tables[table][key] for key in selected[:most]]
+        return EntitySlice(entities, is_last=len(selected) <= most)
 
     async def write(self, table: str, operation: Operation) -> str:
         return await self._gate.passed("write", lambda: self._apply(table, [operation]))

@@ -154,8 +154,8 @@ def test_the_import_benchmark_runs_and_prints_its_figures(
     words = ["import", "--quick", "--rows", str(ROWS), "--json"]
     assert main(words, tmp_path) == 0, capsys.readouterr().err
     document = json.loads(capsys.readouterr().out)["import"]
-    [kept] = tmp_path.glob("import-*.json")
-    assert json.loads(kept.read_text("utf-8")) == document
+    [file] = tmp_path.glob("import-*.json")
+    assert json.loads(file.read_text("utf-8")) == document
     assert document["rounds"] == 1
     [case] = document["cases"]
     _check_case(case)

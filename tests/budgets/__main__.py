@@ -49,12 +49,12 @@ def table_row(entry: Entry, readings: Sequence[Reading]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure; write the page where that is asked for."""
-    wanted = [name for name in arguments if name != "--page"]
+    names = [name for name in arguments if name != "--page"]
     size = _LARGER if "--page" in arguments else 1
     rows = [
         table_row(entry, list(rows_of(replace(entry, bytes=entry.bytes * size))))
         for entry in entries()
-        if not wanted or any(name in entry.name for name in wanted)
+        if not names or any(name in entry.name for name in names)
     ]
     if "--page" in arguments:
         page = PAGE.read_text("utf-8")

@@ -112,9 +112,9 @@ def _license_rows(format_: BodyFormat, action: LicenseAction) -> Callable[[bytes
         reader = BodyReader(format_, 26_214_400)
         results: list[RowResult] = []
         for lines in _plan(LICENSES, body, reader).lines():
-            found = read_company_lines(_TENANT, lines, action)
-            results += found.without_company
-            for company in found.companies:
+            groups = read_company_lines(_TENANT, lines, action)
+            results += groups.without_company
+            for company in groups.companies:
                 rows = [
                     [(company.read(row), row.employee) for row in unit.rows]
                     for unit in group_rows(company.rows, {}, action)
@@ -159,8 +159,8 @@ def _document_form(body: bytes) -> object:
 
 
 def _corrections(body: bytes) -> object:
-    found = read_corrections(body, MAX_ROWS)
-    return [is_same_row(text, '{"A":1}') for text in found.values()]
+    corrections = read_corrections(body, MAX_ROWS)
+    return [is_same_row(text, '{"A":1}') for text in corrections.values()]
 
 
 def _file_of_rows(ending: str) -> Callable[[str], object]:

@@ -73,18 +73,18 @@ class Reading:
 
     def faults(self) -> list[str]:
         """What is over the entry's budget, as sentences."""
-        found = []
+        problems = []
         if self.large > self.small * _MOST_GROWTH + _NOISE_SECONDS:
-            found.append(
+            problems.append(
                 f"{GROWTH} times the input takes {self.large / self.small:.0f} times the time "
                 f"({self.small:.3f} s, then {self.large:.3f} s)"
             )
         seconds, memory = self.entry.dear.get(self.input, (self.entry.seconds, self.entry.memory))
         if self.large - _NOISE_SECONDS > seconds * self.size / _MEGABYTE:
-            found.append(f"it takes {self.seconds_per_megabyte:.1f} s for a megabyte")
+            problems.append(f"it takes {self.seconds_per_megabyte:.1f} s for a megabyte")
         if self.peak > memory * self.small_size + self.entry.fixed:
-            found.append(f"it takes {self.memory_per_byte:.0f} bytes of memory for a byte")
-        return [f"{self.entry.name}, {self.input}: {fault}" for fault in found]
+            problems.append(f"it takes {self.memory_per_byte:.0f} bytes of memory for a byte")
+        return [f"{self.entry.name}, {self.input}: {fault}" for fault in problems]
 
 
 def measure(entry: Entry, name: str) -> Reading:

@@ -164,9 +164,9 @@ def _seconds(
     rows = make(count)
     work = import_on(LicenseSet(there(rows)), action, 2)
     sketches = [outline_row(TENANT, index, 0, 0, fold_names(row)) for index, row in enumerate(rows)]
-    found = group_rows(sketches, {}, action)
+    units = group_rows(sketches, {}, action)
     read: list[list[tuple[ReadRow, Employee]]] = [
-        [(_read(row.index, rows[row.index]), row.employee) for row in unit.rows] for unit in found
+        [(_read(row.index, rows[row.index]), row.employee) for row in unit.rows] for unit in units
     ]
     started = time.process_time()
     results = _all(work, read)

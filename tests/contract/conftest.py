@@ -47,13 +47,13 @@ def gateway(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def unused_senders(storage: str) -> Iterator[Sender]:
     """Integrations of new tenants without end, made many at a time because that is quicker."""
 
-    async def made() -> list[Sender]:
+    async def create() -> list[Sender]:
         async with open_ready_gateway(settings_for(storage)) as opened:
             return await asyncio.gather(*(new_sender(opened) for _ in range(40)))
 
     def endless() -> Iterator[Sender]:
         while True:
-            yield from asyncio.run(made())
+            yield from asyncio.run(create())
 
     return endless()
 
@@ -68,7 +68,7 @@ def sender(unused_senders: Iterator[Sender]) -> Sender:
 def senders(storage: str) -> Mapping[Kind, Sender]:
     """An integration of each kind, in tenants of their own."""
 
-    async def made() -> dict[Kind, Sender]:
+    async def create() -> dict[Kind, Sender]:
         async with open_ready_gateway(settings_for(storage)) as opened:
             return {
                 (enabled, active, version): await new_sender(
@@ -77,7 +77,7 @@ def senders(storage: str) -> Mapping[Kind, Sender]:
                 for enabled, active, version in product((True, False), (True, False), (1, 0))
             }
 
-    return asyncio.run(made())
+    return asyncio.run(create())
 
 
 @pytest.fixture(name="ready", scope="session")

@@ -98,13 +98,13 @@ def everything(storage: str, tenant: str) -> str:
     """All that the table has of a tenant and of the gateway itself, as text."""
 
     async def read() -> str:
-        found: list[str] = []
+        lines: list[str] = []
         async with TableServiceClient.from_connection_string(storage) as service:
             table = service.get_table_client(AUDIT)
             for partition in (audit_partition(tenant), audit_partition("")):
                 async for entity in table.query_entities(f"PartitionKey eq '{partition}'"):
-                    found += [str(value) for value in entity.values()]
-        return "\n".join(found)
+                    lines += [str(value) for value in entity.values()]
+        return "\n".join(lines)
 
     return asyncio.run(read())
 
@@ -130,8 +130,8 @@ def test_every_command_that_changes_something_leaves_an_entry(
     tenant = commands.run("tenant", "create", f"Audited {MARK} {datetime.now(UTC)}")["tenant"]
     here = ("--tenant", tenant)
     own = (*here, "--software-key", "HR1")
-    made = commands.run("integration", "add", *own, "--read", "full")
-    key = made["functionKey"]
+    added = commands.run("integration", "add", *own, "--read", "full")
+    key = added["functionKey"]
     sender = Sender(a_sender(storage, tenant).integration, key)
     headers = {"X-Functions-Key": key, "X-Software-Key": "HR1"}
     values = tmp_path / "currencies.txt"
@@ -336,14 +336,14 @@ def test_sensitive_values_that_are_given_out_leave_an_entry_for_each_call(
     for accept in ("application/json", "application/x-ndjson", "text/csv"):
         ask(full, f"workers?PersonnelRef={MARK}1&EmployerRef=E1", accept)
     ask(full, "workers")
-    found = exports()
-    assert len(found) == 4
-    assert {item["state"] for item in found} == {"done"}
+    entries = exports()
+    assert len(entries) == 4
+    assert {item["state"] for item in entries} == {"done"}
     caller = {"integration": full.integration.software_key}
-    assert all(item["caller"] == caller for item in found)
-    assert found[0]["target"] == {"records": "workers", "filters": [], "count": 2}
+    assert all(item["caller"] == caller for item in entries)
+    assert entries[0]["target"] == {"records": "workers", "filters": [], "count": 2}
     one = {"records": "workers", "filters": ["employerref", "personnelref"], "count": 1}
-    assert found[1]["target"] == one
+    assert entries[1]["target"] == one
     assert MARK not in everything(storage, full.tenant)
 
 
@@ -376,9 +376,9 @@ def test_an_act_that_dies_stays_begun_and_one_that_is_refused_says_so(
                 await fail(opened, fault)
 
     on(storage, acted)
-    found = listed(gateway, sender, action="round.set")
-    assert [item["state"] for item in found] == ["refused", "begun", "begun", "begun"]
-    assert all((item["before"], item["after"]) == ({"a": 1}, {"a": 2}) for item in found)
+    entries = listed(gateway, sender, action="round.set")
+    assert [item["state"] for item in entries] == ["refused", "begun", "begun", "begun"]
+    assert all((item["before"], item["after"]) == ({"a": 1}, {"a": 2}) for item in entries)
 
 
 def test_what_changes_nothing_leaves_no_entry_and_what_is_refused_does(

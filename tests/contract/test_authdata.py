@@ -211,8 +211,8 @@ def test_a_dry_run_answers_what_the_call_would_and_leaves_no_trace(
 def test_an_unknown_batch_is_404_even_if_another_tenant_has_it(
     gateway: GatewayProcess, sender: Sender, unused_senders: Iterator[Sender], method: str
 ) -> None:
-    theirs = send_authdata(gateway, next(unused_senders), [an_employee("E1")], STAGE)
-    for batch in (theirs.json["fileLogId"], str(uuid.uuid4()), "0" * 32):
+    of_other_tenant = send_authdata(gateway, next(unused_senders), [an_employee("E1")], STAGE)
+    for batch in (of_other_tenant.json["fileLogId"], str(uuid.uuid4()), "0" * 32):
         answer = gateway.call(method, f"{AUTHDATA}/{batch}", None, sender.headers)
         check_refusal(answer, 404)
     no_guid = gateway.call(method, f"{AUTHDATA}/other", None, sender.headers)

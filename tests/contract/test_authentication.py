@@ -257,8 +257,10 @@ class Mint:
     def token(self, *without: str, **changes: Any) -> str:
         """A token that the gateway itself might have signed, but for these changes."""
         claims = {**self.claims, **changes}
-        kept = {name: value for name, value in claims.items() if name not in without}
-        return _encoded(kept, self.key.private, "ES256", {"kid": self.key.kid, "typ": "at+jwt"})
+        remaining = {name: value for name, value in claims.items() if name not in without}
+        return _encoded(
+            remaining, self.key.private, "ES256", {"kid": self.key.kid, "typ": "at+jwt"}
+        )
 
     def signed_with(self, key: Any, algorithm: str, **header: Any) -> str:
         """The good claims under another signature."""

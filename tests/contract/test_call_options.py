@@ -279,9 +279,9 @@ def test_keys_belong_to_a_tenant(gateway: GatewayProcess, sender: Sender, storag
     colleague, stranger = a_sender(storage, sender.tenant), a_sender(storage)
     first = gateway.post(sender, rows, **key)
     _check_replayed(first, gateway.post(colleague, rows, **key))
-    theirs = gateway.post(stranger, rows, **key)
-    assert "idempotent-replayed" not in theirs.headers
-    assert theirs.import_id != first.import_id
+    of_stranger = gateway.post(stranger, rows, **key)
+    assert "idempotent-replayed" not in of_stranger.headers
+    assert of_stranger.import_id != first.import_id
 
 
 def test_a_call_that_is_still_running_is_joined(gateway: GatewayProcess, sender: Sender) -> None:

@@ -52,9 +52,9 @@ class Reader:
         return self.send("/api/admin/authdata", {"employee": list(rows)})
 
     def ask(self, headers: Mapping[str, str] | None = None, **query: Any) -> Answer:
-        asked = f"?{urlencode(query)}" if query else ""
+        parameters = f"?{urlencode(query)}" if query else ""
         return self.gateway.call(
-            "GET", f"/api/changes{asked}", None, headers or self.sender.headers
+            "GET", f"/api/changes{parameters}", None, headers or self.sender.headers
         )
 
     def page(self, **query: Any) -> Any:
@@ -62,7 +62,7 @@ class Reader:
         assert answer.status == 200, answer.body
         return answer.json
 
-    def told(self, **query: Any) -> list[tuple[Any, ...]]:
+    def changes(self, **query: Any) -> list[tuple[Any, ...]]:
         """Number, type, change and key of each item."""
         return [
             (each["number"], each["type"], each["change"], *each["key"].values())
@@ -101,7 +101,7 @@ def test_workers_come_once_per_import_and_only_where_a_row_took_effect(reader: R
     assert page["items"][0]["key"] == {"EmployerRef": "E1", "PersonnelRef": "P1"}
     ended = reader.gateway.get(f"/api/imports/{first}", reader.sender).json
     assert ended["acceptedAt"] <= page["items"][0]["at"] <= ended["endedAt"]
-    assert reader.told(after=1) == reader.told(after=2) == reader.told()[2:]
+    assert reader.changes(after=1) == reader.changes(after=2) == reader.changes()[2:]
     assert reader.page(after=3) == {"items": [], "next": 3}
 
 
@@ -112,30 +112,30 @@ def test_licenses_that_replace_or_delete_removed_are_deleted(reader: Reader) -> 
         item["record"]["licenseNumber"]: item["record"]["licenseKey"]
         for item in reader.gateway.get("/api/records/licenses", reader.sender).json["items"]
     }
-    assert {told[3:] for told in reader.told()} == {("C1", key) for key in keys.values()}
+    assert {change[3:] for change in reader.changes()} == {("C1", key) for key in keys.values()}
     reader.licenses(a_license("0", employeeNumber="7"), action="Replace")
-    assert sorted(reader.told(after=2)) == sorted(
+    assert sorted(reader.changes(after=2)) == sorted(
         (3, "licenses", "deleted", "C1", keys[each]) for each in ("1", "2", "3")
     )
     # To another employee: the same license.
     reader.licenses(a_license("0", licenseKey=keys["0"], employeeNumber="8"), action="Update")
-    assert reader.told(after=3) == [(4, "licenses", "updated", "C1", keys["0"])]
+    assert reader.changes(after=3) == [(4, "licenses", "updated", "C1", keys["0"])]
     reader.send("/v1/imports/licenses/delete", [a_license("9", employeeNumber="8")])
-    assert reader.told(after=4) == [(5, "licenses", "deleted", "C1", keys["9"])]
+    assert reader.changes(after=4) == [(5, "licenses", "deleted", "C1", keys["9"])]
 
 
 def test_an_employee_whose_id_changes_goes_and_comes(reader: Reader) -> None:
     values = {"authValue1": "one", "authValue2": "two", "authValue3": "three"}
     reader.employees({"employeeId": "e1", **values}, {"employeeId": "e2", "authValue1": "x"})
     reader.employees({"employeeId": "e9", **values})
-    told = reader.told()
-    assert told[:2] == [(1, "employees", "created", "e1"), (1, "employees", "created", "e2")]
-    assert sorted(told[2:]) == [
+    changes = reader.changes()
+    assert changes[:2] == [(1, "employees", "created", "e1"), (1, "employees", "created", "e2")]
+    assert sorted(changes[2:]) == [
         (2, "employees", "created", "e9"),
         (2, "employees", "deleted", "e1"),
     ]
-    left = reader.gateway.get("/api/records/employees", reader.sender).json["items"]
-    assert [item["record"]["employeeId"] for item in left] == ["e2", "e9"]
+    employees = reader.gateway.get("/api/records/employees", reader.sender).json["items"]
+    assert [item["record"]["employeeId"] for item in employees] == ["e2", "e9"]
 
 
 def test_documents_are_told_to_those_who_may_see_them(
@@ -145,8 +145,8 @@ def test_documents_are_told_to_those_who_may_see_them(
     reader.workers(a_worker("P1"))
     for _ in range(2):
         reader.send("/api/import/documents", Form().body(), **{"Content-Type": MEDIA_TYPE})
-    documents = reader.told(type="Documents")
-    assert [told[:3] for told in documents] == [
+    documents = reader.changes(type="Documents")
+    assert [change[:3] for change in documents] == [
         (2, "documents", "created"),
         (3, "documents", "updated"),
     ]
@@ -192,15 +192,15 @@ def test_the_feed_waits_for_an_import_that_is_open(reader: Reader) -> None:
     if is_open["endedAt"] is None:
         assert page == {"items": [], "next": 0}
     reader.gateway.ended(reader.sender, sent.import_id)
-    found: list[Any] = []
+    changes: list[Any] = []
     after: Any = 0
     while (page := reader.page(after=after, pageSize=1000))["next"] != after:
-        found += page["items"]
+        changes += page["items"]
         after = page["next"]
-    assert [each["key"]["PersonnelRef"] for each in found[:-1]] == [
+    assert [each["key"]["PersonnelRef"] for each in changes[:-1]] == [
         row["PersonnelRef"] for row in rows
     ]
-    assert found[-1]["type"] == "licenses"
+    assert changes[-1]["type"] == "licenses"
 
 
 def test_answers_are_as_published(reader: Reader) -> None:

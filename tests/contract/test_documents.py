@@ -370,14 +370,14 @@ def test_every_endpoint_asks_for_credentials_and_a_token_for_its_scope(
 def test_a_document_of_another_tenant_is_not_found_like_one_that_does_not_exist(
     gateway: GatewayProcess, ready: Sender, sender: Sender
 ) -> None:
-    theirs = item_of(send_document(gateway, ready, Form(file_name="theirs.pdf")))["documentId"]
+    other = item_of(send_document(gateway, ready, Form(file_name="theirs.pdf")))["documentId"]
     messages = {
         check_refusal(gateway.get(f"/api/documents/{document_id}/content", sender), 404)
-        for document_id in (theirs, str(uuid.uuid4()), "no-guid", "a%27b", "x" * 300)
+        for document_id in (other, str(uuid.uuid4()), "no-guid", "a%27b", "x" * 300)
     }
     assert len(messages) == 1
     assert gateway.get("/api/documents?workerexternalId=P1", sender).json["items"] == []
-    assert gateway.get(f"/api/documents/{theirs.upper()}/content", ready).status == 200
+    assert gateway.get(f"/api/documents/{other.upper()}/content", ready).status == 200
 
 
 @pytest.mark.parametrize(

@@ -172,10 +172,10 @@ def test_imports_are_listed_newest_first(gateway: GatewayProcess, sender: Sender
 def test_an_id_of_another_tenant_is_not_found_like_one_that_does_not_exist(
     gateway: GatewayProcess, sender: Sender, storage: str, what: str
 ) -> None:
-    theirs = gateway.post(a_sender(storage), [a_worker("P1")]).import_id
+    of_other_tenant = gateway.post(a_sender(storage), [a_worker("P1")]).import_id
     messages = {
         check_refusal(gateway.get(f"/api/imports/{import_id}{what}", sender), 404)
-        for import_id in (theirs, str(uuid.uuid4()), "no-guid", "a%27b", "x" * 300)
+        for import_id in (of_other_tenant, str(uuid.uuid4()), "no-guid", "a%27b", "x" * 300)
     }
     assert len(messages) == 1
 

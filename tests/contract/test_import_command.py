@@ -36,9 +36,9 @@ class Client:
 
     def __init__(self, gateway: GatewayProcess, sender: Sender, folder: Path) -> None:
         self._folder = folder
-        kept = {name: value for name, value in os.environ.items() if "GATEWAY_" not in name}
+        environ = {name: value for name, value in os.environ.items() if "GATEWAY_" not in name}
         self._environ = {
-            **kept,
+            **environ,
             "GATEWAY_URL": f"http://127.0.0.1:{gateway.port}",
             "GATEWAY_FUNCTION_KEY": sender.function_key,
             "GATEWAY_SOFTWARE_KEY": sender.integration.software_key,

@@ -100,11 +100,11 @@ def test_the_name_of_the_file_is_that_of_the_header_made_harmless(
     sent = header.encode().decode("latin-1")
     answer = gateway.post(sender, [a_worker()], **{HEADER: sent})
     assert answer.status == 200
-    found = who(gateway, sender, answer.import_id)[1]
+    file_name = who(gateway, sender, answer.import_id)[1]
     if source is None:
-        assert found is None or found.isprintable()
+        assert file_name is None or file_name.isprintable()
     else:
-        assert found == source
+        assert file_name == source
 
 
 def test_a_name_stays_bounded_and_printable() -> None:
@@ -117,8 +117,8 @@ def test_a_name_stays_bounded_and_printable() -> None:
 def test_licenses_and_their_deletion(gateway: GatewayProcess, sender: Sender) -> None:
     rows = [a_license()]
     named = {"Content_Disposition": "attachment; filename=licenses.json"}
-    made = send_licenses(gateway, sender, rows, **named)
-    caller, source, digest = who(gateway, sender, made.import_id)
+    imported = send_licenses(gateway, sender, rows, **named)
+    caller, source, digest = who(gateway, sender, imported.import_id)
     assert (caller, source) == (integration(sender), "licenses.json")
     refused = send_licenses(gateway, sender, rows, "allowSameFile=false")
     assert refused.status == 409, "the file is still found by its hash"

@@ -33,9 +33,11 @@ def test_nothing_of_an_erased_tenant_is_left_but_its_audit_log(
     assert places_of(storage, tenant, filled.person.mark) != []
     deleted = asyncio.run(erase(tenant))
     assert deleted["Workers"] > 150
-    left = places_of(storage, tenant, filled.person.mark, filled.other.mark)
-    assert {place.split()[0] for place in left} == {"Audit", "Tenants"}
-    assert [place for place in left if place.startswith("Tenants")] == [f"Tenants erased {tenant}"]
+    places = places_of(storage, tenant, filled.person.mark, filled.other.mark)
+    assert {place.split()[0] for place in places} == {"Audit", "Tenants"}
+    assert [place for place in places if place.startswith("Tenants")] == [
+        f"Tenants erased {tenant}"
+    ]
     assert asyncio.run(erase(tenant)) == {}
     assert gateway.get("/api/imports", filled.sender).status == 401
 

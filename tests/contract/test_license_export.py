@@ -114,11 +114,11 @@ def test_the_licenses_of_a_division_or_an_employee(gateway: GatewayProcess, fill
 
 
 def test_a_license_has_the_shape_of_the_import(gateway: GatewayProcess, filled: Sender) -> None:
-    [found] = [each for each in ask(gateway, filled, "7").json if each["licenseKey"] == KEY]
-    [document] = found.pop("documents")
+    [exported] = [each for each in ask(gateway, filled, "7").json if each["licenseKey"] == KEY]
+    [document] = exported.pop("documents")
     assert {*document} == {"name", "mimeType", "documentTypeCode", "sha256"}
-    assert found.pop("serializableLicenseKey") == KEY
-    assert found == {name: value for name, value in FULL.items() if name != "documents"}
+    assert exported.pop("serializableLicenseKey") == KEY
+    assert exported == {name: value for name, value in FULL.items() if name != "documents"}
 
 
 def test_xml_says_the_same_as_json(gateway: GatewayProcess, filled: Sender) -> None:
@@ -127,9 +127,9 @@ def test_xml_says_the_same_as_json(gateway: GatewayProcess, filled: Sender) -> N
     assert answer.headers["content-type"].startswith(XML)
     assert list(read_license_xml(answer.body, 10)) == in_json
     names = [etree.QName(each).localname for each in etree.fromstring(answer.body)[0]]
-    ours = ["CompanyCode", "DivisionCode", "EmployeeNumber", "EmployeePersonalId"]
-    assert names[:3] == ours[:3]
-    rest = [name for name in names if name not in ours]
+    own_names = ["CompanyCode", "DivisionCode", "EmployeeNumber", "EmployeePersonalId"]
+    assert names[:3] == own_names[:3]
+    rest = [name for name in names if name not in own_names]
     assert rest == sorted(rest)
     assert list(read_license_xml(licenses_xml([]), 10)) == []
     assert INPUT.encode() in licenses_xml([])

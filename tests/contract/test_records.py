@@ -47,8 +47,8 @@ class Readers:
     ) -> Answer:
         query = {**(query or {}), **more}
         headers = {**self.senders[read].headers, **({"Accept": accept} if accept else {})}
-        asked = f"?{urlencode(query)}" if query else ""
-        return self.gateway.call("GET", f"/api/records/{path}{asked}", None, headers)
+        parameters = f"?{urlencode(query)}" if query else ""
+        return self.gateway.call("GET", f"/api/records/{path}{parameters}", None, headers)
 
     def items(
         self,
@@ -102,9 +102,9 @@ def stored(gateway: GatewayProcess, storage: str, tenant: str = "") -> Readers:
         FULL: full,
         **{read: a_sender(storage, full.tenant, read=read) for read in (MASKED, NONE)},
     }
-    found = Readers(gateway, readers)
-    found.send("/api/import/workers", PEOPLE)
-    found.send(
+    readers_of_tenant = Readers(gateway, readers)
+    readers_of_tenant.send("/api/import/workers", PEOPLE)
+    readers_of_tenant.send(
         "/api/import/assignments",
         [
             an_assignment(
@@ -115,7 +115,7 @@ def stored(gateway: GatewayProcess, storage: str, tenant: str = "") -> Readers:
             an_assignment("A1", "P1", "E2"),
         ],
     )  # fmt: skip
-    found.send(
+    readers_of_tenant.send(
         "/v1/imports/licenses",
         [
             a_license("1", employeeNumber="7", documents=[DOCUMENT]),
@@ -125,7 +125,7 @@ def stored(gateway: GatewayProcess, storage: str, tenant: str = "") -> Readers:
         ],
     )
     deleted = [a_license("4", "C2", employeeNumber="8")]
-    found.send("/v1/imports/licenses/delete", deleted)
+    readers_of_tenant.send("/v1/imports/licenses/delete", deleted)
     employees = [
         {"employeeId": "e1", "employeeStatus": "A", "authValue1": "s3cret", "authValue3": "other"},
         {"employeeId": "e2", "authValue2": "more"},
@@ -134,7 +134,7 @@ def stored(gateway: GatewayProcess, storage: str, tenant: str = "") -> Readers:
         headers = {"Content-Type": "application/json", **full.headers}
         body = json.dumps({"employee": employees}).encode()
         assert gateway.call("POST", path, body, headers).status == 200
-    return found
+    return readers_of_tenant
 
 
 @pytest.fixture(name="readers", scope="module")
@@ -191,14 +191,14 @@ def test_filters_find_exactly_their_records_in_order(
 def test_pages_of_one_come_to_the_same_records(
     readers: Readers, path: str, query: dict[str, str], names: Any, expected: Any, accept: str
 ) -> None:
-    found: list[dict[str, Any]] = []
-    asked = {**query, "pageSize": "1"}
-    address = f"/api/records/{path}?{urlencode(asked)}"
+    records: list[dict[str, Any]] = []
+    parameters = {**query, "pageSize": "1"}
+    address = f"/api/records/{path}?{urlencode(parameters)}"
     headers = {**readers.senders[FULL].headers, **({"Accept": accept} if accept else {})}
     for _ in range(20):
         answer = readers.gateway.call("GET", address, None, headers)
         assert answer.status == 200
-        found += items_of(answer, accept)
+        records += items_of(answer, accept)
         if accept:
             link = answer.headers.get("link")
             if link is None:
@@ -208,11 +208,11 @@ def test_pages_of_one_come_to_the_same_records(
         else:
             if answer.json["continuation"] is None:
                 break
-            following = {**asked, "continuation": answer.json["continuation"]}
+            following = {**parameters, "continuation": answer.json["continuation"]}
             address = f"/api/records/{path}?{urlencode(following)}"
     else:
         raise AssertionError("it does not end")
-    assert [tuple(str(part) for part in key) for key in keys(found, *names)] == [
+    assert [tuple(str(part) for part in key) for key in keys(records, *names)] == [
         tuple(map(str, key)) for key in expected
     ]
 
@@ -358,8 +358,8 @@ def test_the_records_that_an_import_wrote_last(gateway: GatewayProcess, storage:
     first = readers.send("/api/import/workers", [*rows, rows[0], {"Surname": "none"}]).import_id
     changed = [{**rows[at], "Surname": "New"} for at in (4, 7)]
     second = readers.send("/api/import/workers", changed).import_id
-    left = [row for row in rows if row["PersonnelRef"] not in ("P4", "P7")]
-    expected = sorted((row["EmployerRef"], row["PersonnelRef"]) for row in left)
+    remaining = [row for row in rows if row["PersonnelRef"] not in ("P4", "P7")]
+    expected = sorted((row["EmployerRef"], row["PersonnelRef"]) for row in remaining)
     assert keys(readers.items("workers", importId=first), *WORKER) == expected
     assert keys(readers.items("workers", importId=second), *WORKER) == [("E1", "P4"), ("E1", "P7")]
     filtered = readers.items("workers", importId=first, EmployerRef="E1")
@@ -436,14 +436,14 @@ def test_an_import_of_another_type_is_refused(readers: Readers) -> None:
 def test_a_continuation_is_good_only_for_the_records_that_it_was_given_for(
     readers: Readers,
 ) -> None:
-    given = readers.ask("workers", pageSize=1).json["continuation"]
-    assert readers.ask("workers", MASKED, NDJSON, continuation=given).status == 200
+    continuation = readers.ask("workers", pageSize=1).json["continuation"]
+    assert readers.ask("workers", MASKED, NDJSON, continuation=continuation).status == 200
     for path, query in (
         ("assignments", {}),
         ("workers", {"EmployerRef": "E1"}),
         ("workers", {"deleted": "true"}),
     ):
-        answer = readers.ask(path, continuation=given, query=query)
+        answer = readers.ask(path, continuation=continuation, query=query)
         check_refusal(answer, 400, "continuation must be that of the page before")
 
 
@@ -471,11 +471,11 @@ def test_a_tenant_sees_its_own_records_only(
     readers: Readers, gateway: GatewayProcess, storage: str
 ) -> None:
     own = readers.senders[FULL].tenant
-    theirs = Readers(gateway, {FULL: a_sender(storage, read=FULL)})
-    given = readers.ask("workers", pageSize=1).json["continuation"]
+    other_tenant = Readers(gateway, {FULL: a_sender(storage, read=FULL)})
+    continuation = readers.ask("workers", pageSize=1).json["continuation"]
     imported = readers.items("workers")[0]["changedBy"]
     for path, query, _, _ in FOUND:
-        assert theirs.items(path, query=query) == []
-    check_refusal(theirs.ask("workers", importId=imported), 404)
-    check_refusal(theirs.ask("workers", continuation=given), 400)
-    assert own not in theirs.ask("workers").body.decode()
+        assert other_tenant.items(path, query=query) == []
+    check_refusal(other_tenant.ask("workers", importId=imported), 404)
+    check_refusal(other_tenant.ask("workers", continuation=continuation), 400)
+    assert own not in other_tenant.ask("workers").body.decode()

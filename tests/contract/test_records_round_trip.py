@@ -96,8 +96,8 @@ class Round:
 
     def blobs(self) -> dict[str, Any]:
         with ContainerClient.from_connection_string(self.storage, LICENSE_DOCUMENTS) as container:
-            found = container.list_blobs(name_starts_with=f"{self.sender.tenant}/")
-            return {blob.name: blob.etag for blob in found}
+            listed = container.list_blobs(name_starts_with=f"{self.sender.tenant}/")
+            return {blob.name: blob.etag for blob in listed}
 
     def check(self, type_name: str, table: str, imported_as: str, *options: str) -> int:
         """Export and import again, both ways; how many records there were."""
@@ -106,8 +106,8 @@ class Round:
         for form in ("ndjson", "csv"):
             file = self.folder / f"{uuid.uuid4().hex}.{form}"
             words = ("records", "export", type_name, "--tenant", self.sender.tenant)
-            told = self.manage(*words, f"--{form}", "--out", str(file), "--read", "full")
-            count = told["records"]
+            exported = self.manage(*words, f"--{form}", "--out", str(file), "--read", "full")
+            count = exported["records"]
             assert count
             again = self.manage("import", imported_as, str(file), *options)
             if imported_as == "authdata":
@@ -323,8 +323,8 @@ def test_an_export_goes_on_where_another_one_stopped(people: Round, form: str) -
     with pytest.raises(ConflictError, match="exists"):
         people.manage(*export)
     listed = people.manage("records", "list", "workers", "--tenant", tenant, "--most", "5")
-    told = people.manage(*export, "--continuation", listed["continuation"])
-    assert told["records"] == 2
+    continued = people.manage(*export, "--continuation", listed["continuation"])
+    assert continued["records"] == 2
     rows = read_rows(file, WORKER_RULES.json_schema()).rows
     references = [json.loads(row)["PersonnelRef"] for row in rows]
     assert references == [*(f"P{at}" for at in range(7)), "P5", "P6"]

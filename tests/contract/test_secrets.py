@@ -84,9 +84,9 @@ def test_no_value_is_in_storage_log_or_answer(
     check_clean("the log", gateway.log().encode())
     places = asyncio.run(everything(storage))
     assert len(places) > 100
-    kept = {place.split()[0] for place, data in places.items() if SEEN.encode() in data}
+    tables = {place.split()[0] for place, data in places.items() if SEEN.encode() in data}
     # The payload is a sealed blob.
-    assert kept == {"AuthData", "AuthStaging", "ImportResults", "Idempotency"}
+    assert tables == {"AuthData", "AuthStaging", "ImportResults", "Idempotency"}
     for place, data in places.items():
         check_clean(place, data)
 

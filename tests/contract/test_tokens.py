@@ -41,12 +41,12 @@ NAME = "Büro & Söhne: 100% +Lohn"
 def issued(storage: str) -> IssuedClient:
     """A client with a name that has to be encoded in every way."""
 
-    async def made() -> IssuedClient:
+    async def create() -> IssuedClient:
         async with open_ready_gateway(settings_for(storage)) as opened:
             tenant = await new_tenant(opened)
             return await opened.clients.add(tenant, f"{NAME} {tenant}", Scope)
 
-    return asyncio.run(made())
+    return asyncio.run(create())
 
 
 def ask(
@@ -150,12 +150,12 @@ def test_a_token_reads_as_much_as_it_was_asked_for(gateway: GatewayProcess, stor
     bank = {"BankSortCode": "123456", "BankAccountNumber": secret, "BankAccountName": "A"}
     gateway.post(sender, [a_worker("P1", PrimaryBankDetails=bank)])
 
-    async def made() -> IssuedClient:
+    async def create() -> IssuedClient:
         async with open_ready_gateway(settings_for(storage)) as opened:
             scopes = (Scope.READ_RECORDS, Scope.READ_SENSITIVE)
             return await opened.clients.add(sender.tenant, f"reader of {sender.tenant}", scopes)
 
-    reader = asyncio.run(made())
+    reader = asyncio.run(create())
     for scope, is_shown in (("read_records", False), ("", True), ("read_sensitive", None)):
         token = ask(gateway, form(reader, scope=scope)).json["access_token"]
         headers = {"Authorization": f"Bearer {token}"}

@@ -58,12 +58,12 @@ def fixture_sender(storage: str) -> Sender:
 
 @pytest.fixture(name="client", scope="module")
 def fixture_client(storage: str) -> IssuedClient:
-    async def made() -> IssuedClient:
+    async def create() -> IssuedClient:
         async with open_ready_gateway(settings_for(storage)) as opened:
             tenant = await new_tenant(opened)
             return await opened.clients.add(tenant, f"Client of {tenant}", Scope)
 
-    return asyncio.run(made())
+    return asyncio.run(create())
 
 
 def many(call: Callable[[int], Answer]) -> list[Answer]:

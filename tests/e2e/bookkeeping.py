@@ -27,26 +27,26 @@ class Books:
     def entities(self, table: str, query: str) -> list[Entity]:
         """The entities of a table that an OData filter finds."""
         with TableServiceClient.from_connection_string(self.storage) as service:
-            found = service.get_table_client(table).query_entities(query)
-            return [_entity(item) for item in found]
+            items = service.get_table_client(table).query_entities(query)
+            return [_entity(item) for item in items]
 
     def workers(self, tenant: str) -> dict[tuple[str, str], Document]:
         """The stored workers of a tenant by partition and row key; no tombstones."""
-        found = self.entities(
+        entities = self.entities(
             "Workers", f"{_tenant(tenant)} and RowKey ge 'r|' and RowKey lt 'r}}'"
         )
         documents = {
             (item.partition, item.row): business_records.from_entity(item).document
-            for item in found
+            for item in entities
         }
-        assert len(documents) == len(found)
+        assert len(documents) == len(entities)
         return {key: document for key, document in documents.items() if document is not None}
 
     def imports(self, tenant: str) -> list[ImportRecord]:
         """The tenant's imports in order of acceptance."""
         query = f"PartitionKey eq '{tenant}' and RowKey ge 'n|' and RowKey lt 'n}}'"
-        found = [import_records.from_entity(item) for item in self.entities("Imports", query)]
-        return sorted(found, key=lambda record: record.number)
+        records = [import_records.from_entity(item) for item in self.entities("Imports", query)]
+        return sorted(records, key=lambda record: record.number)
 
     def open_imports(self, tenant: str) -> int:
         """How many open-import entities a tenant has."""
@@ -60,9 +60,9 @@ class Books:
     def results(self, record: ImportRecord) -> dict[int, RowResult]:
         """The result of each row by its index; fails where a row has none or two (I1)."""
         rows: list[RowResult] = []
-        found = self.entities("ImportResults", f"PartitionKey eq '{record.import_id}'")
-        assert len(found) == len(record.chunks), "a chunk without a result"
-        for item in found:
+        entities = self.entities("ImportResults", f"PartitionKey eq '{record.import_id}'")
+        assert len(entities) == len(record.chunks), "a chunk without a result"
+        for item in entities:
             rows.extend(result_records.rows_of(result_records.from_entity(item).data))
         assert sorted(row.index for row in rows) == list(range(record.rows)), "I1"
         return {row.index: row for row in rows}
@@ -72,8 +72,8 @@ def check_counts(record: ImportRecord, results: Mapping[int, RowResult]) -> None
     """I2: the counts of an ended import are those of its rows."""
     outcomes = [result.outcome for result in results.values()]
     counts = record.counts
-    told = (counts.new, counts.updated, counts.unchanged, counts.failed)
-    assert told == tuple(outcomes.count(outcome) for outcome in STORED_OUTCOMES), "I2"
+    counted = (counts.new, counts.updated, counts.unchanged, counts.failed)
+    assert counted == tuple(outcomes.count(outcome) for outcome in STORED_OUTCOMES), "I2"
     assert counts.done == record.rows, "I2"
     codes = {message.id for result in results.values() for message in result.messages}
     assert 9001 not in codes, "no chunk of these tests is poisoned"
@@ -84,10 +84,10 @@ def _tenant(tenant: str) -> str:
     return f"PartitionKey ge '{tenant}|' and PartitionKey lt '{tenant}}}'"
 
 
-def _entity(found: Any) -> Entity:
+def _entity(item: Any) -> Entity:
     values = {
         name: getattr(value, "value", value)
-        for name, value in found.items()
+        for name, value in item.items()
         if name not in ("PartitionKey", "RowKey")
     }
-    return Entity(found["PartitionKey"], found["RowKey"], values)
+    return Entity(item["PartitionKey"], item["RowKey"], values)

@@ -43,8 +43,8 @@ class Answer:
     def results(self) -> list[dict[str, Any]]:
         """The vendor's results of an import that was waited for."""
         assert self.status == 200, self.body[:500]
-        found: list[dict[str, Any]] = self.json["results"]
-        return found
+        rows: list[dict[str, Any]] = self.json["results"]
+        return rows
 
     @property
     def import_id(self) -> str:
@@ -164,7 +164,7 @@ def _running(
     module: str = "local_host",
 ) -> Iterator[GatewayProcess]:
     name = os.urandom(4).hex()
-    said, log, file = (folder / f"{name}.{end}" for end in ("out", "log", "json"))
+    output_file, log, file = (folder / f"{name}.{end}" for end in ("out", "log", "json"))
     file.write_text('{"Values": {}}')
     own = {
         "AzureWebJobsStorage": storage,
@@ -173,33 +173,33 @@ def _running(
         "GATEWAY_DATA_KEYS": DATA_KEYS,
         **settings,
     }
-    kept = {
+    inherited = {
         key: value
         for key, value in os.environ.items()
         if not key.startswith(("GATEWAY_", "AzureWebJobs", "LOCAL_HOST_"))
     }
     command = [sys.executable, "-m", module, "--port", "0", "--settings", str(file)]
     command += words
-    with said.open("wb") as output, log.open("wb") as errors:
+    with output_file.open("wb") as output, log.open("wb") as errors:
         process = processes.start(
             command,
             death_signal=signal.SIGKILL,
-            environ={**kept, **own},
+            environ={**inherited, **own},
             folder=ROOT,
             output=output,
             errors=errors,
         )
     try:
-        scheme, port = _address(process, said, log)
+        scheme, port = _address(process, output_file, log)
         yield GatewayProcess(process, port, log, scheme)
     finally:
         processes.stop(process, 20)
 
 
-def _address(process: subprocess.Popen[bytes], said: Path, log: Path) -> tuple[str, int]:
+def _address(process: subprocess.Popen[bytes], output_file: Path, log: Path) -> tuple[str, int]:
     def look() -> tuple[str, int] | None:
         assert process.poll() is None, log.read_text("utf-8", "replace")
-        match = _READY.search(said.read_text("utf-8"))
+        match = _READY.search(output_file.read_text("utf-8"))
         return (match[1], int(match[2])) if match else None
 
     return wait_until(look, f"ready; see {log}")

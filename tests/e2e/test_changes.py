@@ -133,11 +133,11 @@ class Reader(threading.Thread):
             if change["change"] == "deleted":
                 self.copy.pop(key, None)
                 continue
-            found = self._get(f"/api/records/{change['type']}", change["key"])
-            if found is None:
+            answer = self._get(f"/api/records/{change['type']}", change["key"])
+            if answer is None:
                 return True
-            if found["items"]:
-                self.copy[key] = found["items"][0]["record"]
+            if answer["items"]:
+                self.copy[key] = answer["items"][0]["record"]
             else:
                 self.copy.pop(key, None)
         has_moved = bool(page["next"] != self.after)
@@ -160,7 +160,7 @@ class Reader(threading.Thread):
 
 def stored(gateway: GatewayProcess, sender: Sender) -> dict[Key, Any]:
     """Every record of the tenant, page by page."""
-    found: dict[Key, Any] = {}
+    records: dict[Key, Any] = {}
     for name, key in (
         ("workers", ("EmployerRef", "PersonnelRef")),
         ("licenses", ("companyCode", "licenseKey")),
@@ -169,11 +169,11 @@ def stored(gateway: GatewayProcess, sender: Sender) -> dict[Key, Any]:
         while True:
             page = gateway.get(f"/api/records/{name}?{urlencode(query)}", sender).json
             for item in page["items"]:
-                found[name, *(item["record"][each] for each in key)] = item["record"]
+                records[name, *(item["record"][each] for each in key)] = item["record"]
             if page["continuation"] is None:
                 break
             query["continuation"] = page["continuation"]
-    return found
+    return records
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -183,22 +183,22 @@ def test_a_reader_of_the_feed_ends_with_a_copy_of_what_is_stored(
     storage = emulator.account("changes")
     world = World(a_sender(storage), random.Random(seed))
     with ExitStack() as running:
-        kept = running.enter_context(started(storage, tmp_path, **QUICK))
+        surviving = running.enter_context(started(storage, tmp_path, **QUICK))
         other = running.enter_context(started(storage, tmp_path, **QUICK))
-        world.alive = [kept, other]
+        world.alive = [surviving, other]
         reader = Reader(world, seed)
         reader.start()
         try:
             _play(world, other, lambda: running.enter_context(started(storage, tmp_path, **QUICK)))
             sender = world.sender
-            wait_until(lambda: _all_ended(kept, sender), "the end of all imports", ENDS_WITHIN)
+            wait_until(lambda: _all_ended(surviving, sender), "the end of all imports", ENDS_WITHIN)
         finally:
             reader.is_last.set()
             reader.join(60)
         if reader.error is not None:
             raise reader.error
         assert not reader.is_alive()
-        expected = stored(kept, world.sender)
+        expected = stored(surviving, world.sender)
     assert reader.copy == expected
     assert reader.pages > 5
     assert len(expected) > 10

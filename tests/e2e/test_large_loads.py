@@ -92,8 +92,8 @@ def _check_assignments(gateway: GatewayProcess, sender: Sender) -> None:
     assert references == [f"A{number:06d}" for number in range(ASSIGNMENT_ROWS)]
     failed = [at for at, result in enumerate(results) if result["importStatus"] == "Error"]
     assert failed == [*WITHOUT_WORKER]
-    said = {message["errorID"] for at in failed for message in results[at]["messages"]}
-    assert said == {2001}
+    message_ids = {message["errorID"] for at in failed for message in results[at]["messages"]}
+    assert message_ids == {2001}
 
 
 def _an_assignment(number: int) -> dict[str, Any]:
@@ -222,10 +222,10 @@ async def drop_all(storage: str, tenant: str) -> None:
         await asyncio.gather(*(put(*each) for each in names(tenant)))
 
 
-async def left(storage: str, container: str, prefix: str) -> list[str]:
+async def list_names(storage: str, container: str, prefix: str) -> list[str]:
     async with AsyncBlobServiceClient.from_connection_string(storage) as service:
-        found = service.get_container_client(container).list_blobs(prefix)
-        return [blob.name async for blob in found]
+        blobs = service.get_container_client(container).list_blobs(prefix)
+        return [blob.name async for blob in blobs]
 
 
 def all_pages(gateway: GatewayProcess, sender: Sender, path: str) -> list[dict[str, Any]]:
@@ -258,7 +258,7 @@ def test_many_drops_with_bad_ones_among_them(emulator: Emulator, tmp_path: Path)
         )
         print(f"{DROPS} drops: {time.monotonic() - begun:.1f} s after the last was there")
         wait_until(
-            lambda: not asyncio.run(left(storage, DOCUMENT_DROP, sender.tenant)),
+            lambda: not asyncio.run(list_names(storage, DOCUMENT_DROP, sender.tenant)),
             "the drop is empty",
         )
         documents = all_pages(gateway, sender, "/api/documents?")
@@ -266,7 +266,7 @@ def test_many_drops_with_bad_ones_among_them(emulator: Emulator, tmp_path: Path)
     assert len(documents) == len({item["fileName"] for item in documents}) == DROPS - BAD
     states = Counter(item["state"] for item in imports)
     assert states == {"Completed": DROPS - BAD, "CompletedWithErrors": BAD}
-    rejected = asyncio.run(left(storage, DOCUMENT_REJECTED, sender.tenant))
+    rejected = asyncio.run(list_names(storage, DOCUMENT_REJECTED, sender.tenant))
     assert len(rejected) == BAD
 
 

@@ -57,8 +57,8 @@ class Caller:
             assert answer.status in (200, 202), answer.body
             self.sent[answer.import_id] = rows
             if answer.status == 200:
-                told = [result["importStatus"] for result in answer.results]
-                self.answered[answer.import_id] = told
+                statuses = [result["importStatus"] for result in answer.results]
+                self.answered[answer.import_id] = statuses
 
 
 def _some_rows(pick: random.Random, label: str) -> list[Row]:
@@ -106,7 +106,7 @@ def test_what_is_stored_is_what_one_import_after_another_would_have_left(
         sent = {key: rows for caller in callers for key, rows in caller.sent.items()}
         for import_id in sent:
             one.ended(updates, import_id)
-    answered = {key: told for caller in callers for key, told in caller.answered.items()}
+    answered = {key: statuses for caller in callers for key, statuses in caller.answered.items()}
     _judge(Books(storage), updates.tenant, sent, answered)
 
 
@@ -149,14 +149,14 @@ def _follow(
             stands = decision.outcome
             if stands.took_effect and decision.document is not None:
                 documents[place] = decision.document
-        told = results[index].outcome
-        assert told is stands, f"I4: import {record.number} row {index}: {told}, not {stands}"
+        outcome = results[index].outcome
+        assert outcome is stands, f"I4: import {record.number} row {index}: {outcome}, not {stands}"
 
 
-def _check_answer(results: dict[int, RowResult], told: list[str]) -> None:
+def _check_answer(results: dict[int, RowResult], statuses: list[str]) -> None:
     """The vendor's answer says Error where the stored result is a failure, row by row."""
-    failed = [results[index].outcome is Outcome.FAILED for index in range(len(told))]
-    assert [status == "Error" for status in told] == failed
+    failed = [results[index].outcome is Outcome.FAILED for index in range(len(statuses))]
+    assert [status == "Error" for status in statuses] == failed
 
 
 # Cancel: what is committed stays, the rest ends as 9002, and other imports lose nothing.

@@ -127,8 +127,8 @@ class Stage:
 
     def items(self, path: str, token: str) -> list[dict[str, Any]]:
         _, body = self.get(path, token)
-        found: list[dict[str, Any]] = json.loads(body)["items"]
-        return found
+        documents: list[dict[str, Any]] = json.loads(body)["items"]
+        return documents
 
 
 @pytest.fixture(name="stage")
@@ -139,14 +139,14 @@ def fixture_stage(
     certificate = make_certificate(tmp_path / "tls")
     monkeypatch.setenv("GATEWAY_CA_FILE", str(certificate))
 
-    async def made() -> tuple[Sender, ClientCredentials]:
+    async def create() -> tuple[Sender, ClientCredentials]:
         async with open_ready_gateway(settings_for(storage)) as opened:
             sender = await new_sender(opened)
             name = f"Inbox of {sender.tenant}"
             issued = await opened.clients.add(sender.tenant, name, [Scope.IMPORT_INBOX])
             return sender, ClientCredentials(issued.client.client_id, issued.client_secret)
 
-    sender, client = asyncio.run(made())
+    sender, client = asyncio.run(create())
     scan = {"LOCAL_HOST_BLOB_SCAN_SECONDS": "0.2"}
     with started_over_tls(storage, tmp_path, certificate, **scan) as gateway:
         trust = ssl.create_default_context(cafile=str(certificate))
@@ -201,16 +201,16 @@ def test_from_the_first_upload_to_the_bytes_read_back(
     name = f"{stage.sender.tenant}/{ROUND}/hr-1/photo%20one.jpg"
     drop.upload_blob(name, JPEG, metadata={"generationtime": "2026-01-30T12:00:00+02:00"})
     listed = wait_until(
-        lambda: found if len(found := stage.items("/api/documents", token)) == 2 else None,
+        lambda: documents if len(documents := stage.items("/api/documents", token)) == 2 else None,
         "both are listed",
     )
     by_name = {item["fileName"]: item for item in listed}
     assert by_name["photo one.jpg"]["generationTime"] == "2026-01-30T10:00:00.000Z"
     for file_name, content in (("payslip.pdf", PDF), ("photo one.jpg", JPEG)):
-        told, body = stage.get(by_name[file_name]["links"]["content"], token)
+        answer_headers, body = stage.get(by_name[file_name]["links"]["content"], token)
         assert sha256(body) == sha256(content)
-        assert str(told["Content-Disposition"]).startswith("attachment")
-        assert told.get_all("X-Content-Type-Options") == ["nosniff"]
+        assert str(answer_headers["Content-Disposition"]).startswith("attachment")
+        assert answer_headers.get_all("X-Content-Type-Options") == ["nosniff"]
     wait_until(lambda: not list(drop.list_blobs(stage.sender.tenant)), "the drop is empty")
     imports = stage.items("/api/imports", token)
     assert [item["state"] for item in imports] == ["Completed"] * 3 + ["CompletedWithErrors"] * 2

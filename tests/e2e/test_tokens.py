@@ -156,8 +156,8 @@ def test_the_published_keys_are_those_of_entra(
 ) -> None:
     keys = entra_gateway.call("GET", "/.well-known/jwks.json").json["keys"]
     assert {key["kid"] for key in keys} <= set(entra.keys)
-    found = entra_gateway.call("GET", "/connect/.well-known/openid-configuration").json
-    assert found["id_token_signing_alg_values_supported"] == ["RS256"]
+    discovery = entra_gateway.call("GET", "/connect/.well-known/openid-configuration").json
+    assert discovery["id_token_signing_alg_values_supported"] == ["RS256"]
 
 
 # msal as a client of a running gateway: a token over TLS, by the gateway's own discovery document.
@@ -180,13 +180,13 @@ def gateway(
 
 @pytest.fixture(scope="module")
 def client(storage: str) -> ClientCredentials:
-    async def made() -> ClientCredentials:
+    async def create() -> ClientCredentials:
         async with open_ready_gateway(settings_for(storage)) as opened:
             tenant = await new_tenant(opened)
             issued = await opened.clients.add(tenant, f"Söhne & Co {tenant}", Scope)
             return ClientCredentials(issued.client.client_id, issued.client_secret)
 
-    return asyncio.run(made())
+    return asyncio.run(create())
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_msal_gets_a_token_that_the_gateway_takes(
 
 @pytest.mark.usefixtures("trusting")
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "sentence"),
     [
         ({"client_secret": "pigs_wrong"}, "gave no token: Client id and secret"),
         ({"scope": "admin"}, "gave no token: The client may ask"),
@@ -221,7 +221,7 @@ def test_msal_gets_a_token_that_the_gateway_takes(
     ],
 )
 def test_what_goes_wrong_is_one_sentence(
-    gateway: GatewayProcess, client: ClientCredentials, changes: dict[str, str], said: str
+    gateway: GatewayProcess, client: ClientCredentials, changes: dict[str, str], sentence: str
 ) -> None:
     secret = changes.get("client_secret", client.client_secret)
     with pytest.raises(CallFailedError) as caught:
@@ -230,7 +230,7 @@ def test_what_goes_wrong_is_one_sentence(
             ClientCredentials(client.client_id, secret),
             changes.get("scope", Scope.IMPORT_INBOX),
         )
-    assert said in str(caught.value)
+    assert sentence in str(caught.value)
     assert secret not in str(caught.value)
 
 
@@ -263,9 +263,9 @@ def test_the_app_sees_https_in_the_addresses_of_its_calls(
 
 
 def test_a_certificate_is_made_once_for_this_machine_and_kept(tmp_path: Path) -> None:
-    made = make_certificate(tmp_path / "tls")
-    before = made.read_bytes()
+    certificate = make_certificate(tmp_path / "tls")
+    before = certificate.read_bytes()
     assert make_certificate(tmp_path / "tls").read_bytes() == before
-    assert made.with_name("key.pem").stat().st_mode & 0o777 == 0o600
-    made.write_text("no certificate")
+    assert certificate.with_name("key.pem").stat().st_mode & 0o777 == 0o600
+    certificate.write_text("no certificate")
     assert make_certificate(tmp_path / "tls").read_bytes() not in (before, b"no certificate")

@@ -173,27 +173,27 @@ async def _calm(rig: Rig, load: Workload) -> dict[str, TenantBooks]:
         await asyncio.sleep(1)
 
 
-def _tally(seed: int, weather: Weather, said: Judgement) -> Tally:
-    findings = [str(finding) for finding in said.findings]
+def _tally(seed: int, weather: Weather, judgement: Judgement) -> Tally:
+    findings = [str(finding) for finding in judgement.findings]
     return Tally(
         rounds=1,
         faults=weather.counts,
         points=weather.points,
-        calls=said.calls,
-        imports=said.imports,
-        rows=said.rows,
-        rows_failed_too_often=said.rows_failed_too_often,
-        rows_cancelled=said.rows_cancelled,
-        answers_500=said.answers_500,
-        findings=Counter(finding.kind.value for finding in said.findings),
+        calls=judgement.calls,
+        imports=judgement.imports,
+        rows=judgement.rows,
+        rows_failed_too_often=judgement.rows_failed_too_often,
+        rows_cancelled=judgement.rows_cancelled,
+        answers_500=judgement.answers_500,
+        findings=Counter(finding.kind.value for finding in judgement.findings),
         failures=[{"seed": seed, "findings": findings}] if findings else [],
     )
 
 
 def _line(seed: int, one: Tally, whole: Tally) -> str:
-    found = json.dumps({kind.value: one.findings[kind.value] for kind in FindingKind})
+    findings = json.dumps({kind.value: one.findings[kind.value] for kind in FindingKind})
     return (
         f"seed {seed}: {sum(one.faults.values())} faults, {one.calls} calls, {one.imports} "
-        f"imports, {one.rows} rows, {one.storm_seconds:.0f} of {one.seconds:.0f} s: {found}; "
+        f"imports, {one.rows} rows, {one.storm_seconds:.0f} of {one.seconds:.0f} s: {findings}; "
         f"{sum(whole.faults.values())} faults so far"
     )

@@ -108,13 +108,15 @@ class Judgement:
 
 def judge(ledger: Ledger) -> Judgement:
     """Judge every tenant."""
-    said = Judgement(calls=len(ledger.calls))
-    said.answers_500 = sum(reply.status == 500 for call in ledger.calls for reply in call.replies)
+    judgement = Judgement(calls=len(ledger.calls))
+    judgement.answers_500 = sum(
+        reply.status == 500 for call in ledger.calls for reply in call.replies
+    )
     for tenant, books in ledger.books.items():
         calls = [call for call in ledger.calls if call.tenant == tenant]
         others = {call.mark for call in ledger.calls if call.tenant != tenant}
-        _TenantJudge(books, calls, others, ledger.poisoned, said).judge()
-    return said
+        _TenantJudge(books, calls, others, ledger.poisoned, judgement).judge()
+    return judgement
 
 
 class _TenantJudge:
@@ -124,14 +126,14 @@ class _TenantJudge:
         calls: list[SentCall],
         foreign: set[str],
         poisoned: set[tuple[str, int]],
-        said: Judgement,
+        judgement: Judgement,
     ) -> None:
         self._books = books
         self._calls = calls
         self._by_mark = by_mark(calls)
         self._foreign = foreign
         self._poisoned = poisoned
-        self._said = said
+        self._said = judgement
         self._by_id = {book.record.import_id: book for book in books.imports}
         self._imports_of: dict[str, list[ImportBook]] = defaultdict(list)
         self._children_of: dict[str, list[ImportBook]] = defaultdict(list)
@@ -210,7 +212,7 @@ class _TenantJudge:
     ) -> None:
         self._said.rows_failed_too_often += _count(rows, FAILED_TOO_OFTEN)
         if (record.import_id, chunk) not in self._poisoned:
-            said = {
+            reported = {
                 message.detail
                 for row in rows
                 for message in row.messages
@@ -218,7 +220,7 @@ class _TenantJudge:
             }
             self._find(
                 FindingKind.LOST,
-                f"{_name(record)}: 9001 in chunk {chunk}, which was not poisoned {said}",
+                f"{_name(record)}: 9001 in chunk {chunk}, which was not poisoned {reported}",
             )
 
     @staticmethod
@@ -280,33 +282,33 @@ class _TenantJudge:
                 self._judge_made(call, self._imports_of[call.mark])
 
     def _judge_made(
-        self, call: SentCall, made: list[ImportBook], *, is_refusable: bool = True
+        self, call: SentCall, books: list[ImportBook], *, is_refusable: bool = True
     ) -> None:
         """An accepted call has made one import, a refused one none, another one at most one."""
-        if len(made) > 1:
-            numbers = [book.record.number for book in made]
+        if len(books) > 1:
+            numbers = [book.record.number for book in books]
             self._find(FindingKind.DOUBLED, f"{_told(call)} made imports {numbers}")
-        if call.was_accepted and not made:
+        if call.was_accepted and not books:
             self._find(FindingKind.LOST, f"{_told(call)} was accepted and is not there")
-        if call.was_refused and made and is_refusable:
+        if call.was_refused and books and is_refusable:
             self._find(FindingKind.WRONG, f"{_told(call)} was refused and made an import")
         statuses = {reply.status for reply in call.replies}
-        if 500 in statuses and not statuses & {0, 200, 202} and made:
+        if 500 in statuses and not statuses & {0, 200, 202} and books:
             self._find(FindingKind.WRONG, f"{_told(call)} was answered 500 and made an import")
         for reply in call.replies:
-            if reply.import_id and made and reply.accepts:
-                self._judge_reply(call, reply, made)
+            if reply.import_id and books and reply.accepts:
+                self._judge_reply(call, reply, books)
 
-    def _judge_reply(self, call: SentCall, reply: Reply, made: list[ImportBook]) -> None:
+    def _judge_reply(self, call: SentCall, reply: Reply, books: list[ImportBook]) -> None:
         book = self._by_id.get(reply.import_id)
-        if book is None or book not in made:
+        if book is None or book not in books:
             self._find(FindingKind.LOST, f"{call.mark}: no import {reply.import_id} as answered")
             return
         if not reply.statuses:
             return
         failed = {row.index: row.outcome is Outcome.FAILED for row in book.results}
-        said = [status == "Error" for status in reply.statuses]
-        if said != [failed.get(index, False) for index in range(book.record.rows)]:
+        answered_errors = [status == "Error" for status in reply.statuses]
+        if answered_errors != [failed.get(index, False) for index in range(book.record.rows)]:
             self._find(FindingKind.WRONG, f"{call.mark}: answered otherwise than it ended")
 
     def _judge_retried(self, call: SentCall) -> None:
@@ -325,16 +327,16 @@ class _TenantJudge:
         """A refusal behind the form is an import too, one for each time the file was sent."""
         imports = self._imports_of[call.mark]
         refused = [book for book in imports if book.rows and book.rows[0].get("fault")]
-        made = [book for book in imports if book not in refused]
+        accepted = [book for book in imports if book not in refused]
         if len(refused) > len(call.replies):
             self._find(FindingKind.DOUBLED, f"{_told(call)} was refused {len(refused)} times")
         if refused and call.about in STABLE_WORKERS:
-            said = {str(book.rows[0]["fault"]) for book in refused if book.rows}
+            faults = {str(book.rows[0]["fault"]) for book in refused if book.rows}
             self._find(
-                FindingKind.WRONG, f"{_told(call)} was refused although all is there: {said}"
+                FindingKind.WRONG, f"{_told(call)} was refused although all is there: {faults}"
             )
         if not refused or call.about in STABLE_WORKERS:
-            self._judge_made(call, made)
+            self._judge_made(call, accepted)
             return
         # An upload that was accepted with 202 may be refused later.
         for reply in call.replies:
@@ -373,11 +375,11 @@ class _TenantJudge:
     def _staged_rows(self, call: SentCall) -> list[list[Row]]:
         """The records of the batch of a call, as staged or in the import that it became."""
         waiting = self._books.batches.get(call.about)
-        made = [
+        staged = [
             [row for _, row in sorted((book.rows or {}).items())]
             for book in self._imports_of[call.about]
         ]
-        return [*made, waiting.rows] if waiting else made
+        return [*staged, waiting.rows] if waiting else staged
 
     def _judge_staged_rows(self, call: SentCall, staged: list[list[Row]]) -> None:
         reader = RecordReader(Hasher(_KEYS, call.tenant), {}, allow_no_auth=False)
@@ -576,16 +578,18 @@ class _Reference:
         for expected in work.results.take():
             result = results[expected.index]
             if (result.outcome, result.key) != (expected.outcome, expected.key):
-                said = f"{result.outcome} {result.key}, in order {expected.outcome} {expected.key}"
-                self._wrong(record, result.index, said)
+                difference = (
+                    f"{result.outcome} {result.key}, in order {expected.outcome} {expected.key}"
+                )
+                self._wrong(record, result.index, difference)
         self._shelves[company].mark_stored()
 
     def _judge_licenses(self) -> None:
         tenant = self._books.tenant
         expected = {
-            (partition_of(tenant, company), held.key): held.document or {}
+            (partition_of(tenant, company), license_.key): license_.document or {}
             for company, license_set in self._shelves.items()
-            for held in license_set.all_licenses()
+            for license_ in license_set.all_licenses()
         }
         stored: dict[tuple[str, str], Document] = {}
         for partition, licenses in self._books.licenses.items():
@@ -626,8 +630,8 @@ class _Reference:
             if _codes(result) & {FAILED_TOO_OFTEN, CANCELLED}:
                 continue
             if result.outcome is not expected.outcome or _codes(result) != _codes(expected):
-                said = f"{result.outcome}, in order {expected.outcome}"
-                self._wrong(record, expected.index, said)
+                difference = f"{result.outcome}, in order {expected.outcome}"
+                self._wrong(record, expected.index, difference)
             effects.append(classification)
         for classification in effects:
             if classification.employee is not None:

@@ -228,10 +228,10 @@ class _Reader:
         self._books.open_imports = [entity.text("ImportId") for entity in opened]
 
     def _read_batches(self) -> None:
-        found: dict[str, dict[str, Entity]] = defaultdict(dict)
+        batches: dict[str, dict[str, Entity]] = defaultdict(dict)
         for entity in self._of_tenant(AUTH_STAGING):
-            found[entity.partition][entity.row] = entity
-        for partition, entities in found.items():
+            batches[entity.partition][entity.row] = entity
+        for partition, entities in batches.items():
             stored = entities.get(batch_records.BATCH_ROW)
             if stored is None:
                 continue
@@ -269,15 +269,15 @@ class _Reader:
         return dict(read_lines(data))
 
     def _results_of(self, record: ImportRecord) -> dict[int, list[RowResult]]:
-        found: dict[int, list[RowResult]] = {}
+        results: dict[int, list[RowResult]] = {}
         for entity in self._entities(IMPORT_RESULTS, f"PartitionKey eq '{record.import_id}'"):
             stored = result_records.from_entity(entity)
             data = stored.data
             if stored.spilled:
                 blob = self._blobs.get_blob_client(IMPORT_RESULT_BLOBS, stored.spilled)
                 data = blob.download_blob().readall()
-            found[stored.chunk] = list(result_records.rows_of(data))
-        return found
+            results[stored.chunk] = list(result_records.rows_of(data))
+        return results
 
     def _read_records(self, name: str, table: str) -> None:
         records: dict[tuple[str, str], Document] = {}
@@ -296,10 +296,12 @@ class _Reader:
         licenses: dict[str, list[License]] = defaultdict(list)
         for entity in self._of_tenant("Licenses"):
             if entity.row.startswith("r|"):
-                held = license_from_entity(entity)
-                if held.document is not None:
-                    files = tuple(sorted(blobs_of(held.document.get("documents", []))))
-                    licenses[entity.partition].append(License(held.key, held.document, files))
+                license_ = license_from_entity(entity)
+                if license_.document is not None:
+                    files = tuple(sorted(blobs_of(license_.document.get("documents", []))))
+                    licenses[entity.partition].append(
+                        License(license_.key, license_.document, files)
+                    )
             elif entity.row.startswith("k|"):
                 owner = owner_from_entity(entity)
                 if not owner.is_gone:
@@ -322,8 +324,8 @@ class _Reader:
     def _names(self, container: str) -> Iterator[str]:
         """The names of the tenant's blobs, without the tenant."""
         prefix = f"{self._books.tenant}/"
-        found = self._blobs.get_container_client(container).list_blob_names(name_starts_with=prefix)
-        yield from (name.removeprefix(prefix) for name in found)
+        names = self._blobs.get_container_client(container).list_blob_names(name_starts_with=prefix)
+        yield from (name.removeprefix(prefix) for name in names)
 
     def _of_tenant(self, table: str) -> Iterator[Entity]:
         """Entities of the tenant's own partition and of those of its employers and companies."""
@@ -334,13 +336,13 @@ class _Reader:
         )
 
     def _entities(self, table: str, query: str) -> Iterator[Entity]:
-        for found in self._tables.get_table_client(table).query_entities(query):
+        for item in self._tables.get_table_client(table).query_entities(query):
             values = {
                 name: getattr(value, "value", value)
-                for name, value in found.items()
+                for name, value in item.items()
                 if name not in ("PartitionKey", "RowKey")
             }
-            yield Entity(found["PartitionKey"], found["RowKey"], values)
+            yield Entity(item["PartitionKey"], item["RowKey"], values)
 
 
 def digest_of(content: bytes) -> str:

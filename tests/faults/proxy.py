@@ -594,21 +594,21 @@ def _rendered(answer: Answer) -> bytes:
 
 def _with_body(real: _RealAnswer, body: bytes, content_type: str) -> bytes:
     first, *lines = real.head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-    kept = [line for line in lines if line.split(":")[0].lower() not in _CONTENT_HEADERS]
+    other_lines = [line for line in lines if line.split(":")[0].lower() not in _CONTENT_HEADERS]
     named = content_type or _headers_of(real.head).get("content-type", "")
     if named:
-        kept.append(f"Content-Type: {named}")
-    head = [first, *kept, f"Content-Length: {len(body)}"]
+        other_lines.append(f"Content-Type: {named}")
+    head = [first, *other_lines, f"Content-Length: {len(body)}"]
     return "\r\n".join(head).encode("latin-1") + _HEAD_END + body
 
 
 def _addresses_of(storage: str) -> dict[Service, tuple[str, int]]:
-    found: dict[Service, tuple[str, int]] = {}
+    addresses: dict[Service, tuple[str, int]] = {}
     for service in Service:
         match = re.search(rf"{service}Endpoint=http://([0-9.]+):([0-9]+)", storage)
         if match is None:
             raise ValueError(
                 f"the connection string has no {service}Endpoint with address and port"
             )
-        found[service] = (match[1], int(match[2]))
-    return found
+        addresses[service] = (match[1], int(match[2]))
+    return addresses

@@ -243,8 +243,8 @@ def go_through(storage: str, folder: Path, ways: dict[str, Way]) -> tuple[list[s
             seconds: dict[str, float] = {}
             for endpoint, (answer, took) in answers(gateway, known).items():
                 seconds[endpoint] = took
-                if found := wrong_with(answer, healthy.get(endpoint, 200)):
-                    wrong.append(f"storage {name}, {endpoint}: {found}")
+                if fault := wrong_with(answer, healthy.get(endpoint, 200)):
+                    wrong.append(f"storage {name}, {endpoint}: {fault}")
                 if took > TOO_LONG:
                     wrong.append(f"storage {name}, {endpoint}: answered after {took:.1f} s")
             # What health says may be a second old.
@@ -408,7 +408,7 @@ def test_a_large_blob_on_a_slow_link_may_take_longer_than_storage_may_be_silent(
     with running_proxy(storage) as slow, running_proxy(storage) as stuck:
         slow.add(Rule(Trickle(32_768, 0.125)))
         stuck.add(Rule(Trickle(512, 0.5)))
-        found = asyncio.run(both(slow.connection_string, stuck.connection_string))
-    assert found == (2_500_000, 0)
+        outcomes = asyncio.run(both(slow.connection_string, stuck.connection_string))
+    assert outcomes == (2_500_000, 0)
     # A connection that was not closed warns when it is collected, and a warning is an error.
     gc.collect()

@@ -107,7 +107,7 @@ class Case:
     prepare: Perform
     result: Callable[[str], Any] = lambda _name: None
     stored: Perform | None = None
-    left: Any = None
+    expected: Any = None
 
 
 def an_entity(name: str, text: str = "new", etag: str = "", row: str = "r") -> Entity:
@@ -138,8 +138,8 @@ async def rows_of(account: Account, name: str) -> list[tuple[str, str]]:
 async def read_pages(account: Account, name: str) -> list[tuple[str, str]]:
     client = account.tables
     assert isinstance(client, AzureTables)
-    found = await client._read_pages(TABLE, f"PartitionKey eq '{name}'", None, 2, None)
-    return [(entity.row, entity.text("Text")) for entity in found]
+    page = await client._read_pages(TABLE, f"PartitionKey eq '{name}'", None, 2, None)
+    return [(entity.row, entity.text("Text")) for entity in page]
 
 
 def writing(make: Callable[[Entity], Operation], is_known: bool = False) -> Perform:
@@ -245,18 +245,20 @@ CASES: dict[str, Case] = {
     "get what is not there": Case(text_of, nothing),
     "query": Case(rows_of, three_entities, lambda _: [(r, "old") for r in "abc"]),
     "query by page": Case(read_pages, three_entities, lambda _: [(r, "old") for r in "abc"]),
-    "insert": Case(writing(Insert), nothing, stored=text_of, left="new"),
-    "upsert": Case(writing(Upsert), one_entity, stored=text_of, left="new"),
-    "merge": Case(writing(Merge), one_entity, stored=text_of, left="new"),
-    "replace": Case(writing(Replace, True), one_known_entity, stored=text_of, left="new"),
-    "merge a version": Case(writing(Merge, True), one_known_entity, stored=text_of, left="new"),
-    "delete": Case(writing(Delete), one_entity, stored=text_of, left=None),
-    "delete a version": Case(writing(Delete, True), one_known_entity, stored=text_of, left=None),
-    "transaction": Case(
-        a_transaction, before_a_transaction, stored=rows_of, left=[("r", "new"), ("s", "new")]
+    "insert": Case(writing(Insert), nothing, stored=text_of, expected="new"),
+    "upsert": Case(writing(Upsert), one_entity, stored=text_of, expected="new"),
+    "merge": Case(writing(Merge), one_entity, stored=text_of, expected="new"),
+    "replace": Case(writing(Replace, True), one_known_entity, stored=text_of, expected="new"),
+    "merge a version": Case(writing(Merge, True), one_known_entity, stored=text_of, expected="new"),
+    "delete": Case(writing(Delete), one_entity, stored=text_of),
+    "delete a version": Case(
+        writing(Delete, True), one_known_entity, stored=text_of, expected=None
     ),
-    "put a blob": Case(put_small, nothing, stored=read_small, left=b"0123456789"),
-    "put a blob in blocks": Case(put_blocks, nothing, stored=large_size, left=1_100_000),
+    "transaction": Case(
+        a_transaction, before_a_transaction, stored=rows_of, expected=[("r", "new"), ("s", "new")]
+    ),
+    "put a blob": Case(put_small, nothing, stored=read_small, expected=b"0123456789"),
+    "put a blob in blocks": Case(put_blocks, nothing, stored=large_size, expected=1_100_000),
     "read a blob": Case(read_small, put_small, lambda _: b"0123456789"),
     "read a range": Case(read_range, put_small, lambda _: b"23456"),
     "list blobs": Case(list_blobs, put_small, lambda name: [f"{name}/small"]),
@@ -264,14 +266,14 @@ CASES: dict[str, Case] = {
         lambda account, name: account.blobs.delete(CONTAINER, f"{name}/small"),
         put_small,
         stored=read_small,
-        left=None,
+        expected=None,
     ),
-    "keep a document": Case(keep_file, nothing, stored=read_file, left=b"0123456789"),
+    "keep a document": Case(keep_file, nothing, stored=read_file, expected=b"0123456789"),
     "read a document": Case(read_file, keep_file, lambda _: b"0123456789"),
     "keep a drop": Case(
-        copy_drop, drop_file, lambda _: b"0123", stored=read_file, left=b"0123456789"
+        copy_drop, drop_file, lambda _: b"0123", stored=read_file, expected=b"0123456789"
     ),
-    "reject a drop": Case(reject_drop, drop_file, stored=rejected, left=(b"0123456789", None)),
+    "reject a drop": Case(reject_drop, drop_file, stored=rejected, expected=(b"0123456789", None)),
     "send a message": Case(lambda account, name: account.queues.send(name, "text"), a_queue),
     "note on a queue": Case(
         lambda account, name: account.queues.set_metadata(name, {"a": "b"}), a_queue
@@ -314,8 +316,11 @@ async def try_with(bench: Bench, case: Case, fault: Fault, at: int) -> str:
         result = await case.perform(bench.account, name)
         if result != case.result(name):
             return f"{fault} at request {at}: the result is {result!r}"
-        if case.stored is not None and (left := await case.stored(bench.direct, name)) != case.left:
-            return f"{fault} at request {at}: {left!r} is stored"
+        if (
+            case.stored is not None
+            and (stored := await case.stored(bench.direct, name)) != case.expected
+        ):
+            return f"{fault} at request {at}: {stored!r} is stored"
     except StorageUnavailableError:
         pass
     except Exception as error:
@@ -333,8 +338,8 @@ async def wrong_of(bench: Bench, case: Case, faults: Sequence[tuple[int, Fault]]
         async with turns:
             return await try_with(bench, case, fault, at)
 
-    said = await asyncio.gather(*(one(at, fault) for at, fault in faults))
-    return [each for each in said if each]
+    outcomes = await asyncio.gather(*(one(at, fault) for at, fault in faults))
+    return [each for each in outcomes if each]
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

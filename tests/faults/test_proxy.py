@@ -228,7 +228,7 @@ def test_a_late_request_is_applied_after_its_sender_was_answered(
 @pytest.mark.parametrize("applied", [False, True])
 def test_a_request_that_hangs_ends_when_it_is_released(storage: str, applied: bool) -> None:
     with running_proxy(storage) as proxy:
-        found: list[tuple[dict[str, str], Exception | None]] = []
+        outcomes: list[tuple[dict[str, str], Exception | None]] = []
         rule = proxy.add(Rule(Hang(applied), Service.TABLE, "POST"))
         entity = an_entity()
 
@@ -237,7 +237,7 @@ def test_a_request_that_hangs_ends_when_it_is_released(storage: str, applied: bo
                 with a_table(proxy.connection_string, read_timeout=60) as table:
                     table.create_entity(entity)
             except AzureError as error:
-                found.append((entity, error))
+                outcomes.append((entity, error))
 
         sender = threading.Thread(target=send)
         sender.start()
@@ -247,7 +247,7 @@ def test_a_request_that_hangs_ends_when_it_is_released(storage: str, applied: bo
         proxy.release()
         sender.join(10)
         assert not sender.is_alive()
-        assert found
+        assert outcomes
 
 
 def test_a_service_refuses_connections_until_it_accepts_them_again(storage: str) -> None:

@@ -368,8 +368,8 @@ BREACHES: dict[Breach, FindingKind] = {
 def test_the_checker_finds_what_is_broken(played: Round, breach: Breach, kind: FindingKind) -> None:
     broken = copy.deepcopy(played.ledger)
     breach(broken)
-    found = set(judge(broken).findings) - set(played.findings)
-    assert kind in {finding.kind for finding in found}, found
+    new_findings = set(judge(broken).findings) - set(played.findings)
+    assert kind in {finding.kind for finding in new_findings}, new_findings
 
 
 def test_the_checker_changes_nothing(played: Round) -> None:

@@ -110,11 +110,11 @@ class Workload:
 
     async def run(self, callers: int, calls: int) -> None:
         """Let so many callers send so many calls in all, or until `is_over` is set."""
-        left = iter(range(calls))
+        numbers = iter(range(calls))
 
         async def work(number: int) -> None:
             caller = Caller(self, session, random.Random(f"{self.seed}.{number}"))
-            for _ in left:
+            for _ in numbers:
                 if self.is_over:
                     return
                 await caller.send_something()
@@ -365,8 +365,10 @@ class Caller:
             return None
         try:
             async with self.session.get(url + path, headers=tenant.updates.headers) as answer:
-                found: dict[str, Any] | None = await answer.json() if answer.status == 200 else None
-                return found
+                document: dict[str, Any] | None = (
+                    await answer.json() if answer.status == 200 else None
+                )
+                return document
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
 

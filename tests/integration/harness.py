@@ -82,9 +82,9 @@ class TenantHarness:
 
     async def again(self, record: ImportRecord) -> ImportRecord:
         """The record of an import as it is now."""
-        found = await self.gateway.imports.read(record.tenant, record.number)
-        assert found is not None
-        return found
+        stored = await self.gateway.imports.read(record.tenant, record.number)
+        assert stored is not None
+        return stored
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class Harness(TenantHarness):
     async def waiting(self) -> list[str]:
         """The row keys of the tenant's chunks that wait."""
         tables = self.gateway.account.tables
-        found = await tables.query("Imports", self.sender.tenant, "wait|", "wait|~")
-        return [entity.row for entity in found]
+        entities = await tables.query("Imports", self.sender.tenant, "wait|", "wait|~")
+        return [entity.row for entity in entities]
 
     async def make_wait(self, record: ImportRecord, awaited: ImportRecord) -> None:
         """As if the first chunk had not been woken yet at the end of that import."""
@@ -120,9 +120,9 @@ class Harness(TenantHarness):
 
     async def results(self, record: ImportRecord) -> dict[int, RowResult]:
         """The results of an import by index; each index once."""
-        found = [row async for row in self.gateway.reporting.all_results(record)]
-        assert len({row.index for row in found}) == len(found)
-        return {row.index: row for row in found}
+        rows = [row async for row in self.gateway.reporting.all_results(record)]
+        assert len({row.index for row in rows}) == len(rows)
+        return {row.index: row for row in rows}
 
     async def codes(self, record: ImportRecord) -> list[list[int]]:
         """The message ids of each row, in the order of the payload."""
@@ -230,16 +230,16 @@ class DyingTables(ForwardingTables):
     """
 
     def __init__(
-        self, tables: Tables, left: int | None = None, *, is_answered: bool = True
+        self, tables: Tables, remaining: int | None = None, *, is_answered: bool = True
     ) -> None:
         super().__init__(tables)
-        self.left = left
+        self.remaining = remaining
         self.is_answered = is_answered
         self.transactions = 0
         self.sizes: list[int] = []
 
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
-        if self.left == 0:
+        if self.remaining == 0:
             raise DiedError
         assert len(operations) <= MAX_OPERATIONS
         self.sizes.append(sum(map(operation_bytes, operations)))
@@ -250,9 +250,9 @@ class DyingTables(ForwardingTables):
         assert self.sizes[-1] <= MAX_TRANSACTION_BYTES
         await super().transact(table, operations)
         self.transactions += 1
-        if self.left is not None:
-            self.left -= 1
-            if not self.left and not self.is_answered:
+        if self.remaining is not None:
+            self.remaining -= 1
+            if not self.remaining and not self.is_answered:
                 raise DiedError
 
 
@@ -312,8 +312,8 @@ class LicenseHarness:
         self, record: ImportRecord, transactions: int, *, is_answered: bool = True
     ) -> bool:
         """A handler that gets so far; whether it was killed there, or came to its end."""
-        left = transactions + 1  # the first one notes the company
-        tables = DyingTables(self.stage.gateway.account.tables, left, is_answered=is_answered)
+        remaining = transactions + 1  # the first one notes the company
+        tables = DyingTables(self.stage.gateway.account.tables, remaining, is_answered=is_answered)
         try:
             await self.handled(record, tables)
         except DiedError:
@@ -324,14 +324,14 @@ class LicenseHarness:
         """What is stored, by employee and number."""
         place = partition_of(self.stage.sender.tenant, company)
         tables = self.stage.gateway.account.tables
-        found = await tables.query("Licenses", place, "r|", "r|~")
-        held = [license_from_entity(entity).document for entity in found]
+        entities = await tables.query("Licenses", place, "r|", "r|~")
+        documents = [license_from_entity(entity).document for entity in entities]
         return sorted(
-            (document for document in held if document is not None),
+            (document for document in documents if document is not None),
             key=lambda each: (each.get("employeeNumber", ""), each.get("licenseNumber", "")),
         )
 
-    async def told(self, record: ImportRecord) -> list[tuple[str, list[int]]]:
+    async def outcomes(self, record: ImportRecord) -> list[tuple[str, list[int]]]:
         """Outcome and message ids of each row, in the order of the payload."""
         results = await self.stage.results(record)
         return [
@@ -381,8 +381,8 @@ class AuthdataHarness(TenantHarness):
         """A stage call; `changes` are fields of `BatchCall`, or its `call_id`."""
         call_id = changes.pop("call_id", None) or str(uuid.uuid4())
         folded = [{name.lower(): value for name, value in row.items()} for row in rows]
-        asked = {"validate": True, "allow_no_auth": False, "commit": True, **changes}
-        call = BatchCall(file_log_id=file_log_id, rows=folded, **asked)
+        options = {"validate": True, "allow_no_auth": False, "commit": True, **changes}
+        call = BatchCall(file_log_id=file_log_id, rows=folded, **options)
         return await self.gateway.authdata.staging.stage(self.tenant, call, call_id)
 
     async def begin(self, file_log_id: str) -> ImportRecord:
@@ -419,8 +419,8 @@ class AuthdataHarness(TenantHarness):
 
     async def stored(self) -> dict[str, StoredRecord]:
         """Every employee record of the tenant by row key, tombstones too."""
-        found = [each for each in await self.entities() if each.row.startswith("r|")]
-        return {each.row: business_records.from_entity(each) for each in found}
+        records = [each for each in await self.entities() if each.row.startswith("r|")]
+        return {each.row: business_records.from_entity(each) for each in records}
 
     async def employees(self) -> dict[str, Employee]:
         """The employees of the tenant; each has exactly its own look-up."""

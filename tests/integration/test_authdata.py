@@ -157,10 +157,10 @@ def test_a_call_that_is_made_again_under_its_id_is_in_once(delivered: str) -> No
 def test_without_commit_nothing_is_staged(delivered: str) -> None:
     async def scenario(stage: AuthdataHarness) -> None:
         batch = str(uuid.uuid4())
-        for given, answered in ((None, NO_FILE_LOG_ID), (batch, batch)):
-            told = await stage.stage([an_employee("E1")], given, commit=False)
-            assert totals(told.answer) == (1, 0, 0, 0, 0)
-            assert (told.answer["fileLogId"], told.is_staged) == (answered, False)
+        for file_log_id, answered in ((None, NO_FILE_LOG_ID), (batch, batch)):
+            staged = await stage.stage([an_employee("E1")], file_log_id, commit=False)
+            assert totals(staged.answer) == (1, 0, 0, 0, 0)
+            assert (staged.answer["fileLogId"], staged.is_staged) == (answered, False)
         with pytest.raises(NotFoundError):
             await stage.begin(batch)
         assert await stage.entities("AuthStaging") == []
@@ -189,15 +189,15 @@ def test_a_batch_is_processed_once_however_often_process_is_called(delivered: st
 def test_a_process_call_that_died_is_taken_up_by_the_next_one(delivered: str) -> None:
     async def scenario(stage: AuthdataHarness) -> None:
         gateway = stage.gateway
-        made: list[Batch] = []
+        batches: list[Batch] = []
         for _ in range(2):
-            staged = await stage.stage([an_employee(f"E{len(made)}")])
+            staged = await stage.stage([an_employee(f"E{len(batches)}")])
             batch = await gateway.authdata.staging.find(stage.tenant, staged.file_log_id)
             # The call dies here: the batch is closed, and there is no import yet.
-            made.append(await gateway.authdata.processing._close(batch))
+            batches.append(await gateway.authdata.processing._close(batch))
         assert await gateway.imports.open_of(stage.tenant) == []
-        records = await asyncio.gather(*(stage.begin(made[0].file_log_id) for _ in range(3)))
-        assert {record.import_id for record in records} == {made[0].import_id}
+        records = await asyncio.gather(*(stage.begin(batches[0].file_log_id) for _ in range(3)))
+        assert {record.import_id for record in records} == {batches[0].import_id}
         assert len({record.number for record in records}) == 1
         await gateway.authdata.processing.tidy(stage.tenant)
         await stage.drain()
@@ -250,8 +250,8 @@ def test_over_a_threshold_no_entity_changes(
         await rules.set_thresholds(stage.tenant, {name: over})
         answer = await stage.process(staged.file_log_id)
         assert totals(answer) == (2, 2, 1, 0, 0), "as counted"
-        [said] = answer["thresholdExceptions"]
-        assert said.endswith(f"threshold: {over}%. Processing has stopped.")
+        [exception] = answer["thresholdExceptions"]
+        assert exception.endswith(f"threshold: {over}%. Processing has stopped.")
         assert await stage.entities() == before, "no entity changed"
         [stopped] = (await stage.gateway.reporting.newest(stage.tenant, None, 1)).reports
         assert stopped.state is ImportState.CANCELLED
@@ -327,8 +327,8 @@ def test_batches_of_tenants_do_not_meet(delivered: str) -> None:
         await stage.stage([an_employee("E1")], batch)
         with pytest.raises(NotFoundError):
             await other.begin(batch)
-        theirs = await other.stage([an_employee("E2", "E1-one", "E1-two")], batch)
-        assert totals(theirs.answer) == (1, 0, 0, 0, 0)
+        of_other_tenant = await other.stage([an_employee("E2", "E1-one", "E1-two")], batch)
+        assert totals(of_other_tenant.answer) == (1, 0, 0, 0, 0)
         await stage.process(batch)
         await other.process(batch)
         mine, others = await stage.employees(), await other.employees()
@@ -343,10 +343,10 @@ def test_results_show_ids_and_no_hashes(delivered: str) -> None:
         staged = await stage.stage([an_employee("E1"), an_employee("E2", None), an_employee("E1")])
         record = await stage.begin(staged.file_log_id)
         await stage.drain()
-        found = [
+        batches = [
             row async for row in stage.gateway.reporting.all_results(await stage.again(record))
         ]
-        assert {row.index: (row.key, row.outcome) for row in found} == {
+        assert {row.index: (row.key, row.outcome) for row in batches} == {
             0: (("E1",), Outcome.UNCHANGED),
             1: (("E2",), Outcome.FAILED),
             2: (("E1",), Outcome.NEW),
@@ -371,8 +371,8 @@ def test_a_batch_that_nobody_processes_expires(delivered: str) -> None:
         assert batch.state is BatchState.EXPIRED
         await stage.gateway.authdata.processing.tidy(stage.tenant)
         partition = f"{stage.tenant}|{staged.file_log_id}"
-        left = await stage.gateway.account.tables.query("AuthStaging", partition)
-        assert [entity.row for entity in left] == ["batch"]
+        entities = await stage.gateway.account.tables.query("AuthStaging", partition)
+        assert [entity.row for entity in entities] == ["batch"]
         [done] = await stage.entities("AuthStaging")
         assert done.row.startswith("d|")
         now = datetime.now(UTC)
@@ -437,11 +437,11 @@ def test_storage_is_asked_seldom_and_the_same_file_again_writes_nothing(
             for_staging = [each for each in watch.requests() if not each.is_poll]
             assert len(for_staging) <= 15
             await stage.process(staged.file_log_id)
-            found = [each for each in watch.requests() if not each.is_poll]
-            messages = [each for each in found if "/messages/" in each.path]
-            writes = [each for each in found if each.path.startswith(("/$batch", "/AuthData"))]
+            requests = [each for each in watch.requests() if not each.is_poll]
+            messages = [each for each in requests if "/messages/" in each.path]
+            writes = [each for each in requests if each.path.startswith(("/$batch", "/AuthData"))]
             written = [each for each in writes if each.method != "GET"]
-            return (len(found) - len(messages)) / len(rows), len(written) - OTHERS
+            return (len(requests) - len(messages)) / len(rows), len(written) - OTHERS
 
         first, writes = await counted(load())
         assert writes == EMPLOYEES // 50, "a record and its look-up for each"

@@ -35,13 +35,13 @@ class DiedError(Exception):
 
 def dying_after(commits: int) -> BeforeCommit:
     """A `before_commit` that lets so many transactions through."""
-    left = commits
+    remaining = commits
 
     async def before_commit() -> None:
-        nonlocal left
-        if left == 0:
+        nonlocal remaining
+        if remaining == 0:
             raise DiedError
-        left -= 1
+        remaining -= 1
 
     return before_commit
 
@@ -75,8 +75,8 @@ async def deliver(stage: AuthdataHarness, record: ImportRecord, *chunks: int) ->
 
 
 async def results(stage: AuthdataHarness, record: ImportRecord) -> dict[int, RowResult]:
-    found = [row async for row in stage.gateway.reporting.all_results(record)]
-    return {row.index: row for row in found}
+    rows = [row async for row in stage.gateway.reporting.all_results(record)]
+    return {row.index: row for row in rows}
 
 
 async def forget_results(stage: AuthdataHarness, record: ImportRecord) -> None:
@@ -118,11 +118,11 @@ def test_a_message_delivered_again_tells_what_was_done_the_first_time(delivered:
         record = await ready(stage)
         await deliver(stage, record)
         answer, stored = await stage.answer(record), await stage.stored()
-        told = await results(stage, record)
+        answered = await results(stage, record)
         await deliver(stage, record)
         await forget_results(stage, record)
         await deliver(stage, record)
-        assert await results(stage, record) == told
+        assert await results(stage, record) == answered
         assert await stage.stored() == stored
         assert await stage.answer(record) == answer
 
@@ -169,9 +169,9 @@ def test_a_chunk_that_is_poisoned_before_the_plan_ends_no_other_chunk(
         [message] = messages_for(record, [], [first])
         await stage.gateway.chunks.end_as_failed(message)
         await deliver(stage, record)
-        found = await results(stage, record)
+        answered = await results(stage, record)
         ended = {
-            index for index, row in found.items() if row.messages and row.messages[0].id == 9001
+            index for index, row in answered.items() if row.messages and row.messages[0].id == 9001
         }
         lines = await lines_of(stage, record, first)
         assert ended == {row.position for row in records_of(lines)}
@@ -240,7 +240,7 @@ def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
     async def scenario(stage: AuthdataHarness) -> None:
         record = await ready(stage)
         await deliver(stage, record)
-        told = await results(stage, record)
+        answered = await results(stage, record)
         await stage.imported([an_employee("B00", "A00-one", "new"), an_employee("Z01", "other")])
         stored = await stage.stored()
         lines = await lines_of(stage, record, 0)
@@ -249,7 +249,7 @@ def test_a_straggler_of_an_earlier_import_gives_way(delivered: str) -> None:
             await work.run(record, lines, dying_after(99))
         await deliver(stage, record)
         assert await stage.stored() == stored
-        assert await results(stage, record) == told
+        assert await results(stage, record) == answered
 
     play_authdata(delivered, scenario, chunk_rows=CHUNK)
 

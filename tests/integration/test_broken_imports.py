@@ -115,10 +115,10 @@ def test_an_open_entity_without_its_import_makes_no_row_wait(delivered: str) -> 
         await stage.gateway.intake.accept(ASSIGNMENTS, stage.sender.caller, body_of([row]))
         await stage.gateway.sweep.run()
         await stage.drain()
-        left = await stage.gateway.account.tables.get(
+        entity = await stage.gateway.account.tables.get(
             "Imports", record.tenant, open_row("workers", record.number)
         )
-        assert left is None
+        assert entity is None
 
     play(delivered, scenario, sweep_after_seconds=0)
 
@@ -175,8 +175,8 @@ def test_a_deleted_payload_leaves_index_and_outcome_in_the_results(delivered: st
             page = await stage.gateway.reporting.results(
                 ended, ResultCursor(), 10, RowFilter(outcome)
             )
-            told = [(row.index, row.outcome.value, row.messages[0].id) for row in page.results]
-            assert told == [(0, "failed", 9001), (1, "failed", 9001), (2, "failed", 9001)]
+            outcomes = [(row.index, row.outcome.value, row.messages[0].id) for row in page.results]
+            assert outcomes == [(0, "failed", 9001), (1, "failed", 9001), (2, "failed", 9001)]
 
     play(delivered, scenario)
 
@@ -265,17 +265,17 @@ def test_an_idempotency_key_whose_record_is_broken(delivered: str) -> None:
         tenant = stage.sender.tenant
         now = to_iso(datetime.now(UTC))
         for key in ("answer", "import"):
-            made = await store.insert(
+            inserted = await store.insert(
                 IdempotencyRecord(tenant, key, "print", "id", "owner", now, now)
             )
-            await store.keep(made, KeptAnswer(200, {}, "application/json", b"x" * 100))
+            await store.keep(inserted, KeptAnswer(200, {}, "application/json", b"x" * 100))
         await set_columns(
             delivered, "Idempotency", tenant, "k|answer", {"Headers0": "{", "Body0": b"\0"}
         )
         await set_columns(delivered, "Idempotency", tenant, "k|import", {"ImportId": None})
-        found = await store.read(tenant, "answer")
-        assert found is not None
-        assert (found.import_id, found.answer) == ("id", None), "it is made again"
+        stored = await store.read(tenant, "answer")
+        assert stored is not None
+        assert (stored.import_id, stored.answer) == ("id", None), "it is made again"
         with pytest.raises(ConflictError, match="new key"):
             await store.read(tenant, "import")
         await set_columns(delivered, "Idempotency", tenant, "k|answer", {"CreatedAt": AHEAD})
@@ -454,10 +454,10 @@ def test_an_open_import_that_the_sweep_cannot_find_is_found_again(
             await retention_of(gateway, SystemClock()).purge([tenant], timedelta(days=1))
         else:
             repair = record_repair_of(gateway)
-            found = [thing async for thing in repair.find(tenant, ["imports"])]
-            kinds = {thing.key: thing.repair for thing in found}
+            things = [thing async for thing in repair.find(tenant, ["imports"])]
+            kinds = {thing.key: thing.repair for thing in things}
             assert kinds == {lost.import_id: Repair.MEND, broken.import_id: Repair.CLOSE}
-            assert all([await repair.repair(thing) for thing in found])
+            assert all([await repair.repair(thing) for thing in things])
         await gateway.sweep.run()
         await stage.drain()
         assert (await stage.again(lost)).counts.new == 1

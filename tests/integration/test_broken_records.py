@@ -175,9 +175,9 @@ def test_only_the_rows_of_employees_with_a_broken_license_fail(
             [broken] = [each.row for each in entities if each.row.endswith(key)]
             await set_columns(delivered, "Licenses", partition, broken, columns)
         record = await licenses.done(action, [row | {"notes": "changed"} for row in rows])
-        told = await licenses.told(record)
-        assert told[:count] == [("failed", [9001])] * count
-        assert told[count][0] == "updated"
+        outcomes = await licenses.outcomes(record)
+        assert outcomes[:count] == [("failed", [9001])] * count
+        assert outcomes[count][0] == "updated"
 
     play(delivered, scenario)
 
@@ -191,7 +191,7 @@ def test_a_key_whose_license_is_lost_can_be_given_again(delivered: str) -> None:
         [license_] = await stage.gateway.account.tables.query("Licenses", partition, "r|", "r|~")
         await stage.forget("Licenses", partition, license_.row)
         record = await licenses.done(MERGE, rows)
-        assert [outcome for outcome, _ in await licenses.told(record)] == ["new"]
+        assert [outcome for outcome, _ in await licenses.outcomes(record)] == ["new"]
 
     play(delivered, scenario)
 
@@ -207,9 +207,9 @@ def test_a_broken_log_of_one_company_fails_its_rows_alone(delivered: str) -> Non
         [entry] = await stage.gateway.account.tables.query("Licenses", partition, "j|", "j|~")
         await set_columns(delivered, "Licenses", partition, entry.row, {"Results0": b"\0"})
         await stage.gateway.chunks.process(licenses.message(record))
-        assert [codes for _, codes in await licenses.told(record)] == [[9001], []]
+        assert [codes for _, codes in await licenses.outcomes(record)] == [[9001], []]
         later = await licenses.done(MERGE, [rows[0] | {"notes": "later"}])
-        assert [outcome for outcome, _ in await licenses.told(later)] == ["updated"]
+        assert [outcome for outcome, _ in await licenses.outcomes(later)] == ["updated"]
 
     play(delivered, scenario)
 
@@ -450,8 +450,8 @@ async def _repaired(stage: Harness | AuthdataHarness, tenant: str) -> list[tuple
 async def _run(manage: Manage, status: int, *words: str) -> list[Mapping[str, str]]:
     ran = await asyncio.to_thread(manage.run, "records", *words, "--json")
     assert (ran.returncode, ran.stderr) == (status, "")
-    found: list[Mapping[str, str]] = json.loads(ran.stdout)["broken"]
-    return found
+    broken: list[Mapping[str, str]] = json.loads(ran.stdout)["broken"]
+    return broken
 
 
 def test_workers_are_mended_or_removed_and_their_rows_go_in_again(
@@ -467,8 +467,8 @@ def test_workers_are_mended_or_removed_and_their_rows_go_in_again(
         await set_columns(delivered, "Workers", place, row_of("P1"), {"Document0": "{"})
         await tables.write("Workers", Insert(Entity(place, "x|nowhere|P9", {})))
         here = ("--tenant", tenant, "--type", "workers")
-        found = await _run(on_delivered, 1, "repair", *here)
-        assert [(each["key"], each["repair"]) for each in found] == [
+        broken = await _run(on_delivered, 1, "repair", *here)
+        assert [(each["key"], each["repair"]) for each in broken] == [
             ("E1 / P0", "mend"),
             ("E1 / P1", "remove"),
             ("E1 / P9", "remove"),
@@ -498,20 +498,20 @@ def test_licenses_their_keys_and_logs(delivered: str) -> None:
         rows = [a_row(f"L{at}", str(at), licenseKey=KEYS[at]) for at in (0, 1, 2)]
         await licenses.done(MERGE, rows)
         place = partition_of(tenant, "C1")
-        found = {
+        rows_by_key = {
             each.row.rpartition("|")[2]: each.row
             for each in await tables.query("Licenses", place, "r|", "r|~")
         }
         [log] = await tables.query("Licenses", place, "j|", "j|~")
-        await set_columns(delivered, "Licenses", place, found[KEYS[0]], {"Number": None})
-        await set_columns(delivered, "Licenses", place, found[KEYS[1]], {"Document0": "["})
+        await set_columns(delivered, "Licenses", place, rows_by_key[KEYS[0]], {"Number": None})
+        await set_columns(delivered, "Licenses", place, rows_by_key[KEYS[1]], {"Document0": "["})
         await set_columns(delivered, "Licenses", place, f"k|{KEYS[2]}", {"Whose": "?"})
         await set_columns(delivered, "Licenses", place, log.row, {"Results0": b"\0"})
         done = sorted(repair for _, repair in await _repaired(stage, tenant))
         assert done == ["mend", "mend", "remove", "remove"]
         assert await _repaired(stage, tenant) == []
         again = await licenses.done(MERGE, rows)
-        assert [outcome for outcome, _ in await licenses.told(again)] == [
+        assert [outcome for outcome, _ in await licenses.outcomes(again)] == [
             "unchanged", "new", "unchanged",
         ]  # fmt: skip
 

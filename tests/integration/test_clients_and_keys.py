@@ -49,11 +49,11 @@ GatewayScenario = Callable[[Gateway], Awaitable[None]]
 def run_on_gateway(connection_string: str) -> Callable[[GatewayScenario], None]:
     """Run a story on the emulator."""
 
-    async def told(story: GatewayScenario) -> None:
+    async def run_story(story: GatewayScenario) -> None:
         async with open_ready_gateway(settings_for(connection_string)) as gateway:
             await story(gateway)
 
-    return lambda story: asyncio.run(told(story))
+    return lambda story: asyncio.run(run_story(story))
 
 
 RunOnGateway = Callable[[GatewayScenario], None]
@@ -122,9 +122,9 @@ def test_what_cannot_be_done_is_refused(run_on_gateway: RunOnGateway) -> None:
             (clients.revoke("nobody"), NotFoundError),
             (clients.list_clients("nobody"), NotFoundError),
         ]
-        for asked, error in refused:
+        for request, error in refused:
             with pytest.raises(error):
-                await asked
+                await request
 
     run_on_gateway(story)
 
@@ -193,7 +193,7 @@ def run_with_keys(emulator: Emulator) -> RunWithKeys:
 
     storage = settings_for(emulator.account("keys")).storage
 
-    async def told(story: KeysScenario) -> None:
+    async def run_story(story: KeysScenario) -> None:
         account = Account(storage)
         try:
             with suppress(PreconditionFailedError):
@@ -202,7 +202,7 @@ def run_with_keys(emulator: Emulator) -> RunWithKeys:
         finally:
             await account.close()
 
-    return lambda story: asyncio.run(told(story))
+    return lambda story: asyncio.run(run_story(story))
 
 
 def test_processes_that_start_at_once_agree_on_the_first_key(run_with_keys: RunWithKeys) -> None:

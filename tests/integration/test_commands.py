@@ -219,8 +219,8 @@ def test_failed_drops_are_listed_and_taken_in_once_more(emulator: Emulator, tmp_
         done = own.document("poison", "requeue")["drops"]
         assert done == [{"name": name, "settled": True}]
         assert not blobs.get_blob_client("document-drop", name).exists()
-        left = [json.loads(base64.b64decode(each.content)) for each in queue.peek_messages(32)]
-        assert [each["ContainerName"] for each in left] == ["another"]
+        remaining = [json.loads(base64.b64decode(each.content)) for each in queue.peek_messages(32)]
+        assert [each["ContainerName"] for each in remaining] == ["another"]
         queue.clear_messages()
 
 
@@ -232,8 +232,8 @@ def test_purge_asks_first_and_deletes_nothing_without_a_yes(manage: Manage, tena
         assert f"everything of tenant {tenant} that ended over 0 days ago? [y/N]" in refused.stderr
         assert "Nothing was deleted: answer y, or add --yes" in refused.stderr
     assert manage.run(*words, answer="y\n").stdout.startswith("Deleted:")
-    asked = manage.run(*words, "--json", answer="y\n")
-    assert set(json.loads(asked.stdout)) == {"expired", "failed"}
+    confirmed = manage.run(*words, "--json", answer="y\n")
+    assert set(json.loads(confirmed.stdout)) == {"expired", "failed"}
     assert set(manage.document(*words, "--yes")) == {"expired", "failed"}
     unknown = manage.run("purge", "--tenant", "nobody", answer="y\n")
     assert (unknown.returncode, "There is no tenant" in unknown.stderr) == (1, True)
@@ -308,9 +308,9 @@ def test_every_command_that_adds_or_sets_says_whether_it_changed_something(
     own = {"VALUES": str(values), "CLIENT": f"client-{tenant}"}
     for words, first, again in SAID:
         call = [*(own.get(word, word) for word in words), "--tenant", tenant]
-        for said in (first, again):
+        for sentence in (first, again):
             ran = CliRunner().invoke(app, call)
-            assert said.replace("TENANT", tenant) in f"{ran.output}{ran.exception}", words
+            assert sentence.replace("TENANT", tenant) in f"{ran.output}{ran.exception}", words
 
 
 def test_every_command_that_adds_or_sets_is_in_that_table() -> None:
@@ -362,8 +362,8 @@ def test_signing_keys_are_rotated_with_overlap_or_at_once(manage: Manage) -> Non
     rotated = manage.document("signing-key", "rotate")["keys"]
     assert (rotated[0]["endsAt"], bool(rotated[1]["endsAt"])) == (None, True)
     assert "PRIVATE" not in str(rotated)
-    [left] = manage.document("signing-key", "rotate", "--at-once")["keys"]
-    assert left["kid"] not in [key["kid"] for key in rotated]
+    [remaining] = manage.document("signing-key", "rotate", "--at-once")["keys"]
+    assert remaining["kid"] not in [key["kid"] for key in rotated]
 
 
 # `manage.py imports retry|cancel` and `purge`, where no gateway works on the rows.
@@ -390,14 +390,14 @@ def fixture_run(delivered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def _imported(storage: str, sender: Sender, rows: list[Any]) -> ImportRecord:
     """An import that has ended."""
 
-    async def made() -> ImportRecord:
+    async def create() -> ImportRecord:
         async with open_ready_gateway(settings_for(storage)) as gateway:
             record = await accept_without_messages(gateway, sender.caller, body_of(rows))
             for message in messages_for(record, [], [0]):
                 await gateway.chunks.process(message)
             return record
 
-    return asyncio.run(made())
+    return asyncio.run(create())
 
 
 def test_failed_rows_are_retried_with_a_corrected_file(
@@ -472,9 +472,9 @@ def test_formats_are_set_one_by_one_and_removed(manage: Manage, tenant: str) -> 
     where = ("--tenant", tenant)
     pattern = r"\d{4}[A-Z]?"
     manage.document("format", "set", *where, "--auth-value1", pattern, "--employee-id", "E.*")
-    left = manage.document("format", "set", *where, "--employee-id", "none")
-    assert left == {"tenant": tenant, "formats": {"authValue1": pattern}}
-    assert manage.document("format", "show", *where) == left
+    changed = manage.document("format", "set", *where, "--employee-id", "none")
+    assert changed == {"tenant": tenant, "formats": {"authValue1": pattern}}
+    assert manage.document("format", "show", *where) == changed
 
 
 @pytest.mark.parametrize(
@@ -495,8 +495,8 @@ def test_a_format_is_in_force_and_a_bad_one_is_refused(delivered: str) -> None:
         rules = stage.gateway.authdata.rules
         await rules.set_formats(stage.tenant, {"authValue1": r"\d+"})
         rows = [an_employee("E1", "12"), an_employee("E2", "x12")]
-        told = await stage.stage(rows, commit=False)
-        assert (told.answer["totalNew"], told.answer["totalErrors"]) == (1, 1)
+        staged = await stage.stage(rows, commit=False)
+        assert (staged.answer["totalNew"], staged.answer["totalErrors"]) == (1, 1)
         free = await stage.stage(rows, commit=False, validate=False)
         assert free.answer["totalNew"] == 2
         for bad in ({"authValue1": "("}, {"other": "x"}, {"authValue1": "x" * 201}):

@@ -124,12 +124,12 @@ def test_every_fault_rejects_the_file_with_its_reason(delivered: str) -> None:
             assert moved.startswith(f"{name}/")
             blob = await play.rejected.get_blob_client(moved).download_blob()
             assert await blob.readall() == content
-            said = blob.properties.metadata
-            assert said["errorid"] == str(fault)
-            reason = unquote(said["reason"])
+            blob_metadata = blob.properties.metadata
+            assert blob_metadata["errorid"] == str(fault)
+            reason = unquote(blob_metadata["reason"])
             assert reason.endswith(CATALOGUE[fault].advice)
             assert DETAILS.get(fault, "") in reason
-            assert moved == f"{name}/{said['importid']}"
+            assert moved == f"{name}/{blob_metadata['importid']}"
             await play.rejected.delete_blob(moved)
             *_, result = await play.results()
             assert [message.id for message in result.messages] == [fault]
@@ -151,9 +151,9 @@ def test_a_time_that_is_none_at_all_does_not_keep_the_file_in_the_container(
         await play.import_drop(name)
         assert await play.names(play.box) == []
         [moved] = await play.names(play.rejected)
-        said = (await play.rejected.get_blob_client(moved).get_blob_properties()).metadata
-        assert said["errorid"] == str(DocumentMessageId.WRONG_GENERATION_TIME)
-        assert said["generationtime"] in ("fr%FCh", "x" * 100)
+        metadata = (await play.rejected.get_blob_client(moved).get_blob_properties()).metadata
+        assert metadata["errorid"] == str(DocumentMessageId.WRONG_GENERATION_TIME)
+        assert metadata["generationtime"] in ("fr%FCh", "x" * 100)
 
     drops(delivered, scenario)
 
@@ -172,8 +172,8 @@ def test_a_file_of_the_largest_size_goes_in_block_by_block(delivered: str) -> No
         await play.import_drop(name)
         [document] = await play.documents()
         assert document["size"] == LIMIT
-        kept = await play.gateway.documents.reading.content(play.tenant, document)
-        assert kept == content[:LIMIT]
+        stored = await play.gateway.documents.reading.content(play.tenant, document)
+        assert stored == content[:LIMIT]
 
     drops(delivered, scenario, max_document_bytes=LIMIT)
 
@@ -255,8 +255,8 @@ def test_the_default_time_is_when_the_blob_was_made(delivered: str) -> None:
     async def scenario(play: Drops) -> None:
         await play.import_drop(await play.drop(f"{ROUND}/P1/a.pdf"))
         [document] = await play.documents()
-        made = datetime.fromisoformat(document["generationTime"])
-        assert abs(datetime.now(UTC) - made) < timedelta(minutes=5)
+        generated_at = datetime.fromisoformat(document["generationTime"])
+        assert abs(datetime.now(UTC) - generated_at) < timedelta(minutes=5)
         assert (document["EmployerRef"], document["PersonnelRef"]) == ("E1", "P1")
 
     drops(delivered, scenario)
@@ -438,15 +438,15 @@ def test_lists_are_paged_without_loss_by_worker_by_round_and_whole(delivered: st
             ("P1", "other", 0), ("nobody", "", 0), ("", "x" * 61, 0),
         ):  # fmt: skip
             for size in (1, 3, 100):
-                found, after = [], ""
+                listed, after = [], ""
                 while True:
                     reading = desk.gateway.documents.reading
                     page = await reading.page(desk.tenant, worker, round_code, after, size)
-                    found += [document["fileName"] for document in page.documents]
+                    listed += [document["fileName"] for document in page.documents]
                     if page.next_row is None:
                         break
                     assert len(page.documents) == size
                     after = page.next_row
-                assert len(found) == len(set(found)) == count
+                assert len(listed) == len(set(listed)) == count
 
     at_desk(delivered, scenario)

@@ -82,11 +82,11 @@ def test_an_encoded_drop_is_rejected_with_the_bytes_that_it_has(
         settings = ContentSettings(content_encoding=encoding)
         await play.import_drop(await put(play, content, content_settings=settings))
         assert await play.names(play.box) == []
-        kept, said, properties = await the_rejected(play)
-        assert kept == content
+        stored, metadata, properties = await the_rejected(play)
+        assert stored == content
         assert not properties.content_settings.content_encoding
         fault = DocumentMessageId.FILE_ENCODED if content else DocumentMessageId.EMPTY_FILE
-        assert said["errorid"] == str(fault)
+        assert metadata["errorid"] == str(fault)
         assert await play.documents() == []
 
     drops(delivered, scenario)
@@ -125,8 +125,8 @@ def test_a_drop_that_does_not_have_its_md5_is_rejected(delivered: str, is_right:
         if is_right:
             assert await the_stored(play) == PDF
         else:
-            content, said, _ = await the_rejected(play)
-            assert (content, said["errorid"]) == (PDF, str(DocumentMessageId.FILE_DAMAGED))
+            content, metadata, _ = await the_rejected(play)
+            assert (content, metadata["errorid"]) == (PDF, str(DocumentMessageId.FILE_DAMAGED))
 
     drops(delivered, scenario)
 
@@ -138,8 +138,8 @@ def test_an_append_blob_goes_in_and_a_page_blob_is_rejected(delivered: str) -> N
         page = PDF.ljust(-(-len(PDF) // 512) * 512, b"\0")
         await play.import_drop(await put(play, page, blob_type=BlobType.PAGEBLOB))
         assert await play.names(play.box) == []
-        content, said, _ = await the_rejected(play)
-        assert (content, said["errorid"]) == (page, str(DocumentMessageId.FILE_IS_PAGE_BLOB))
+        content, metadata, _ = await the_rejected(play)
+        assert (content, metadata["errorid"]) == (page, str(DocumentMessageId.FILE_IS_PAGE_BLOB))
 
     drops(delivered, scenario)
 
@@ -149,8 +149,8 @@ def test_an_archived_drop_is_rejected_and_readable_again(delivered: str) -> None
         await put(play, PDF, standard_blob_tier=StandardBlobTier.ARCHIVE)
         await play.gateway.documents.drop_sweep.run()
         assert await play.names(play.box) == []
-        content, said, _ = await the_rejected(play)
-        assert (content, said["errorid"]) == (PDF, str(DocumentMessageId.FILE_ARCHIVED))
+        content, metadata, _ = await the_rejected(play)
+        assert (content, metadata["errorid"]) == (PDF, str(DocumentMessageId.FILE_ARCHIVED))
 
     drops(delivered, scenario, document_sweep_seconds=0)
 
@@ -261,8 +261,8 @@ def test_a_drop_whose_file_cannot_be_kept_ends_as_could_not_be_processed(deliver
         proxy.add(Rule(Answer(400), Service.BLOB, "PUT", f"/documents/{play.tenant}/"))
         await play.import_drop(name)
         assert await play.names(play.box) == []
-        content, said, _ = await the_rejected(play)
-        assert (content, said["errorid"]) == (PDF, str(MessageId.COULD_NOT_BE_PROCESSED))
+        content, metadata, _ = await the_rejected(play)
+        assert (content, metadata["errorid"]) == (PDF, str(MessageId.COULD_NOT_BE_PROCESSED))
         [result] = await play.results()
         assert [message.id for message in result.messages] == [MessageId.COULD_NOT_BE_PROCESSED]
 

@@ -106,12 +106,12 @@ def test_a_worker_keeps_what_its_last_import_changed(delivered: str) -> None:
         assert await columns(stage, "P2") == {}, "an unchanged row writes nothing"
 
         # A redelivered chunk, and an import without a change, leave it as it is.
-        kept = await columns(stage, "P1")
+        stored_columns = await columns(stage, "P1")
         await stage.forget_end(second)
         await stage.gateway.sweep.run()
         await stage.drain()
         await imported(stage, a_worker("P1", Gender=2))
-        assert await columns(stage, "P1") == kept
+        assert await columns(stage, "P1") == stored_columns
 
     play(delivered, scenario, sweep_after_seconds=0)
 
@@ -187,8 +187,8 @@ def test_a_license_keeps_what_it_was_however_often_its_import_writes_it(delivere
         place = partition_of(stage.sender.tenant, "C1")
 
         async def stored() -> dict[str, StoredLicense]:
-            found = await tables.query("Licenses", place, "r|", "r|~")
-            return {entity.row: license_from_entity(entity) for entity in found}
+            entities = await tables.query("Licenses", place, "r|", "r|~")
+            return {entity.row: license_from_entity(entity) for entity in entities}
 
         rows = [a_row(str(at), employee="7", notes="first") for at in range(3)]
         first = await work.done(MERGE, rows)
@@ -252,9 +252,9 @@ def test_broken_former_values_are_found_and_said_to_be_lost(delivered: str) -> N
         for name, bad in zip(names, broken, strict=False):
             await set_columns(delivered, "Workers", place, row_of(name), bad)
         repair = record_repair_of(stage.gateway)
-        found = [thing async for thing in repair.find(tenant)]
-        assert [thing.key for thing in found] == [f"E1 / {name}" for name in names[:-1]]
-        for thing in found:
+        things = [thing async for thing in repair.find(tenant)]
+        assert [thing.key for thing in things] == [f"E1 / {name}" for name in names[:-1]]
+        for thing in things:
             assert await repair.repair(thing)
         assert [thing async for thing in repair.find(tenant)] == []
         for name in names[:-1]:

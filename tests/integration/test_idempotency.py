@@ -269,13 +269,13 @@ def test_every_process_has_the_same_key_of_the_gateways_own(connection_string: s
     async def story() -> None:
         async with open_ready_gateway(settings_for(connection_string)) as gateway:
             tables = gateway.account.tables
-            found = await asyncio.gather(
+            bindings = await asyncio.gather(
                 *(FingerprintKeys(tables, ()).secrets() for _ in range(10))
             )
-            assert len(set(found)) == 1
-            own, without_key = found[0]
+            assert len(set(bindings)) == 1
+            own, without_key = bindings[0]
             assert (len(own), without_key) == (32, b"")
-            assert await FingerprintKeys(tables, ()).secrets() == found[0]
+            assert await FingerprintKeys(tables, ()).secrets() == bindings[0]
 
     asyncio.run(story())
 
@@ -307,8 +307,10 @@ def test_a_key_that_cannot_be_read_is_replaced(connection_string: str, stored: s
             tables = gateway.account.tables
             broken = Entity(PARTITION, ROW, {"key": stored})
             await tables.write(SIGNING_KEYS, Upsert(broken))
-            found = await asyncio.gather(*(FingerprintKeys(tables, ()).secrets() for _ in range(5)))
-            assert len(set(found)) == 1
-            assert len(found[0][0]) == 32
+            secrets = await asyncio.gather(
+                *(FingerprintKeys(tables, ()).secrets() for _ in range(5))
+            )
+            assert len(set(secrets)) == 1
+            assert len(secrets[0][0]) == 32
 
     asyncio.run(story())

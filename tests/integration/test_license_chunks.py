@@ -42,7 +42,7 @@ def test_a_redelivered_chunk_goes_on_behind_what_is_committed(
         assert 0 < len(await play.licenses()) < 103
         assert await play.killed(record, 1, is_answered=is_answered)
         await stage.gateway.chunks.process(play.message(record))
-        assert await play.told(record) == [NEW] * 103
+        assert await play.outcomes(record) == [NEW] * 103
         licenses = await play.licenses()
         assert len({each["licenseKey"] for each in licenses}) == 103
         for each in licenses[-3:]:
@@ -67,16 +67,16 @@ def test_what_is_committed_stays_and_the_rest_ends(delivered: str, is_cancelled:
             await chunks.process(play.message(record))
         else:
             await chunks.end_as_failed(play.message(record))
-        told = await play.told(record)
+        outcomes = await play.outcomes(record)
         end = CANCELLED if is_cancelled else LOST
-        assert told.count(NEW) == len(committed) > 0
-        assert told.count(end) == 120 - len(committed)
+        assert outcomes.count(NEW) == len(committed) > 0
+        assert outcomes.count(end) == 120 - len(committed)
 
         await stage.forget_end(record)
         await play.handled(record, DyingTables(stage.gateway.account.tables))
         await chunks.process(play.message(record))
         assert await play.licenses() == committed, "a straggler committed what had ended"
-        assert await play.told(record) == told
+        assert await play.outcomes(record) == outcomes
 
     play(delivered, scenario)
 
@@ -101,7 +101,7 @@ def test_a_handler_whose_time_is_up_goes_on_from_its_log(delivered: str) -> None
             break
         assert 2 <= turns < 20
         await stage.gateway.chunks.process(play.message(record))
-        assert await play.told(record) == [NEW] * 120
+        assert await play.outcomes(record) == [NEW] * 120
 
     play(delivered, scenario)
 
@@ -115,7 +115,7 @@ def test_rows_that_are_overwritten_say_so_whatever_lies_between(delivered: str) 
         record = await play.accept(MERGE, rows)
         assert await play.killed(record, 1)
         await stage.gateway.chunks.process(play.message(record))
-        assert await play.told(record) == [("new", [1102])] * 60 + [("updated", [])] * 60
+        assert await play.outcomes(record) == [("new", [1102])] * 60 + [("updated", [])] * 60
         assert {each["notes"] for each in await play.licenses()} == {"b"}
 
     play(delivered, scenario)
@@ -146,9 +146,9 @@ def test_a_large_replace_is_completed_once_it_has_begun(
             await chunks.end_as_failed(play.message(record))
         else:
             await chunks.process(play.message(record))
-        told = await play.told(record)
-        assert told[:130] == TOLD[:130]
-        assert told[130] in (NEW, LOST)
+        outcomes = await play.outcomes(record)
+        assert outcomes[:130] == TOLD[:130]
+        assert outcomes[130] in (NEW, LOST)
         licenses = [each for each in await play.licenses() if each["employeeNumber"] == "7"]
         assert [each["licenseNumber"] for each in licenses] == [f"L{at}" for at in range(110, 240)]
 
@@ -163,7 +163,7 @@ def test_a_large_replace_that_has_not_begun_ends_without_a_trace(delivered: str)
         record = await play.accept(REPLACE, _replacing())
         assert await play.killed(record, 0)
         await stage.gateway.chunks.end_as_failed(play.message(record))
-        assert await play.told(record) == [LOST] * 131
+        assert await play.outcomes(record) == [LOST] * 131
         assert await play.licenses() == before
 
     play(delivered, scenario)
@@ -181,7 +181,7 @@ def test_the_largest_licenses_keep_to_the_limits_of_storage(delivered: str) -> N
             record = await play.accept(action, of_one(range(4), notes=long, stateCode=action))
             await play.handled(record, tables)
             await stage.gateway.chunks.process(play.message(record))
-            assert {outcome for outcome, _ in await play.told(record)} <= {"new", "updated"}
+            assert {outcome for outcome, _ in await play.outcomes(record)} <= {"new", "updated"}
         assert max(tables.sizes) > 2_000_000
 
     play(delivered, scenario)
@@ -195,7 +195,7 @@ def test_thousands_of_rows_of_a_company_can_end(delivered: str) -> None:
         rows = [a_row(f"{at:x}" * 9, f"E{at}", divisionCode=f"D{at}" * 5) for at in range(4_100)]
         record = await play.accept(OVERRIDE, rows)
         await stage.gateway.chunks.end_as_failed(play.message(record))
-        assert await play.told(record) == [LOST] * 4_100
+        assert await play.outcomes(record) == [LOST] * 4_100
 
     play(delivered, scenario)
 
@@ -217,7 +217,7 @@ def test_a_license_that_two_rows_move_does_not_meet_another_of_its_natural_key(
         moves = [{"employeeNumber": "8"}, {"divisionCode": "D2"}, {"divisionCode": "D3"}]
         rows = [{"companyCode": "C1", "licenseKey": KEYS[0], **move} for move in moves]
         record = await play.done(MERGE, rows)
-        assert await play.told(record) == [
+        assert await play.outcomes(record) == [
             ("updated", [1102]),
             ("failed", [3008]),
             ("updated", []),

@@ -62,7 +62,7 @@ def test_an_import_whose_payload_is_lost_ends_and_its_rows_are_answered_as_9001(
         assert report.counts.failed == record.rows
         answer = await vendor_answer(stage.gateway, WORKERS, report.record)
         results = json.loads(answer.get_body())["results"]
-        assert [[said["errorID"] for said in row["messages"]] for row in results] == [
+        assert [[entry["errorID"] for entry in row["messages"]] for row in results] == [
             [9001]
         ] * record.rows
 
@@ -172,11 +172,11 @@ def test_a_message_delivered_twice_has_one_effect(delivered: str) -> None:
         record = await stage.accept_quietly([a_worker("P1"), a_worker("P1", Title="Dr")])
         [message] = messages_for(record, [], [0])
         await stage.gateway.chunks.process(message)
-        stored, told = await stage.stored("P1"), await stage.results(record)
+        stored, results = await stage.stored("P1"), await stage.results(record)
         await stage.gateway.chunks.process(message)
         await stage.forget_end(record)
         await stage.gateway.chunks.process(message)
-        assert await stage.results(record) == told
+        assert await stage.results(record) == results
         assert await stage.stored("P1") == stored
         counts = (await stage.again(record)).counts
         assert (counts.new, counts.updated, counts.done) == (1, 1, 2)
@@ -457,8 +457,8 @@ def test_the_end_of_a_later_authdata_import_fails_no_row_of_an_earlier_one(
         await work._plans.get_or_make(later)
         failed = await work.end(later, lines, code)
         assert [[message.id for message in row.messages] for row in failed] == [[code]] * 4
-        found = await work.run(first, await lines_of(stage, first, 0), dying_after(99))
-        assert [row.outcome for row in found] == [Outcome.NEW] * 4
+        results = await work.run(first, await lines_of(stage, first, 0), dying_after(99))
+        assert [row.outcome for row in results] == [Outcome.NEW] * 4
         assert await work.run(later, lines, dying_after(99)) == failed
 
     play_authdata(delivered, scenario)

@@ -39,16 +39,16 @@ def _run(before: str, after: str, seconds: float, signals: int = 1) -> tuple[int
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        said = process.stdout.readline()
+        output = process.stdout.readline()
         for _ in range(signals - 1):
             process.send_signal(signal.SIGTERM)
-        said += process.stdout.read()
-        return process.wait(60), said
+        output += process.stdout.read()
+        return process.wait(60), output
 
 
 def test_process_without_a_handler_ends_by_the_signal_after_its_time() -> None:
-    status, said = _run("pass", "await asyncio.sleep(3600)", 0.2)
-    assert (status, said) == (-signal.SIGTERM, "announced True\n")
+    status, output = _run("pass", "await asyncio.sleep(3600)", 0.2)
+    assert (status, output) == (-signal.SIGTERM, "announced True\n")
 
 
 def test_process_that_blocks_its_loop_ends_as_well() -> None:

@@ -144,17 +144,17 @@ def test_a_page_of_what_few_want_ends_early_and_goes_on(delivered: str) -> None:
                 for at in range(100)
             ],
         )
-        found: list[str] = []
+        listed: list[str] = []
         continuation, pages = "", 0
         while True:
             request = RecordRequest(tenant, continuation=continuation)
             page = await gateway.records.page("workers", request, 2)
-            found += page.texts
+            listed += page.texts
             pages += 1
             continuation = page.continuation
             if not continuation:
                 break
-        assert len(found) == 1
+        assert len(listed) == 1
         assert 1 < pages < 5
 
     play(delivered, scenario)

@@ -200,9 +200,9 @@ def test_a_stored_reference_stays_known_when_its_record_is_gone(delivered: str) 
             a_team("T3", LeaderRef="W1"),
         ]
         for some in (rows, rows[:1], rows[1:]):
-            found = await teams.dry_run(some)
+            codes = await teams.dry_run(some)
             expected = [[] if row is rows[0] else [2001] for row in some]
-            assert found == expected, "whatever its neighbours name"
+            assert codes == expected, "whatever its neighbours name"
         assert await teams.imported(*rows) == [[], [2001], [2001]]
 
     with_teams(delivered, scenario)
@@ -219,8 +219,8 @@ def test_a_row_is_judged_by_what_it_and_its_stored_record_name_together(delivere
             a_team("T3", GuestEmployerRef="E1", Name="Night crew"),
         ]
         expected: list[list[int]] = [[2001], [], [], []]
-        for row, said in zip(rows, expected, strict=True):
-            assert await teams.dry_run([row]) == [said], "alone"
+        for row, codes in zip(rows, expected, strict=True):
+            assert await teams.dry_run([row]) == [codes], "alone"
         assert await teams.imported(*rows) == expected
         assert await teams.imported(a_team("T1", GuestRef="W1")) == [[2001]], "not with E2"
 
@@ -255,8 +255,8 @@ def test_only_a_row_that_names_what_may_come_waits(delivered: str) -> None:
             a_team("T3", LeaderRef="W2"),
         ]
         record = await teams.accept(rows)
-        found = await teams.run(record)
-        assert [result.index for result in found] == [0, 4], "the others wait"
+        results = await teams.run(record)
+        assert [result.index for result in results] == [0, 4], "the others wait"
         await _work_on(teams.stage, workers)
         again = await teams.run(record)
         assert codes(again) == [[], [], [2001], [], []]
@@ -334,8 +334,8 @@ def test_rows_are_not_judged_by_a_list_that_cannot_be_read(delivered: str, way: 
             await set_columns(delivered, "References", tenant, HEAD, HEADS[way])
         else:
             tables = stage.gateway.account.tables
-            found = await tables.query("References", tenant, "v|division|", "v|division|~")
-            await tables.write("References", Delete(found[0]))
+            entities = await tables.query("References", tenant, "v|division|", "v|division|~")
+            await tables.write("References", Delete(entities[0]))
         rows = [
             a_worker("P1", DivisionRef="D9"),
             a_worker("P2"),
@@ -365,9 +365,9 @@ def test_a_list_that_is_replaced_while_it_is_read_is_read_again(delivered: str) 
             await stage.gateway.lists.load(tenant, ReferenceKind.DIVISION, ["D2", "D3"])
 
         tables = InterruptedTables(stage.gateway.account.tables, replace_list)
-        found = await lists_on(tables).for_tenant(tenant)
-        assert found.unreadable == frozenset()
-        allowed = [found.allows(ReferenceKind.DIVISION, value) for value in ("D1", "D2", "D3")]
+        lists = await lists_on(tables).for_tenant(tenant)
+        assert lists.unreadable == frozenset()
+        allowed = [lists.allows(ReferenceKind.DIVISION, value) for value in ("D1", "D2", "D3")]
         assert allowed == [False, True, True]
 
     play(delivered, scenario)
@@ -383,9 +383,9 @@ def test_two_loads_at_once_leave_one_whole_list(delivered: str) -> None:
         # The other call has written its values and its head when this one removes what is old.
         tables = InterruptedTables(stage.gateway.account.tables, load_another)
         await lists_on(tables).load(tenant, ReferenceKind.DIVISION, ["D1"])
-        found = await stage.gateway.lists.for_tenant(tenant)
-        assert found.unreadable == frozenset()
-        assert found.values["division"] in ({"D1"}, {"D2", "D3"})
+        lists = await stage.gateway.lists.for_tenant(tenant)
+        assert lists.unreadable == frozenset()
+        assert lists.values["division"] in ({"D1"}, {"D2", "D3"})
 
     play(delivered, scenario, cache_seconds=0)
 
@@ -410,7 +410,7 @@ def test_a_list_of_an_earlier_version_counts(delivered: str) -> None:
 EMPLOYERS = 60
 
 
-async def found(stage: Harness, name: str) -> tuple[list[tuple[str, str]], int]:
+async def find_workers(stage: Harness, name: str) -> tuple[list[tuple[str, str]], int]:
     """Employer and reference of the workers that the name means, and how many reads it took."""
     tables = CountedTables(stage.gateway.account.tables)
     search = WorkerSearch(tables, NameIndex(tables))
@@ -436,12 +436,12 @@ def test_the_number_of_employers_does_not_matter(delivered: str) -> None:
             ),
             a_worker("P2", EmployerRef="E7"),
         )
-        assert await found(stage, "X41") == ([("E41", "P1")], 3)
-        assert await found(stage, "P2") == ([("E7", "P2")], 4)
-        ambiguous, reads = await found(stage, "P1")
+        assert await find_workers(stage, "X41") == ([("E41", "P1")], 3)
+        assert await find_workers(stage, "P2") == ([("E7", "P2")], 4)
+        ambiguous, reads = await find_workers(stage, "P1")
         assert len(ambiguous) == 2
         assert reads < 15
-        assert (await found(stage, "P3"))[0] == []
+        assert (await find_workers(stage, "P3"))[0] == []
 
     play(delivered, scenario)
 
@@ -451,12 +451,12 @@ def test_a_reference_that_was_given_up_finds_its_worker_no_more(delivered: str) 
         await employ(stage, a_worker("P1", ExternalWorkerRef="X1"))
         await employ(stage, a_worker("P1", ExternalWorkerRef="X2"))
         await employ(stage, a_worker("P2", ExternalWorkerRef="X1"))
-        assert (await found(stage, "X1"))[0] == [("E1", "P2")]
-        assert (await found(stage, "X2"))[0] == [("E1", "P1")]
+        assert (await find_workers(stage, "X1"))[0] == [("E1", "P2")]
+        assert (await find_workers(stage, "X2"))[0] == [("E1", "P1")]
         await employ(stage, a_worker("P2", ExternalWorkerRef=None))
-        assert (await found(stage, "X1"))[0] == []
+        assert (await find_workers(stage, "X1"))[0] == []
         await employ(stage, a_worker("P1", ExternalWorkerRef="X1"))
-        assert (await found(stage, "X1"))[0] == [("E1", "P1")]
+        assert (await find_workers(stage, "X1"))[0] == [("E1", "P1")]
 
     play(delivered, scenario)
 
@@ -471,8 +471,8 @@ def test_an_external_reference_comes_before_a_reference_of_another_employer(
             a_worker("P2", EmployerRef="E2", ExternalWorkerRef="77"),
             a_worker("88", EmployerRef="E3", ExternalWorkerRef="88"),
         )
-        assert (await found(stage, "77"))[0] == [("E2", "P2")]
-        assert (await found(stage, "88"))[0] == [("E3", "88")]
+        assert (await find_workers(stage, "77"))[0] == [("E2", "P2")]
+        assert (await find_workers(stage, "88"))[0] == [("E3", "88")]
 
     play(delivered, scenario)
 
@@ -489,9 +489,9 @@ def test_a_handler_that_died_between_index_and_record_leaves_nothing_to_be_found
             NamedRecord(FoundBy(EXTERNAL, "X9"), "E1", "P1"),
         ]
         await index.note(WORKERS, stage.sender.tenant, names)
-        assert (await found(stage, "X9"))[0] == (await found(stage, "P9"))[0] == []
+        assert (await find_workers(stage, "X9"))[0] == (await find_workers(stage, "P9"))[0] == []
         await employ(stage, a_worker("P9", ExternalWorkerRef="X9"))
-        assert (await found(stage, "X9"))[0] == [("E1", "P9")]
+        assert (await find_workers(stage, "X9"))[0] == [("E1", "P9")]
 
     play(delivered, scenario)
 
@@ -510,11 +510,11 @@ def test_workers_of_before_the_index_are_found_and_are_entered_by_the_timer(
             await tables.write("Workers", Delete(Entity(entity.partition, entity.row, {})))
         await employ(stage, a_worker("P3", EmployerRef="E3"))
         for _ in range(2):
-            assert (await found(stage, "X1"))[0] == [("E1", "P1")]
-            assert (await found(stage, "P1"))[0] == [("E2", "P1")]
-            assert (await found(stage, "P3"))[0] == [("E3", "P3")]
+            assert (await find_workers(stage, "X1"))[0] == [("E1", "P1")]
+            assert (await find_workers(stage, "P1"))[0] == [("E2", "P1")]
+            assert (await find_workers(stage, "P3"))[0] == [("E3", "P3")]
             await fill_indexes(stage.gateway)
-        assert (await found(stage, "X1"))[1] == 3
+        assert (await find_workers(stage, "X1"))[1] == 3
 
     play(delivered, scenario)
 
@@ -535,7 +535,7 @@ def test_a_dry_run_leaves_no_name_behind(delivered: str) -> None:
 def test_many_workers_cost_a_request_for_a_hundred_names(delivered: str) -> None:
     async def scenario(stage: Harness) -> None:
         await employ(stage, *(a_worker(f"P{at}", ExternalWorkerRef=f"X{at}") for at in range(300)))
-        answers = await asyncio.gather(*(found(stage, f"X{at}") for at in range(0, 300, 37)))
+        answers = await asyncio.gather(*(find_workers(stage, f"X{at}") for at in range(0, 300, 37)))
         assert [answer for answer, _ in answers] == [[("E1", f"P{at}")] for at in range(0, 300, 37)]
         assert WorkerKey("E1", "P0") in await WorkerSearch(
             stage.gateway.account.tables, NameIndex(stage.gateway.account.tables)

@@ -112,8 +112,8 @@ def test_imports_go_but_the_newest_whose_number_is_needed(delivered: str) -> Non
         with pytest.raises(NotFoundError):
             await stage.gateway.reporting.find(child.tenant, child.import_id)
         partition = await stage.gateway.account.tables.query("Imports", first.tenant)
-        kept = {entity.row.partition("|")[0] for entity in partition}
-        assert kept == {"n", "id"}, "nothing is left of the others"
+        prefixes = {entity.row.partition("|")[0] for entity in partition}
+        assert prefixes == {"n", "id"}, "nothing is left of the others"
         assert not await stage.gateway.account.tables.query("ImportResults", first.import_id)
 
     play(delivered, scenario)
@@ -140,9 +140,9 @@ def test_an_import_goes_when_one_of_its_entities_is_lost(delivered: str, lost: s
                 row = child_row(parent.number, child.number)
             await stage.forget("Imports", child.tenant, row)
         await _after(stage, 91)
-        left = await tables.query("Imports", child.tenant)
-        assert [entity.row.partition("|")[0] for entity in left] == ["id", "n"]
-        assert number_of(left[1].row) == child.number + 1
+        entities = await tables.query("Imports", child.tenant)
+        assert [entity.row.partition("|")[0] for entity in entities] == ["id", "n"]
+        assert number_of(entities[1].row) == child.number + 1
 
     play(delivered, scenario)
 
@@ -213,9 +213,9 @@ def test_the_file_of_a_license_stays_as_long_as_an_undo_may_bring_it_back(delive
         row = {"companyCode": "C1", "employeeNumber": "7", "licenseNumber": "L1"}
 
         async def files() -> list[bytes]:
-            found = await account.license_files.list_files(tenant)
+            listed = await account.license_files.list_files(tenant)
             return sorted(
-                [await account.blobs.read(LICENSE_DOCUMENTS, file.name) or b"" for file in found]
+                [await account.blobs.read(LICENSE_DOCUMENTS, file.name) or b"" for file in listed]
             )
 
         for text in ("QQ==", "Qg=="):
@@ -242,10 +242,10 @@ def test_licenses_lose_the_logs_of_their_imports_and_their_tombstones(delivered:
             await _import_license(stage, action, {**row, "licenseNumber": number})
 
         async def kinds() -> list[str]:
-            found = await stage.gateway.account.tables.query("Licenses", f"{tenant}|C1")
+            entities = await stage.gateway.account.tables.query("Licenses", f"{tenant}|C1")
             return [
                 entity.row.partition("|")[0] + ("-" if entity.flag("Deleted") else "")
-                for entity in found
+                for entity in entities
             ]
 
         assert sorted(await kinds()) == ["j", "j", "j", "k", "k-", "r", "r-"]

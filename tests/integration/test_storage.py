@@ -93,10 +93,10 @@ def test_references_of_60_emoji_have_keys_of_their_own_within_the_limit(delivere
             assert stored is not None
             assert stored.document == row
             partition = stored.key.partition
-            found = await stage.gateway.account.tables.query("Workers", partition)
-            assert all(len(item.row) <= MOST_KEY for item in found)
+            entities = await stage.gateway.account.tables.query("Workers", partition)
+            assert all(len(item.row) <= MOST_KEY for item in entities)
             assert len(partition) <= MOST_KEY
-            assert any(item.row.startswith("x|") for item in found)
+            assert any(item.row.startswith("x|") for item in entities)
 
     play(delivered, scenario)
 
@@ -294,8 +294,8 @@ def test_a_refused_operation_leaves_nothing_of_its_transaction(
         ]
         with pytest.raises(PreconditionFailedError):
             await tables.transact(WORKERS, [*others, bad])
-        left = await tables.query(WORKERS, partition)
-        assert [(entity.row, dict(entity.values)) for entity in left] == [("there", {"A": 1})]
+        entities = await tables.query(WORKERS, partition)
+        assert [(entity.row, dict(entity.values)) for entity in entities] == [("there", {"A": 1})]
 
     _on_tables(connection_string, work)
 

@@ -34,15 +34,15 @@ def _entities(tenant: str) -> list[Entity]:
 async def _walk(
     tables: RangeTables, range_: EntityRange, most: int
 ) -> tuple[list[Entity], list[int]]:
-    found: list[Entity] = []
+    entities: list[Entity] = []
     sizes: list[int] = []
     after = None
     while True:
         part = await tables.query_range(TABLE, range_, after, most)
-        found += part.entities
+        entities += part.entities
         sizes.append(len(part.entities))
         if part.is_last:
-            return found, sizes
+            return entities, sizes
         if part.entities:
             after = (part.entities[-1].partition, part.entities[-1].row)
 
@@ -74,8 +74,8 @@ def test_a_range_over_partitions_is_read_whole_and_in_order(connection_string: s
                     and (range_.equal is None or each.values[range_.equal[0]] == range_.equal[1])
                 )
                 for most in (1, 2, 5, 7, 1_000):
-                    found, sizes = await _walk(account.tables, range_, most)
-                    keys = [(each.partition, each.row) for each in found]
+                    walked, sizes = await _walk(account.tables, range_, most)
+                    keys = [(each.partition, each.row) for each in walked]
                     assert keys == expected, (range_, most)
                     assert all(here < there for here, there in pairwise(keys))
                     assert max(sizes) <= most

@@ -102,14 +102,14 @@ Story = Callable[[House], Awaitable[None]]
 def tell(connection_string: str) -> Callable[[Story], None]:
     """Run a story on the emulator."""
 
-    async def told(story: Story) -> None:
+    async def run_story(story: Story) -> None:
         account = Account(StorageAccount(connection_string=connection_string))
         try:
             await story(House(CountedTables(account.tables)))
         finally:
             await account.close()
 
-    return lambda story: asyncio.run(told(story))
+    return lambda story: asyncio.run(run_story(story))
 
 
 Tell = Callable[[Story], None]
@@ -150,9 +150,9 @@ def test_creating_the_same_tenant_at_once_makes_one(tell: Tell) -> None:
         ended = await asyncio.gather(
             *(house.service.create(name) for _ in range(5)), return_exceptions=True
         )
-        (made,) = [one for one in ended if isinstance(one, Tenant)]
-        assert [type(one) for one in ended if one is not made] == [ConflictError] * 4
-        assert await house.service.find(name) == made
+        (created,) = [one for one in ended if isinstance(one, Tenant)]
+        assert [type(one) for one in ended if one is not created] == [ConflictError] * 4
+        assert await house.service.find(name) == created
 
     tell(story)
 
@@ -277,9 +277,9 @@ def test_software_keys_are_unique_in_a_tenant_and_free_in_another(tell: Tell) ->
 def test_adding_the_same_integration_at_once_lets_one_in(tell: Tell) -> None:
     async def story(house: House) -> None:
         tenant = await house.service.create(f"Race {uuid.uuid4()}")
-        wanted = Integration(tenant.id, "SOFT", "")
+        draft = Integration(tenant.id, "SOFT", "")
         ended = await asyncio.gather(
-            *(house.service.add_integration(wanted) for _ in range(5)), return_exceptions=True
+            *(house.service.add_integration(draft) for _ in range(5)), return_exceptions=True
         )
         (issued,) = [one for one in ended if isinstance(one, IssuedKey)]
         assert [type(one) for one in ended if one is not issued] == [ConflictError] * 4
@@ -291,16 +291,16 @@ def test_adding_the_same_integration_at_once_lets_one_in(tell: Tell) -> None:
 def test_what_an_integration_says_reaches_the_caller(tell: Tell) -> None:
     async def story(house: House) -> None:
         tenant = await house.service.create(f"Told {uuid.uuid4()}")
-        wanted = Integration(
+        draft = Integration(
             tenant.id,
             "SOFT",
             "Soft Pay",
             on_existing=OnExisting.ERROR,
             database=Database(active=False, version=3),
         )
-        issued = await house.service.add_integration(wanted)
+        issued = await house.service.add_integration(draft)
         caller = await house.authenticator.authenticate(headers_of(issued))
-        assert replace(caller.integration, key_hash="") == wanted
+        assert replace(caller.integration, key_hash="") == draft
         assert await house.service.list_integrations(tenant.id) == [issued.integration]
 
     tell(story)
@@ -411,8 +411,8 @@ def test_an_old_key_that_a_crash_left_behind_opens_nothing(tell: Tell) -> None:
         old = await house.integration()
         tenant, name = old.integration.tenant, old.integration.software_key
         await house.service.rotate_key(tenant, name)
-        left = FunctionKey(old.integration.key_hash, tenant, name)
-        await house.tables.write(FUNCTION_KEYS, Insert(key_to_entity(left)))
+        stale_key = FunctionKey(old.integration.key_hash, tenant, name)
+        await house.tables.write(FUNCTION_KEYS, Insert(key_to_entity(stale_key)))
         assert isinstance(await house.refusal(headers_of(old)), UnauthenticatedError)
 
     tell(story)

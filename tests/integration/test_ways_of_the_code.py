@@ -32,16 +32,16 @@ def _way(name: str) -> list[str]:
 @contextmanager
 def _files_above_writes(table: str) -> Iterator[list[list[str]]]:
     """The files of the app on the stack at each transaction of that table, the outermost first."""
-    found: list[list[str]] = []
+    ways: list[list[str]] = []
     code = AzureTables.transact.__code__
 
     def note(frame: FrameType, event: str, _argument: Any) -> None:
         if event == "call" and frame.f_code is code and frame.f_locals["table"] == table:
-            found.append(_files(frame))
+            ways.append(_files(frame))
 
     sys.setprofile(note)
     try:
-        yield found
+        yield ways
     finally:
         sys.setprofile(None)
 

@@ -93,9 +93,9 @@ class RunningHost:
 def host_environment(connection_string: str, **settings: str) -> dict[str, str]:
     """The environment of a host with names of its own in the storage account."""
     name = f"t{os.urandom(6).hex()}"
-    kept = {k: v for k, v in os.environ.items() if "AzureWebJobs" not in k and "__" not in k}
+    inherited = {k: v for k, v in os.environ.items() if "AzureWebJobs" not in k and "__" not in k}
     return {
-        **kept,
+        **inherited,
         "AzureWebJobsStorage": connection_string,
         "AzureFunctionsWebHost__hostid": name,
         "JOBS_QUEUE": f"{name}-jobs",

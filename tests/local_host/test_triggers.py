@@ -244,9 +244,9 @@ def test_a_missed_run_happens_as_past_due(connection_string: str, tmp_path: Path
         with started(environment, tmp_path) as host:
             wait_until(status.exists, "the next occurrence is kept")
             assert host.seen("tick") == []
-        kept = json.loads(status.download_blob().readall())
+        status_document = json.loads(status.download_blob().readall())
         status.upload_blob(
-            json.dumps({**kept, "Next": "2020-01-01T00:00:00+00:00"}), overwrite=True
+            json.dumps({**status_document, "Next": "2020-01-01T00:00:00+00:00"}), overwrite=True
         )
         with started(environment, tmp_path) as host:
             assert host.wait_for("tick")[0]["past_due"] is True

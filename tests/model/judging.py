@@ -72,11 +72,11 @@ class Course:
 
     def above(self, number: int) -> set[int]:
         """The imports of which an import is a retry, or a retry of a retry."""
-        found: set[int] = set()
+        ancestors: set[int] = set()
         while number in self.parents:
             number = self.parents[number]
-            found.add(number)
-        return found
+            ancestors.add(number)
+        return ancestors
 
     def places_above(self, number: int, index: int) -> Iterator[tuple[int, int]]:
         """The row itself, and the rows of the imports above that it takes up."""
@@ -161,12 +161,12 @@ def _repair(record: ImportRecord, results: dict[int, RowResult], course: Course)
 
 def _judge_repairs(world: Simulation, records: Sequence[ImportRecord], course: Course) -> None:
     """What retries say that they brought in is what they brought in."""
-    said: defaultdict[int, int] = defaultdict(int)
+    reported: defaultdict[int, int] = defaultdict(int)
     for entity in world.tables.in_range("Imports", TENANT, "child|", "child|~"):
         link = import_records.retry_link(entity)
-        said[link.ancestor] |= link.repaired
+        reported[link.ancestor] |= link.repaired
     for record in records:
-        repaired = set(rows_in(said[record.number]))
+        repaired = set(rows_in(reported[record.number]))
         assert repaired == course.repaired[record.number], f"repairs of import {record.number}"
         assert len(repaired) <= record.counts.failed
         world.seen["repair"] += bool(repaired)
@@ -174,8 +174,8 @@ def _judge_repairs(world: Simulation, records: Sequence[ImportRecord], course: C
 
 def records_of(tables: MemoryTables) -> list[ImportRecord]:
     """The imports, in order of acceptance."""
-    found = tables.in_range("Imports", TENANT, *import_records.RECORDS)
-    return sorted((import_records.from_entity(item) for item in found), key=lambda r: r.number)
+    entities = tables.in_range("Imports", TENANT, *import_records.RECORDS)
+    return sorted((import_records.from_entity(item) for item in entities), key=lambda r: r.number)
 
 
 def results_of(tables: MemoryTables, record: ImportRecord) -> dict[int, RowResult]:
@@ -196,8 +196,8 @@ def judge_counts(record: ImportRecord, results: dict[int, RowResult]) -> None:
     counts = record.counts
     assert counts.done == record.rows, "I2: counts do not add up"
     outcomes = [result.outcome for result in results.values()]
-    told = (counts.new, counts.updated, counts.unchanged, counts.failed)
-    assert told == tuple(outcomes.count(outcome) for outcome in STORED_OUTCOMES), (
+    counted = (counts.new, counts.updated, counts.unchanged, counts.failed)
+    assert counted == tuple(outcomes.count(outcome) for outcome in STORED_OUTCOMES), (
         "I2: counts are wrong"
     )
 
@@ -463,7 +463,7 @@ def _follow_license_undo(
 
     What was there comes from the reference itself, and not from what a license keeps.
     """
-    undone, told = record.undoes.number, results[record.number]
+    undone, result = record.undoes.number, results[record.number]
     rows: list[UndoneRow] = []
     for index, line in _rows(record):
         row = read_undone_row(index, line)
@@ -471,7 +471,7 @@ def _follow_license_undo(
         own = {was.key[-1]} if was.outcome.took_effect else set()
         assert own | {*was.removed, *was.restored}, "a row that did nothing is undone"
         assert (row.key, set(row.license_keys)) == (was.key, own | {*was.removed, *was.restored})
-        if not ENDED & {message.id for message in told[index].messages}:
+        if not ENDED & {message.id for message in result[index].messages}:
             rows.append(row)
     stored = license_set.all_licenses()
     present = {each.key: each for each in stored}
@@ -500,7 +500,7 @@ def _follow_license_undo(
     for _ in work.apply(rows):
         pass
     for expected in work.results.take():
-        given = told[expected.index]
+        given = result[expected.index]
         assert _essence(given) == _essence(expected), (
             f"I4: undo {record.number} row {expected.index} says {given}, in order {expected}"
         )
@@ -602,20 +602,20 @@ def _judge_former_licenses(
     entities = world.tables.tables["Licenses"].values()
     licenses = [license_from_entity(each) for each in entities if each.row.startswith("r|")]
     stored = {(each.key, each.employee): each for each in licenses}
-    for place, found in stored.items():
+    for place, license_ in stored.items():
         key, employee = place
-        was = before[found.number].get(key)
-        where = f"former values of {place} before import {found.number}"
-        assert found.import_id == ids[found.number], where
-        assert isinstance(found.former, FormerValues), where
-        is_gone = found.document is None
-        if found.former.state is FormerState.NONE:
+        was = before[license_.number].get(key)
+        where = f"former values of {place} before import {license_.number}"
+        assert license_.import_id == ids[license_.number], where
+        assert isinstance(license_.former, FormerValues), where
+        is_gone = license_.document is None
+        if license_.former.state is FormerState.NONE:
             if was is not None and not (is_gone and was.employee != employee):
-                left = stored[key, was.employee]
+                tombstone = stored[key, was.employee]
                 assert was.employee != employee, f"{where}: there was one"
-                assert (left.document, left.number) == (None, found.number), where
+                assert (tombstone.document, tombstone.number) == (None, license_.number), where
             continue
-        former = unpack_former(found.former, b"", found.document, found.created)
+        former = unpack_former(license_.former, b"", license_.document, license_.created)
         assert was is not None, f"{where}: there was none"
         assert not is_gone or was.employee == employee, f"{where}: it was not there"
         assert list(former.document.items()) == list((was.document or {}).items()), where
@@ -627,20 +627,20 @@ def _judge_former_licenses(
 
 def _judge_stored_licenses(world: Simulation, license_set: LicenseSet) -> None:
     """I4: licenses, keys and blobs are those that one after another would have left."""
-    held: list[StoredLicense] = []
+    licenses: list[StoredLicense] = []
     owners: dict[str, Employee] = {}
     for (partition, row), entity in world.tables.tables["Licenses"].items():
         if row.startswith("r|"):
-            held.append(license_from_entity(entity))
+            licenses.append(license_from_entity(entity))
         elif row.startswith("k|"):
             owner = owner_from_entity(entity)
             if not owner.is_gone:
                 owners[row.removeprefix("k|")] = employee_of(owner.fields)
         assert partition in (f"{TENANT}|C1", TENANT)
-    live = {each.key: each for each in held if each.document is not None}
+    live = {each.key: each for each in licenses if each.document is not None}
     expected = {each.key: each for each in license_set.all_licenses()}
-    found = {key: each.document for key, each in live.items()}
-    assert found == {key: each.document for key, each in expected.items()}, "I4: stored differs"
+    documents = {key: each.document for key, each in live.items()}
+    assert documents == {key: each.document for key, each in expected.items()}, "I4: stored differs"
     assert owners == {key: each.employee for key, each in expected.items()}, "owners differ"
     natural = [natural_key(each.document or {}) for each in live.values()]
     named = [key for key in natural if key is not None]
@@ -654,7 +654,7 @@ def _judge_stored_licenses(world: Simulation, license_set: LicenseSet) -> None:
     assert in_use <= there, "the blob of a document is missing"
     formers = [
         unpack_former(each.former, b"", each.document, each.created)
-        for each in held
+        for each in licenses
         if isinstance(each.former, FormerValues) and each.former.state is FormerState.KEPT
     ]
     may_come_back = {

@@ -47,13 +47,13 @@ def _all(_name: str) -> bool:
 class FollowedSimulation(Simulation):
     """The model with a reader of the feed.
 
-    `copy` is what it has stored, `place` how far it has come, `told` which keys there are by what
-    the feed said alone.
+    `copy` is what it has stored, `place` how far it has come, `known_keys` which keys there are
+    by what the feed said alone.
     """
 
     copy: dict[Key, Any] = field(default_factory=dict)
     place: ChangePlace = field(default_factory=lambda: ChangePlace(0))
-    told: set[Key] = field(default_factory=set)
+    known_keys: set[Key] = field(default_factory=set)
     poll: Run | None = None
 
     async def _turn(self) -> None:
@@ -93,17 +93,17 @@ class FollowedSimulation(Simulation):
             assert (change.number, key) not in named, "a key twice in one import"
             assert before.number < change.number <= after.number + (after.rows > 0)
             named.add((change.number, key))
-            is_known = key in self.told
+            is_known = key in self.known_keys
             self.seen[change.change.value] += 1
             match change.change:
                 case ChangeKind.CREATED:
                     assert not is_known, f"import {change.number} created {key} once more"
-                    self.told.add(key)
+                    self.known_keys.add(key)
                 case ChangeKind.UPDATED:
                     assert is_known, f"import {change.number} updated {key}, which was not there"
                 case ChangeKind.DELETED:
                     # An import may remove what it created.
-                    self.told.discard(key)
+                    self.known_keys.discard(key)
 
     async def _find(self, change: Change) -> Mapping[str, Any] | None:
         kind = IMPORT_TYPES[change.type_name]
@@ -113,14 +113,14 @@ class FollowedSimulation(Simulation):
 
     def stored(self) -> dict[Key, Any]:
         """What a reader should have."""
-        found: dict[Key, Any] = {}
+        documents: dict[Key, Any] = {}
         for kind in (each for each in IMPORT_TYPES.values() if each.name != LICENSES.name):
             for (_, row), entity in self.tables.tables[kind.table].items():
                 document = from_entity(entity).document if row.startswith("r|") else None
                 if document is not None:
                     key = tuple(str(document[name]) for name in kind.rules.key_fields)
-                    found[kind.name, *key] = document
-        return found
+                    documents[kind.name, *key] = document
+        return documents
 
     async def catch_up(self) -> None:
         """The reader polls until nothing new comes; nothing disturbs it any more."""
@@ -137,8 +137,8 @@ class FollowedSimulation(Simulation):
                 await asyncio.sleep(0)
                 self._reap()
         assert self.copy == self.stored(), "the reader's copy differs from what is stored"
-        assert {key for key in self.told if key in self.copy} == self.told
-        assert self.copy.keys() == self.told, "what the feed said differs from what is stored"
+        assert {key for key in self.known_keys if key in self.copy} == self.known_keys
+        assert self.copy.keys() == self.known_keys, "what the feed said differs from what is stored"
 
 
 @dataclass

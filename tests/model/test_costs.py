@@ -283,8 +283,8 @@ def test_many_employees_are_loaded_and_the_same_again_writes_nothing() -> None:
         for name, (is_changed, counts, writes) in expected.items():
             small.requests.clear()
             small.tables.written.clear()
-            found = await small.load(employees(is_changed=is_changed))
-            assert found == {**counts, "Records": EMPLOYEES}
+            totals = await small.load(employees(is_changed=is_changed))
+            assert totals == {**counts, "Records": EMPLOYEES}
             assert small.tables.written["AuthData"] == writes, name
             per_record = sum(small.requests.values()) / EMPLOYEES
             assert per_record <= REQUESTS[name], (name, per_record)

@@ -88,9 +88,9 @@ class Work:
         while LoopClock().elapsed() < end:
             await asyncio.sleep(0.5)
             with suppress(StorageUnavailableError):
-                found = await self.imports.find(TENANT, import_id)
-                if found is not None and not found.is_open:
-                    return _answer(found)
+                stored = await self.imports.find(TENANT, import_id)
+                if stored is not None and not stored.is_open:
+                    return _answer(stored)
         return _answer(record)
 
     async def find(self, import_id: str) -> ImportRecord | None:
@@ -106,11 +106,11 @@ class World:
 
     pick: random.Random
     turnstile: Turnstile = field(default_factory=Turnstile)
-    given: list[KeyedAnswer] = field(default_factory=list)
+    answers: list[KeyedAnswer] = field(default_factory=list)
     refused: list[RefusedError] = field(default_factory=list)
     frozen: dict[int, float] = field(default_factory=dict)
     cut_off: dict[int, int] = field(default_factory=dict)
-    kept: list[int] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tables = MemoryTables(self.turnstile)
@@ -151,7 +151,7 @@ class World:
         async def run() -> None:
             try:
                 call = KeyedCall(TENANT, KEY, (content,))
-                self.given.append(await answer_keyed(process.idempotency, call, work))
+                self.answers.append(await answer_keyed(process.idempotency, call, work))
             except RefusedError as error:
                 self.refused.append(error)
             except StorageUnavailableError:
@@ -206,7 +206,7 @@ class World:
     def _look_at_the_answer(self) -> None:
         for record in self.tables.in_range("Idempotency", TENANT):
             if "Status" in record.values:
-                self.kept.append(record.number("Status"))
+                self.statuses.append(record.number("Status"))
 
     def _end_an_import(self) -> None:
         rows = self.tables.tables["Imports"]
@@ -253,21 +253,21 @@ def test_all_calls_with_one_key_are_one_import_and_one_answer(batch: int) -> Non
     for seed in range(batch * RUNS // 5, (batch + 1) * RUNS // 5):
         world = _play_calls(seed, "content")
         [record] = world.records
-        assert world.given, seed
-        named = {given.answer.headers["X-Import-Id"] for given in world.given}
+        assert world.answers, seed
+        named = {answered.answer.headers["X-Import-Id"] for answered in world.answers}
         assert named == {record.text("ImportId")}, seed
-        assert {given.import_id for given in world.given} == named, seed
+        assert {answered.import_id for answered in world.answers} == named, seed
         assert not world.refused, seed
-        [kept] = world.tables.in_range("Idempotency", TENANT)
-        assert set(world.kept) == {kept.number("Status")}, f"{seed}: the first answer stands"
-        assert world.given[-1].answer.status == kept.number("Status"), seed
+        [key_entity] = world.tables.in_range("Idempotency", TENANT)
+        assert set(world.statuses) == {key_entity.number("Status")}, seed
+        assert world.answers[-1].answer.status == key_entity.number("Status"), seed
 
 
 def test_a_refusal_is_everybodys_and_leaves_nothing() -> None:
     for seed in range(RUNS // 5):
         world = _play_calls(seed, "content", is_refused=True)
         assert not world.records, seed
-        assert not world.given, seed
+        assert not world.answers, seed
         assert {type(error) for error in world.refused} == {InvalidRequestError}, seed
         assert not world.tables.in_range("Idempotency", TENANT), seed
 
@@ -291,7 +291,7 @@ def test_of_a_slow_call_and_its_successor_one_is_refused_and_the_key_stays(
 
     world = run_at_once(play())
     [record] = world.records
-    assert {given.import_id for given in world.given} == {record.text("ImportId")}
+    assert {answered.import_id for answered in world.answers} == {record.text("ImportId")}
     assert len(world.refused) == (1 if is_first_refused else 0)
 
 
@@ -300,8 +300,8 @@ def test_of_two_contents_under_one_key_one_is_imported() -> None:
         world = _play_calls(seed, "one", "other")
         [record] = world.records
         assert all(isinstance(error, KeyReusedError) for error in world.refused), seed
-        [kept] = world.tables.in_range("Idempotency", TENANT)
-        assert record.text("Lines0") == kept.text("Fingerprint"), seed
+        [key_entity] = world.tables.in_range("Idempotency", TENANT)
+        assert record.text("Lines0") == key_entity.text("Fingerprint"), seed
 
 
 # allowSameFile=false where the first call fails or dies at any request, or loses any answer.

@@ -26,8 +26,8 @@ def _tables(pick: random.Random) -> tuple[MemoryTables, MemoryTables]:
     return both
 
 
-def _shown(found: list[Entity]) -> list[tuple[str, dict[str, Any]]]:
-    return [(entity.row, dict(entity.values)) for entity in found]
+def _shown(entities: list[Entity]) -> list[tuple[str, dict[str, Any]]]:
+    return [(entity.row, dict(entity.values)) for entity in entities]
 
 
 async def _etag(tables: Tables, row: str, pick: random.Random) -> str:
@@ -53,8 +53,8 @@ async def _step(tables: Tables, pick: random.Random) -> Any:
     row, other = pick.choice(ROWS), pick.choice(ROWS)
     match pick.randrange(4):
         case 0:
-            found = await tables.get("T", "p", row)
-            return None if found is None else dict(found.values)
+            entity = await tables.get("T", "p", row)
+            return None if entity is None else dict(entity.values)
         case 1:
             most = pick.choice([None, 1, 3, 10])
             after = pick.choice(["", "", other])

@@ -54,7 +54,7 @@ class WorkerLibrary:
         return answers
 
     def _run(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("GATEWAY_", "AzureWebJobs", "PYTHON", "VIRTUAL_ENV"))
@@ -73,7 +73,7 @@ class WorkerLibrary:
             capture_output=True,
             check=False,
             cwd=ROOT,
-            env={**kept, **own},
+            env={**inherited, **own},
             text=True,
             timeout=100,
         )

@@ -87,8 +87,8 @@ class World:
         return entity
 
     async def page(self, after: str = "0", size: int = 100, *names: str) -> ChangePage:
-        wanted = names or tuple(kind.name for kind in TYPES.values())
-        return await self.feed.page(TENANT, place_from_text(after), size, wanted.__contains__)
+        type_names = names or tuple(kind.name for kind in TYPES.values())
+        return await self.feed.page(TENANT, place_from_text(after), size, type_names.__contains__)
 
 
 def run(work: Any) -> Any:

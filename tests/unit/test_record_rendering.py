@@ -28,8 +28,8 @@ def rendered(type_name: str, text: str, *, masks: bool, previous: Any = None) ->
 
 
 def record_of(item: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(item)["record"]
-    return found
+    record: Mapping[str, Any] = json.loads(item)["record"]
+    return record
 
 
 def test_a_record_is_given_out_byte_for_byte_where_nothing_is_masked() -> None:

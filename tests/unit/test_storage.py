@@ -321,8 +321,8 @@ class StoredEntity:
         settlement = resolve(ROWS, self.record)
         for operation in settlement.operations:
             assert isinstance(operation, Insert | Merge)
-            kept = self.entity.values if self.entity is not None else {}
-            values = {**kept, **operation.entity.values}
+            columns = self.entity.values if self.entity is not None else {}
+            values = {**columns, **operation.entity.values}
             self.entity = replace(operation.entity, values=values)
         return settlement
 

@@ -122,7 +122,7 @@ class Stage:
         )
         asyncio.run(erasure.erase("acme", "acme"))
 
-    def left(self, tenant: str) -> list[str]:
+    def remaining_of(self, tenant: str) -> list[str]:
         """What is stored of a tenant."""
         entities = [
             f"{table} {entity}"
@@ -141,10 +141,10 @@ def _parts(text: str) -> list[str]:
 
 def test_the_data_keys_go_first_and_the_other_tenant_stays() -> None:
     stage = Stage()
-    other = stage.left("acme-2")
+    other = stage.remaining_of("acme-2")
     stage.erase()
-    assert [entry for entry in stage.left("acme") if "erased" not in entry] == []
-    assert stage.left("acme-2") == other
+    assert [entry for entry in stage.remaining_of("acme") if "erased" not in entry] == []
+    assert stage.remaining_of("acme-2") == other
     first = next(iter(stage.tables.tables["Audit"].values()))
     assert first.values["Action"] == "tenant.rename"
 
@@ -164,6 +164,6 @@ def test_killed_at_any_write_the_next_run_completes_it(is_carried_out: bool) -> 
         else:
             assert write > 20
             break
-        assert [entry for entry in stage.left("acme") if "erased" not in entry] == []
+        assert [entry for entry in stage.remaining_of("acme") if "erased" not in entry] == []
     else:
         pytest.fail("the erasure never ended")

@@ -237,21 +237,23 @@ HELPERS = (csv_export.INDEX, csv_export.ERROR, csv_export.MORE)
 
 
 @pytest.mark.parametrize(
-    "kept", [set(some) for count in range(4) for some in combinations(HELPERS, count)]
+    "helpers", [set(some) for count in range(4) for some in combinations(HELPERS, count)]
 )
 @given(rows=st.lists(ROWS, min_size=1, max_size=3))
 def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
-    kept: set[str], rows: list[dict[str, Any]]
+    helpers: set[str], rows: list[dict[str, Any]]
 ) -> None:
     columns: csv_export.Columns = {}
     texts = [json.dumps(row) for row in rows]
     for text in texts:
         csv_export.note_columns(columns, text)
-    most = 2 if csv_export.MORE in kept else len(columns)
+    most = 2 if csv_export.MORE in helpers else len(columns)
     few = csv_export.bounded_columns(dict(list(columns.items())[:most]), len(rows))
     lines = [csv_export.row_line(few, at, "=bad", text) for at, text in enumerate(texts)]
     table = list(csv.reader(StringIO(csv_export.header_line(few) + "".join(lines), newline="")))
-    places = [place for place, name in enumerate(table[0]) if name in kept or name not in HELPERS]
+    places = [
+        place for place, name in enumerate(table[0]) if name in helpers or name not in HELPERS
+    ]
     written = StringIO()
     csv.writer(written).writerows([cells[place] for place in places] for cells in table)
     back = read_csv(written.getvalue(), SCHEMA).rows

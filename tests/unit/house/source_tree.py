@@ -65,8 +65,8 @@ def modules(*places: str) -> list[Module]:
     for place in places:
         path = ROOT / place
         paths.update([path] if path.is_file() else path.rglob("*.py"))
-    kept = [path for path in sorted(paths) if "node_modules" not in path.parts]
-    return [Module(path) for path in kept if "vendor" not in path.parts]
+    own_paths = [path for path in sorted(paths) if "node_modules" not in path.parts]
+    return [Module(path) for path in own_paths if "vendor" not in path.parts]
 
 
 def _run_at_import(tree: ast.AST) -> Iterator[ast.AST]:

@@ -159,7 +159,7 @@ def _type_folder(name: str) -> str | None:
 
 
 def _types_in_choices(tree: ast.AST) -> list[tuple[int, str]]:
-    return sorted({found for node in _choices(tree) for found in _types_in(node)})
+    return sorted({type_name for node in _choices(tree) for type_name in _types_in(node)})
 
 
 def _choices(tree: ast.AST) -> Iterator[ast.AST]:

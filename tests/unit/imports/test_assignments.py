@@ -340,8 +340,8 @@ def test_a_rate_is_kept_whatever_its_type(
     rate: dict[str, Any], messages: list[tuple[int, str, str | None]]
 ) -> None:
     assert messages_of(Rates=[PAY_AND_BILL, rate]) == messages
-    kept = stored_after(an_assignment(Rates=[rate]))["Rates"][0]
-    assert set(kept) == {name for name, value in rate.items() if value is not None}
+    stored_rate = stored_after(an_assignment(Rates=[rate]))["Rates"][0]
+    assert set(stored_rate) == {name for name, value in rate.items() if value is not None}
 
 
 def test_a_list_of_doubtful_rates_says_how_many_more_there_are() -> None:

@@ -125,9 +125,9 @@ def test_former_values_restore_any_document(
 ) -> None:
     now = None if is_deleted else present
     packed = pack_former(a_former(former), now, CREATED)
-    found = unpack_former(packed, b"", now, CREATED)
-    assert text(found.document) == text(former)
-    assert replace(found, document=former) == a_former(former)
+    unpacked = unpack_former(packed, b"", now, CREATED)
+    assert text(unpacked.document) == text(former)
+    assert replace(unpacked, document=former) == a_former(former)
     shown = previous_fields(former, present)
     restored = {**present, **shown}
     assert {name: value for name, value in restored.items() if value is not None} == {
@@ -159,11 +159,11 @@ def test_former_values_restore_a_merged_record(
             if before is None:
                 assert stored.former == NOTHING_FORMER
                 continue
-            found = former_of(stored)
-            assert text(found.document) == text(before.document)
-            assert found.number == before.stamp.number
-            assert found.import_id == before.stamp.import_id
-            assert found.created_import_id == before.created_import_id
+            former = former_of(stored)
+            assert text(former.document) == text(before.document)
+            assert former.number == before.stamp.number
+            assert former.import_id == before.stamp.import_id
+            assert former.created_import_id == before.created_import_id
 
     check()
 
@@ -184,10 +184,10 @@ def test_former_values_restore_an_employee_who_has_another_id(old: Employee, new
     stored = from_entity(operation.entity)
     assert text(former_of(stored).document) == text(old.document())
     assert stored.created == (3, "import-3", "t3")
-    left = written(4, None, holder)
-    assert text(former_of(left).document) == text(old.document())
-    assert former_of(left).created_import_id == "import-3", "the tombstone keeps who created it"
-    taken_again = written(4, new.document(), left)
+    tombstone = written(4, None, holder)
+    assert text(former_of(tombstone).document) == text(old.document())
+    assert former_of(tombstone).created_import_id == "import-3", "it keeps its creator"
+    taken_again = written(4, new.document(), tombstone)
     assert text(former_of(taken_again).document) == text(old.document())
     assert taken_again.created_import_id == "import-4"
 
@@ -225,8 +225,10 @@ def test_a_license_keeps_what_it_was_before_an_import_of_several_transactions(
 
 
 def _company(stored: dict[str, Entity]) -> LicenseSet:
-    held = [license_from_entity(entity) for row, entity in stored.items() if row.startswith("r|")]
-    return LicenseSet(held)
+    licenses = [
+        license_from_entity(entity) for row, entity in stored.items() if row.startswith("r|")
+    ]
+    return LicenseSet(licenses)
 
 
 def _commit(company: LicenseSet, number: int, stored: dict[str, Entity]) -> None:
@@ -239,22 +241,24 @@ def _commit(company: LicenseSet, number: int, stored: dict[str, Entity]) -> None
 
 def _check_license(entity: Entity, before: dict[str, Entity], stored: dict[str, Entity]) -> None:
     """`before` are the entities before the import: those of the license, in any place."""
-    found = license_from_entity(entity)
+    license_ = license_from_entity(entity)
     own = [
         license_from_entity(each)
         for row, each in before.items()
-        if row.endswith(found.key) and row.startswith("r|")
+        if row.endswith(license_.key) and row.startswith("r|")
     ]
     was = next((each for each in own if each.document is not None), None)
-    assert isinstance(found.former, FormerValues)
-    if found.former.state is FormerState.NONE:
-        if was is not None and found.document is not None:
-            left = license_from_entity(stored[license_row(was.employee, was.key)])
-            assert (left.document, left.number) == (None, found.number), "it was removed before"
+    assert isinstance(license_.former, FormerValues)
+    if license_.former.state is FormerState.NONE:
+        if was is not None and license_.document is not None:
+            tombstone = license_from_entity(stored[license_row(was.employee, was.key)])
+            assert (tombstone.document, tombstone.number) == (None, license_.number), (
+                "it was removed before"
+            )
         return
     assert was is not None
-    assert text(former_of(found).document) == text(was.document)
-    assert former_of(found).import_id == was.import_id
+    assert text(former_of(license_).document) == text(was.document)
+    assert former_of(license_).import_id == was.import_id
 
 
 def test_a_license_that_an_import_removes_and_brings_back_keeps_what_it_was() -> None:
@@ -374,8 +378,8 @@ def test_former_values_that_cannot_be_read_are_lost_and_the_record_is_not(
     async def scenario() -> None:
         record = written(2, {"Notes": "b"}, written(1, {"Notes": "a"}, None))
         entity = _entity_of(record)
-        kept = {name: value for name, value in entity.values.items() if name != "Previous"}
-        stored = from_entity(replace(entity, values={**kept, **columns}))
+        values = {name: value for name, value in entity.values.items() if name != "Previous"}
+        stored = from_entity(replace(entity, values={**values, **columns}))
         assert stored.document == {"Notes": "b"}
         assert isinstance(stored.former, FormerValues)
         assert await former_values(KeptBlobs(), stored) == (FormerState.LOST, None)
@@ -391,5 +395,5 @@ def test_former_values_that_cannot_be_read_are_lost_and_the_record_is_not(
 
 def test_a_record_of_an_earlier_version_has_lost_them() -> None:
     entity = _entity_of(written(1, {"Notes": "a"}, None))
-    kept = {name: value for name, value in entity.values.items() if name != "ChangedBy"}
-    assert from_entity(replace(entity, values=kept)).former == LOST_FORMER
+    values = {name: value for name, value in entity.values.items() if name != "ChangedBy"}
+    assert from_entity(replace(entity, values=values)).former == LOST_FORMER

@@ -292,6 +292,6 @@ def test_a_row_with_two_messages_of_a_group_is_named_once() -> None:
 def test_rows_past_the_cap_of_a_chunk_keep_a_message_of_each_severity() -> None:
     full = RowResult(0, ("K",), Outcome.NEW, (INFO,) * MAX_CHUNK_MESSAGES)
     late = RowResult(1, ("K",), Outcome.FAILED, (WARNING, INFO, ERROR, INFO, WARNING, ERROR))
-    kept, short = cap_messages([full, late])
-    assert kept == full
+    capped, short = cap_messages([full, late])
+    assert capped == full
     assert short.messages == (WARNING, INFO, ERROR)

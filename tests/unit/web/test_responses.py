@@ -141,8 +141,8 @@ def test_rows_after_the_limit_of_a_chunk_keep_one_message_of_each_severity() -> 
     message, error = Message(2003, "Notes"), Message(1001, "ClientRef")
     many = RowResult(0, ("E1", "A1"), Outcome.FAILED, (message,) * 199 + (error,))
     rows = [replace(many, index=index) for index in range(1_000)]
-    kept = cap_messages(rows)
-    assert [row.index for row in kept] == list(range(1_000))
+    capped = cap_messages(rows)
+    assert [row.index for row in capped] == list(range(1_000))
     full = MAX_CHUNK_MESSAGES // 200
-    assert kept[:full] == rows[:full]
-    assert {row.messages for row in kept[full:]} == {(message, error)}
+    assert capped[:full] == rows[:full]
+    assert {row.messages for row in capped[full:]} == {(message, error)}
