@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 import pytest
 
+from shared.imports.pay_and_bill.contract import PAY_AND_BILL
+from shared.imports.registry import IMPORT_TYPES
 from shared.storage_account import emulator_connection_string
 from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Access, Limits, Operation
@@ -188,7 +190,8 @@ def test_a_plain_correlation_id_of_the_caller_is_returned(
 
 OPERATIONS = operations(Limits.of(settings_for("")))
 OF_VENDORS = {
-    *("import_workers", "import_assignments", "import_documents", "import_zz_unknown_type"),
+    *(f"import_{name}" for name, kind in IMPORT_TYPES.items() if kind.contract is PAY_AND_BILL),
+    *("import_documents", "import_zz_unknown_type"),
     *("licenses_import", "licenses_delete", "licenses_delete_by_post", "import_schema"),
     *("licenses_export_division", "licenses_export_employee"),
     *("authdata_stage", "authdata_review", "authdata_process", "authdata_stage_and_process"),
