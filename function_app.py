@@ -15,6 +15,7 @@ from functions import (
     housekeeping,
     imports,
     licenses,
+    placements,
     records,
     timesheets,
     tokens,
@@ -26,6 +27,7 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 app.register_functions(workers.blueprint)
 app.register_functions(assignments.blueprint)
 app.register_functions(timesheets.blueprint)
+app.register_functions(placements.blueprint)
 app.register_functions(licenses.blueprint)
 app.register_functions(documents.blueprint)
 app.register_functions(authdata.blueprint)

@@ -12,6 +12,7 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import ImportType
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.messages import CATALOGUE, CatalogueEntry
+from shared.imports.placements.definition import PLACEMENTS
 from shared.imports.timesheets.definition import TIMESHEETS, TIMESHEETS_V2
 from shared.imports.workers.definition import WORKERS
 
@@ -55,7 +56,7 @@ class Catalogue:
 
 
 TYPE_CATALOGUE: Final = Catalogue(
-    (WORKERS, ASSIGNMENTS, TIMESHEETS, TIMESHEETS_V2, LICENSES, DOCUMENTS, AUTHDATA)
+    (WORKERS, ASSIGNMENTS, TIMESHEETS, TIMESHEETS_V2, PLACEMENTS, LICENSES, DOCUMENTS, AUTHDATA)
 )
 
 # Every message: those of all types, and those that belong to none.

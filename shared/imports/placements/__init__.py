@@ -1,0 +1,1 @@
+"""Placements v1 of Pay & Bill (docs/contracts.md#12)."""
