@@ -160,6 +160,7 @@ def sealed_fields(table: str) -> SealedFields | None:
 def _records(dependencies: Dependencies, account: Account) -> RecordReader:
     return RecordReader(
         tables=account.tables,
+        blobs=account.blobs,
         imports=dependencies.imports,
         reporting=dependencies.reporting,
         clock=dependencies.clock,

@@ -15,6 +15,7 @@ from benchmarks.measuring.waiting import BenchError, wait_until
 
 WORKERS = "/api/import/workers?version=1"
 _CALL_SECONDS = 300.0
+_BATCH_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,22 @@ class Connection:
             raise BenchError(f"the gateway answered {response.status}: {data[:300]!r}")
         import_id = response.headers["X-Import-Id"]
         if response.status == 202:
+            # Every question is work for the gateway and its storage, beside the import.
             wait_until(
-                lambda: bool(self._get(f"/api/imports/{import_id}")["endedAt"]),
-                "the end of the import",
+                lambda: self._has_ended(import_id), "the end of the import", _BATCH_SECONDS, pause=1
             )
         return import_id
+
+    def _has_ended(self, import_id: str) -> bool:
+        """Whether an import has ended; not so where storage is too busy to tell (503)."""
+        self._http.request("GET", f"/api/imports/{import_id}", headers=self._headers)
+        response = self._http.getresponse()
+        data = response.read()
+        if response.status == 503:
+            return False
+        if response.status != 200:
+            raise BenchError(f"the import {import_id}: {response.status} {data[:300]!r}")
+        return bool(json.loads(data)["endedAt"])
 
     def counts_of(self, import_id: str) -> Mapping[str, int]:
         """How many rows of an import ended how."""

@@ -13,10 +13,12 @@ class BenchError(Exception):
     """Something did not go as a measurement needs it; the text says what."""
 
 
-def wait_until(condition: Callable[[], bool], subject: str) -> None:
-    """Return when the condition holds. Raises BenchError after a minute."""
-    deadline = time.monotonic() + _SECONDS
+def wait_until(
+    condition: Callable[[], bool], subject: str, seconds: float = _SECONDS, pause: float = _PAUSE
+) -> None:
+    """Return when the condition holds. Raises BenchError after so many seconds."""
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise BenchError(f"waited {_SECONDS:.0f} s in vain for {subject}")
-        time.sleep(_PAUSE)
+            raise BenchError(f"waited {seconds:.0f} s in vain for {subject}")
+        time.sleep(pause)

@@ -207,17 +207,37 @@ async def former_values(
         return FormerState.LOST, None
 
 
-def former_fields(entity: Entity) -> dict[str, Any] | None:
+async def read_former_blob(blobs: BlobReader, entity: Entity) -> bytes:
+    """The bytes of the blob in which the former values of an entity are; b"" where they are not in
+    a blob, or it is gone. Raises StorageUnavailableError.
+    """
+    former = from_entity(entity)
+    if not former.blob:
+        return b""
+    try:
+        data = await blobs.read(IMPORT_RESULT_BLOBS, former.blob, former.start, former.length)
+    except UnreadableDataError:
+        return b""
+    return data or b""
+
+
+def are_in_blob(entity: Entity) -> bool:
+    """Whether the former values of an entity are in a blob."""
+    return "PreviousBlob" in entity.values and bool(from_entity(entity).blob)
+
+
+def former_fields(entity: Entity, data: bytes = b"") -> dict[str, Any] | None:
     """The former values of the top-level fields that the last import changed, None where there was
-    none; all fields of a deleted record. Without a request, so not those in a blob.
+    none; all fields of a deleted record. `data` is what `read_former_blob` has read.
 
     None where nothing is kept, or nothing that can be read.
     """
     former = from_entity(entity)
-    if former.state is not FormerState.KEPT or former.blob:
+    packed = former.data or data
+    if former.state is not FormerState.KEPT or not (packed or former.text):
         return None
     try:
-        text = zlib.decompress(former.data).decode() if former.data else former.text
+        text = zlib.decompress(packed).decode() if packed else former.text
         values = json.loads(text)
         if "document" in values:
             present = json.loads(join_text("Document", entity.values) or "null")

@@ -9,6 +9,7 @@ import base64
 import csv
 import io
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 from shared.auth.clients import Scope
 from shared.auth.read_permission import ReadPermission
+from shared.services.records.reading import MOST_FORMER_READS
 from tests.builders import Row, a_worker, body_of
 from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess
@@ -350,6 +352,40 @@ def test_former_values_are_masked_too(gateway: GatewayProcess, storage: str) -> 
         tried = gateway.call("POST", address, body_of([{**rows[0], "KnownAs": "N"}]), headers)
         assert tried.status == 200
         assert not any(secret in tried.body.decode() for secret in SECRETS)
+
+
+def test_long_former_values_and_those_of_deleted_licenses_are_shown(
+    gateway: GatewayProcess, storage: str
+) -> None:
+    full = a_sender(storage, read=FULL)
+    readers = Readers(gateway, {FULL: full, MASKED: a_sender(storage, full.tenant)})
+    notes = secrets.token_urlsafe(15_000)
+    worker = a_worker("P1", PersonnelNotes=notes, PassportNumber="P4554321")
+    for row in (worker, {**worker, "PersonnelNotes": "short", "PassportNumber": None}):
+        readers.send("/api/import/workers", [row])
+    [shown], [masked] = readers.items("workers"), readers.items("workers", MASKED)
+    assert shown["previous"] == {"PersonnelNotes": notes, "PassportNumber": "P4554321"}
+    assert masked["previous"] == {"PersonnelNotes": notes, "PassportNumber": "***4321"}
+    licenses = [a_license(str(at), employeeNumber=str(at % 3)) for at in range(MOST_FORMER_READS)]
+    licenses.append(a_license("long", employeeNumber="9", notes=notes, documents=[DOCUMENT]))
+    readers.send("/v1/imports/licenses", licenses)
+    stored = {each["record"]["licenseNumber"]: each for each in readers.items("licenses")}
+    readers.send("/v1/imports/licenses/delete", licenses)
+    found: list[Any] = []
+    sizes: list[int] = []
+    query: dict[str, Any] = {"deleted": "true", "pageSize": 1_000}
+    while "continuation" not in query or query["continuation"]:
+        page = readers.ask("licenses", query=query).json
+        found += page["items"]
+        sizes.append(len(page["items"]))
+        query["continuation"] = page["continuation"]
+    assert sizes == [MOST_FORMER_READS, 1]
+    assert len({each["key"]["licenseKey"] for each in found}) == len(stored)
+    for each in found:
+        assert each["previous"] == stored[each["previous"]["licenseNumber"]]["record"]
+    # The rows of a CSV have no former values, so nothing is read for them.
+    text = readers.ask("licenses", accept=CSV, deleted="true", pageSize=1_000).body.decode()
+    assert text.count("C1") == len(stored)
 
 
 def test_the_records_that_an_import_wrote_last(gateway: GatewayProcess, storage: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from shared.errors import InvalidRequestError
+from shared.errors import InvalidRequestError, UnreadableDataError
 from shared.imports.import_type import Document, ImportType
 from shared.imports.licenses.attachments import exported_documents
 from shared.imports.licenses.definition import LICENSES
@@ -70,6 +70,7 @@ class LicenseRecords:
             is_sensitive=lambda _path: False,
             never_shown=frozenset(("content", "serializableLicenseKey")),
             former_fields=_without_bytes,
+            former_key=_tombstone_key,
         )
 
     def read_filter(self, name: str, text: str) -> str:
@@ -166,6 +167,17 @@ def _without_bytes(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(fields.get("documents"), list):
         return fields
     return {**fields, "documents": exported_documents(fields["documents"])}
+
+
+def _tombstone_key(entity: Entity) -> tuple[str, str] | None:
+    """The tombstone of a deleted license, which is where its employee had it."""
+    if not entity.row.startswith("k|"):
+        return None
+    try:
+        employee = employee_of(owner_from_entity(entity).fields)
+    except UnreadableDataError:
+        return None
+    return entity.partition, license_row(employee, entity.row.rpartition("|")[2])
 
 
 def _key_of(entity: Entity) -> Document:

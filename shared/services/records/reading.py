@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from shared.clock import Clock, age_of
@@ -19,14 +21,17 @@ from shared.services.records.search import Found, ImportSearch, Place
 from shared.services.records.sources import Findings, Query, RecordSource
 from shared.services.status import NO_SUCH_IMPORT, Reporting, check_results
 from shared.storage.entities import join_text
-from shared.storage.former_columns import former_fields
-from shared.storage.ports import Entity, RangeTables
+from shared.storage.former_columns import are_in_blob, former_fields, read_former_blob
+from shared.storage.ports import BlobReader, Entity, RangeTables
 
 _READ_AT_ONCE: Final = 1_000
 # Slices that one page reads: those with few records that are wanted end the page early.
 _MOST_READS: Final = 25
 _BYTES_PER_RECORD: Final = 2_000
 _MOST_PARTS: Final = 4
+# Former values that one page reads from elsewhere than from its records: long ones are in blobs.
+MOST_FORMER_READS: Final = 50
+_FORMER_READS_AT_ONCE: Final = 8
 WRONG_CONTINUATION: Final = (
     "continuation must be that of the page before, with the same type and filters: copy it, or "
     "leave it out for the first page."
@@ -74,6 +79,7 @@ class RecordReader:
     def __init__(
         self,
         tables: RangeTables,
+        blobs: BlobReader,
         imports: ImportLog,
         reporting: Reporting,
         clock: Clock,
@@ -82,6 +88,7 @@ class RecordReader:
         kept: timedelta,
     ) -> None:
         self._tables = tables
+        self._blobs = blobs
         self._imports = imports
         self._reporting = reporting
         self._clock = clock
@@ -117,19 +124,25 @@ class RecordReader:
         findings = await self._findings(source, request)
         mark = request.fingerprint(name.lower())
         place = _place_of(mark, request, findings)
-        renderer = RecordRenderer(name.lower(), source.shape, self._previous, masks=request.masks)
+        former = _FormerElsewhere(self._tables, self._blobs, source)
+        renderer = RecordRenderer(
+            name.lower(), source.shape, partial(self._previous, former), masks=request.masks
+        )
         texts: list[str] = []
         room = MAX_FULL_ANSWER
         for _ in range(_MOST_READS):
             wanted = min(size - len(texts), _READ_AT_ONCE)
             part = await findings.search.read(place, wanted)
             render = _Rendering(renderer, findings, request, room)
-            weight = _BYTES_PER_RECORD * len(part.found)
-            rendered, stopped = await self._offload(weight, render.texts, part.found)
-            place = stopped or part.reached
+            found = part.found
+            if not request.as_rows:
+                found = await former.read(found, render.is_asked_for)
+            weight = _BYTES_PER_RECORD * len(found)
+            rendered, stopped = await self._offload(weight, render.texts, found)
+            place = stopped or former.stopped or part.reached
             texts += rendered
             room -= sum(map(len, rendered))
-            if place is None or len(texts) >= size or room <= 0:
+            if place is None or len(texts) >= size or room <= 0 or former.stopped is not None:
                 break
         return RecordPage(texts, "" if place is None else _continuation(mark, place))
 
@@ -158,12 +171,69 @@ class RecordReader:
         )
         return Findings(search, source.has_all(request.filters) if request.filters else None)
 
-    def _previous(self, entity: Entity) -> Mapping[str, Any] | None:
+    def _previous(self, former: _FormerElsewhere, entity: Entity) -> Mapping[str, Any] | None:
         """The former values of a record; None where there are none, or none that may be shown."""
         age = age_of(entity.text("UpdatedAt"), self._clock.now())
         if age is None or age > self._kept:
             return None
-        return former_fields(entity)
+        return former.fields(entity)
+
+
+class _FormerElsewhere:
+    """Reads the former values of one page that are not in the entities of its records.
+
+    They are in a blob where they are long, or on the tombstone that another entity names. The page
+    ends behind the record with which it has read MOST_FORMER_READS; `stopped` is that place.
+    """
+
+    def __init__(self, tables: RangeTables, blobs: BlobReader, source: RecordSource) -> None:
+        self._tables = tables
+        self._blobs = blobs
+        self._source = source
+        self._reads = 0
+        self._fields: dict[tuple[str, str], dict[str, Any] | None] = {}
+        self.stopped: Place | None = None
+
+    def fields(self, entity: Entity) -> Mapping[str, Any] | None:
+        """The former values of an entity that `read` has returned."""
+        key = (entity.partition, entity.row)
+        return self._fields[key] if key in self._fields else former_fields(entity)
+
+    async def read(
+        self, found: Sequence[Found], is_shown: Callable[[Found], bool]
+    ) -> Sequence[Found]:
+        """Read the former values of these entities, as far as they are shown; those of the
+        entities that are still on the page.
+        """
+        self._fields = {}
+        elsewhere: list[Entity] = []
+        for position, each in enumerate(found, 1):
+            is_elsewhere = are_in_blob(each.entity) or self._tombstone_key(each.entity) is not None
+            if is_elsewhere and is_shown(each):
+                elsewhere.append(each.entity)
+                self._reads += 1
+                if self._reads >= MOST_FORMER_READS and position < len(found):
+                    self.stopped = each.place
+                    found = found[:position]
+                    break
+        for at in range(0, len(elsewhere), _FORMER_READS_AT_ONCE):
+            entities = elsewhere[at : at + _FORMER_READS_AT_ONCE]
+            read = await asyncio.gather(*map(self._read, entities))
+            for entity, fields in zip(entities, read, strict=True):
+                self._fields[entity.partition, entity.row] = fields
+        return found
+
+    def _tombstone_key(self, entity: Entity) -> tuple[str, str] | None:
+        return self._source.shape.former_key(entity) if entity.flag("Deleted") else None
+
+    async def _read(self, entity: Entity) -> dict[str, Any] | None:
+        keeper: Entity | None = entity
+        key = self._tombstone_key(entity)
+        if key is not None:
+            keeper = await self._tables.get(self._source.kind.table, *key)
+        if keeper is None or keeper.values.get("Number") != entity.values.get("Number"):
+            return None
+        return former_fields(keeper, await read_former_blob(self._blobs, keeper))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +251,7 @@ class _Rendering:
         room = self.room
         render = self.renderer.row if self.request.as_rows else self.renderer.item
         for each in found:
-            text = render(each.entity) if self._is_asked_for(each.entity) else ""
+            text = render(each.entity) if self.is_asked_for(each) else ""
             if text:
                 texts.append(text)
                 room -= len(text)
@@ -189,12 +259,13 @@ class _Rendering:
                 return texts, each.place
         return texts, None
 
-    def _is_asked_for(self, entity: Entity) -> bool:
+    def is_asked_for(self, found: Found) -> bool:
         """Whether an entity is a record, or what is left of one, that the caller wants.
 
         An entity without a stamp only keeps imports from writing a record that was never there. A
         record that cannot be read may have every value.
         """
+        entity = found.entity
         if entity.flag("Deleted"):
             return self.request.is_deleted and "Number" in entity.values
         if self.request.is_deleted:

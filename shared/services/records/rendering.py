@@ -37,6 +37,8 @@ class RecordShape:
     number_names          the fields, at any depth, that are stored as text and are numbers
     never_shown           names of fields that a row may have and no record shows
     former_fields(fields) former values under the names of the contract, as they are shown
+    former_key(entity)    partition and row key of the entity that keeps the former values of a
+                          record that is gone; None where its own entity keeps them
     notes(entity)         what an item has besides
     """
 
@@ -48,6 +50,7 @@ class RecordShape:
     number_names: frozenset[str] = frozenset()
     never_shown: frozenset[str] = frozenset()
     former_fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda fields: fields
+    former_key: Callable[[Entity], tuple[str, str] | None] = lambda _entity: None
     notes: Callable[[Entity], Mapping[str, Any]] = lambda _entity: {}
 
 
