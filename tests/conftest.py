@@ -38,6 +38,7 @@ ACCOUNTS = (
     "proxied",
     "slow",
     "compared",
+    "searched",
 )
 
 

@@ -20,6 +20,18 @@ from tests.tenants import Sender, new_sender
 Kind = tuple[bool, bool, int]
 """Enabled, database active, database version."""
 
+SETTINGS = {
+    "GATEWAY_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
+    "GATEWAY_MAX_ROWS": str(MAX_ROWS),
+    "GATEWAY_MAX_DOCUMENT_BYTES": str(MAX_DOCUMENT_BYTES),
+    "GATEWAY_DRY_RUN_ROWS": str(DRY_RUN_ROWS),
+    "GATEWAY_WAIT_SECONDS": "60",
+    # Wrong credentials by the hundred, and dry runs, are what these tests are about.
+    "GATEWAY_FAILURES_PER_CREDENTIAL": "1000000",
+    "GATEWAY_FAILURES_PER_SOURCE": "1000000",
+    "GATEWAY_AUTHDATA_TRIAL_CALLS": "1000000",
+}
+
 
 @pytest.fixture(scope="session")
 def storage(emulator: Emulator) -> str:
@@ -28,18 +40,7 @@ def storage(emulator: Emulator) -> str:
 
 @pytest.fixture(scope="session")
 def gateway(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    settings = {
-        "GATEWAY_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
-        "GATEWAY_MAX_ROWS": str(MAX_ROWS),
-        "GATEWAY_MAX_DOCUMENT_BYTES": str(MAX_DOCUMENT_BYTES),
-        "GATEWAY_DRY_RUN_ROWS": str(DRY_RUN_ROWS),
-        "GATEWAY_WAIT_SECONDS": "60",
-        # Wrong credentials by the hundred, and dry runs, are what these tests are about.
-        "GATEWAY_FAILURES_PER_CREDENTIAL": "1000000",
-        "GATEWAY_FAILURES_PER_SOURCE": "1000000",
-        "GATEWAY_AUTHDATA_TRIAL_CALLS": "1000000",
-    }
-    with started(storage, tmp_path_factory.mktemp("gateway"), **settings) as process:
+    with started(storage, tmp_path_factory.mktemp("gateway"), **SETTINGS) as process:
         yield process
 
 

@@ -311,7 +311,7 @@ def test_a_killed_command_resumes_and_imports_no_row_twice(
 def test_ctrl_c_ends_the_command_and_says_what_continues(
     client: Client, gateway: GatewayProcess, sender: Sender
 ) -> None:
-    rows = [a_worker(f"{number:05d}") for number in range(15_000)]
+    rows = [a_worker(f"{number:05d}") for number in range(3_000)]
     process = client.started("workers", client.file("rows.json", rows), "--part-rows", "50")
     wait_until(lambda: _imports(gateway, sender), "the first call")
     process.send_signal(signal.SIGINT)

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
 from shared.app import tenant_erasure_of
 from shared.errors import ConflictError, InvalidRequestError, NotFoundError
-from tests.e2e.gateway_process import GatewayProcess
-from tests.emulator import open_ready_gateway, settings_for
+from tests.contract.conftest import SETTINGS
+from tests.e2e.gateway_process import GatewayProcess, started
+from tests.emulator import Emulator, open_ready_gateway, settings_for
 from tests.marked import fill, places_of
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(name="storage", scope="module")
+def fixture_storage(emulator: Emulator) -> str:
+    """An account with little in it, since all of it is searched."""
+    return emulator.account("searched")
+
+
+@pytest.fixture(name="gateway", scope="module")
+def fixture_gateway(
+    storage: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    with started(storage, tmp_path_factory.mktemp("gateway"), **SETTINGS) as process:
+        yield process
 
 
 def test_nothing_of_an_erased_tenant_is_left_but_its_audit_log(

@@ -38,13 +38,13 @@ from tests.unit.imports.builders import good_rows
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 FEW = settings(
     # The first example is the simplest one that there is.
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-ROWS = 24
+ROWS = 30
 NASTY = st.sampled_from(
     [
         *("=1+1", "+x", "-5", "@a", "'x", "''=1", "null", "[]", "{}", "true", "007", "1.50", "1e3"),

@@ -20,13 +20,33 @@ from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Limits, Operation
 from tests.builders import SAMPLE, a_worker, body_of
 from tests.contract.calls import AUTHDATA, LICENSES, STAGE, process_authdata, send_authdata
-from tests.e2e.gateway_process import WORKERS, GatewayProcess
-from tests.emulator import settings_for
+from tests.contract.conftest import SETTINGS
+from tests.e2e.gateway_process import WORKERS, GatewayProcess, started
+from tests.emulator import Emulator, settings_for
 from tests.integration.harness import Row, an_employee
-from tests.tenants import Sender
+from tests.tenants import Sender, a_sender
 from tests.unit.imports.licenses.license_bodies import license_form, license_xml, sample_rows
 
 pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(name="storage", scope="module")
+def fixture_storage(emulator: Emulator) -> str:
+    """An account with little in it, since all of it is searched."""
+    return emulator.account("searched")
+
+
+@pytest.fixture(name="gateway", scope="module")
+def fixture_gateway(
+    storage: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    with started(storage, tmp_path_factory.mktemp("gateway"), **SETTINGS) as process:
+        yield process
+
+
+@pytest.fixture(name="sender")
+def fixture_sender(storage: str) -> Sender:
+    return a_sender(storage)
 
 
 # Authentication values exist in the memory of a call only (docs/contracts.md#3, secrets).

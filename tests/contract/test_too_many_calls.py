@@ -36,6 +36,8 @@ def fixture_gateway(
     storage: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
     settings = {
+        # So that each test has a source of its own.
+        "GATEWAY_CALLER_ADDRESS": "forwarded",
         "GATEWAY_FAILURES_PER_CREDENTIAL": str(PER_CREDENTIAL),
         "GATEWAY_FAILURES_PER_SOURCE": str(PER_SOURCE),
         "GATEWAY_AUTHDATA_TRIAL_CALLS": str(TRIALS),
