@@ -154,13 +154,15 @@ class SealedFields:
         return _compact(document), paths
 
 
-# Values that could not be opened, as `Unreadable` has them: paths and sealed values.
-_Lost = list[tuple[list[Path], bytes]]
+# Sealed values that did not open, as `Unreadable` has them: the path of each of their fields, in
+# order, and None for a field that has another value by now.
+_Lost = list[tuple[list[Path | None], bytes]]
 
 
 def unreadable_paths(entity: Entity) -> list[Path]:
     """The paths of the fields of a record that could not be opened."""
-    return [path for paths, _ in _read_lost(entity.text(_UNREADABLE)) for path in paths]
+    lost = _read_lost(entity.text(_UNREADABLE))
+    return [path for paths, _ in lost for path in paths if path is not None]
 
 
 def _read_lost(text: str) -> _Lost:
@@ -375,19 +377,19 @@ def _seal_document(
 
 
 def _still_lost(text: str, lost: _Lost) -> _Lost:
-    """Those values of which the document has a field not."""
+    """What is left when a document is written: a field that it has is lost no more."""
     document = json.loads(text)
     still_lost: _Lost = []
     for paths, data in lost[-_MOST_UNREADABLE:]:
-        open_paths = [path for path in paths if _is_absent(document, path)]
-        if open_paths:
-            still_lost.append((paths, data))
+        left = [path if path and _is_absent(document, path) else None for path in paths]
+        if any(left):
+            still_lost.append((left, data))
     return still_lost
 
 
 def _is_absent(document: Any, path: Path) -> bool:
     container = _container(document, path)
-    return container is not None and path[-1] not in container
+    return container is None or path[-1] not in container
 
 
 def _has_sealed(table: str, values: Mapping[str, Value]) -> bool:
@@ -421,7 +423,7 @@ def _open_document(
         except SealedDataError:
             with suppress(ValueError):  # a document that is no JSON is reported by its reader
                 text, paths = fields.remove(text)
-                lost.append((paths, sealed))
+                lost.append(([*paths], sealed))
     if lost:
         text, lost = _found_again(text, lost, sealer, place)
     _drop_parts(values, "Document", 0)
@@ -443,6 +445,8 @@ def _found_again(
             still_lost.append((paths, data))
             continue
         for path, line in zip(paths, lines, strict=False):
+            if path is None:
+                continue
             container = _container(document, path)
             value = json.loads(f"{{{line}}}")[path[-1]]
             if container is not None and path[-1] not in container and value is not None:

@@ -1,0 +1,387 @@
+"""Sensitive values at rest: nothing in the clear, what a lost key leaves, rotations that die."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import string
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from shared.app import data_key_rotation_of, record_repair_of
+from shared.bootstrap import open_gateway
+from shared.clock import SystemClock
+from shared.gateway import Gateway
+from shared.imports.authdata.hashing import HashKey
+from shared.imports.registry import TYPE_CATALOGUE
+from shared.services.data_key_rotation import MARGIN
+from shared.storage.ports import Merge
+from tests.builders import Row, a_worker, body_of
+from tests.contract.test_secrets import everything
+from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
+from tests.emulator import DATA_KEYS, Emulator, settings_for
+from tests.tenants import Sender, a_sender
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+OTHER_KEYS = f"other:{base64.b64encode(b'o' * 32).decode()}"
+MARK = "Zq7xJ0secret"
+DIGITS = "8361592746"
+SEEN = "Zq7xJ0surname"
+Value = TypeVar("Value")
+
+
+@pytest.fixture(name="storage", scope="module")
+def fixture_storage(emulator: Emulator) -> str:
+    return emulator.account("killed")
+
+
+def marked(reference: str, number: int = 0, **changes: Any) -> Row:
+    """A worker with a mark in each sensitive field; `number` makes other marks."""
+    mark = f"{MARK}{number}"
+    account = {
+        "BankSortCode": "102030",
+        "BankAccountNumber": DIGITS,
+        "BankAccountName": mark,
+        "BankRef": mark,
+        "BuildingSocietyName": mark,
+        "BuildingSocietyNumber": mark,
+        "IBAN": mark,
+        "BIC": mark,
+    }
+    values = {
+        "Surname": SEEN,
+        "PassportNumber": mark,
+        "PrimaryBankDetails": account,
+        "SecondaryBankDetails": account,
+        "UKPayrollDetails": {"NINumber": mark, "PAYECode": "1250L"},
+    }
+    return a_worker(reference, **{**values, **changes})
+
+
+def noise(size: int) -> str:
+    """Text that no compression makes shorter."""
+    return "".join(random.Random(1).choices(string.ascii_letters, k=size))
+
+
+def test_no_sensitive_value_lies_open_anywhere(storage: str, tmp_path: Path) -> None:
+    assert {kind.name for kind in TYPE_CATALOGUE.all if kind.sealed_names} == {"workers"}, (
+        "this test has to send marked rows of every type with sensitive fields"
+    )
+    sender = a_sender(storage)
+    with started(storage, tmp_path) as gateway:
+        headers = {"Idempotency-Key": MARK[:4]}
+        first = gateway.post(sender, [marked(f"P{at}") for at in range(3)], **headers)
+        again = gateway.post(sender, [marked(f"P{at}") for at in range(3)], **headers)
+        assert again.headers["idempotent-replayed"] == "true"
+        rows = [marked(f"P{at}", PersonnelNotes="x" * 2_000) for at in range(60)]
+        gateway.post(sender, rows)
+        # Former values that are in the record, and in a blob.
+        gateway.post(sender, [marked("P1", number=1), marked("P2", number=1)])
+        gateway.post(sender, [marked("P3", PersonnelNotes=noise(20_000))])
+        gateway.post(sender, [marked("P3", number=1, PersonnelNotes=noise(20_001))])
+        bad = [
+            marked("P4", Gender=MARK[:2], PassportNumber=[MARK]),
+            marked("P5", StartDate="never", UKPayrollDetails={"NINumber": {"a": MARK}}),
+            marked("", PrimaryBankDetails=MARK),
+            {**marked("P6"), "Unknown": "x", "PrimaryBankDetails": {"Unknown": MARK}},
+            {**marked("P7", PrimaryBankDetails={"BankSortCode": MARK}), "Odd": MARK},
+        ]
+        failed = gateway.post(sender, bad).import_id
+        corrected = [{"index": 1, "row": marked("P5", StartDate=MARK)}]
+        retry = gateway.call(
+            "POST", f"/api/imports/{failed}/retry", body_of(corrected), sender.headers
+        )
+        answers = [first, again, retry]
+        answers += [
+            gateway.call("POST", f"{WORKERS}&dryRun=true{view}", body_of(rows[:9]), sender.headers)
+            for view in ("", "&view=rows")
+        ]
+        answers += [
+            gateway.get(f"/api/imports/{failed}{what}", sender)
+            for what in ("", "/results", "/answer", "/failures")
+        ]
+        answers += [gateway.get("/api/records/workers?pageSize=100", sender)]
+        for answer in answers:
+            check_closed("an answer", answer.body)
+        sent = gateway.get(f"/api/imports/{failed}/failed-rows", sender)
+        assert MARK.encode() in sent.body, "a sender sees what was sent"
+        # A part of the cancelled import stays accepted and unprocessed.
+        waiting = gateway.post(sender, rows, Prefer="respond-async").import_id
+        gateway.call("POST", f"/api/imports/{waiting}/cancel", b"", sender.headers)
+        check_closed("the log", gateway.log().encode())
+        gateway.ended(sender, waiting)
+    places = asyncio.run(everything(storage))
+    own = {place: data for place, data in places.items() if sender.tenant in place}
+    assert any(" Sealed0" in place for place in own)
+    assert any("former-" in place for place in own)
+    assert any(place.startswith("blob import-payloads") for place in own)
+    open_places = {place.split()[0] for place, data in own.items() if SEEN.encode() in data}
+    assert open_places == {"Workers"}, "what is not sensitive is found, in records alone"
+    for place, data in places.items():
+        check_closed(place, data)
+
+
+def check_closed(place: str, data: bytes) -> None:
+    for value in (MARK.encode(), DIGITS.encode(), base64.b64encode(MARK.encode())[:-4]):
+        assert value not in data, place
+
+
+def on_gateway(
+    storage: str, action: Callable[[Gateway], Awaitable[Value]], *keys: HashKey
+) -> Value:
+    """Run `action` in this process, by default under the keys of the tests."""
+
+    async def run() -> Value:
+        settings = settings_for(storage, **({"data_keys": keys} if keys else {}))
+        async with open_gateway(settings) as gateway:
+            return await action(gateway)
+
+    return asyncio.run(run())
+
+
+@contextmanager
+def gateway_with(storage: str, folder: Path, keys: str) -> Iterator[GatewayProcess]:
+    with started(storage, folder, GATEWAY_DATA_KEYS=keys) as gateway:
+        yield gateway
+
+
+def items(gateway: GatewayProcess, sender: Sender) -> Mapping[str, Any]:
+    answer = gateway.get("/api/records/workers?pageSize=100", sender)
+    assert answer.status == 200, answer.body
+    return {item["record"]["PersonnelRef"]: item for item in answer.json["items"]}
+
+
+FIELDS = [
+    "PassportNumber", "PrimaryBankDetails", "SecondaryBankDetails", "UKPayrollDetails.NINumber",
+]  # fmt: skip
+
+
+def test_what_a_missing_key_leaves_and_what_its_return_brings_back(
+    storage: str, tmp_path: Path
+) -> None:
+    sender = a_sender(storage)
+    with gateway_with(storage, tmp_path, DATA_KEYS) as gateway:
+        gateway.post(sender, [marked("P1"), marked("P2"), a_worker("P3")])
+        gateway.post(sender, [marked("P1", number=1)])
+        failed = gateway.post(sender, [marked("P4", Gender="x")]).import_id
+        large = [marked("P5", Gender="x", PersonnelNotes="x" * 30_000)]
+        failed_blob = gateway.post(sender, large).import_id
+        before = items(gateway, sender)
+        assert "PassportNumber" in before["P1"]["previous"]
+    for keys in ("", OTHER_KEYS):
+        with gateway_with(storage, tmp_path, keys) as gateway:
+            found = items(gateway, sender)
+            assert found["P1"]["unreadable"] == [*FIELDS, "previous"]
+            assert found["P2"]["unreadable"] == FIELDS
+            assert found["P2"]["record"]["UKPayrollDetails"] == {"PAYECode": "1250L"}
+            assert "unreadable" not in found["P3"]
+            lines = gateway.call(
+                "GET", "/api/records/workers", None,
+                {**sender.headers, "Accept": "application/x-ndjson"},
+            )  # fmt: skip
+            assert lines.status == 200
+            assert len(lines.body.splitlines()) == 3
+            assert gateway.get("/api/changes", sender).status == 200
+            for import_id in (failed, failed_blob):
+                check_sealed(gateway.get(f"/api/imports/{import_id}/failed-rows", sender))
+                again = f"/api/imports/{import_id}/retry"
+                check_sealed(gateway.call("POST", again, b"", sender.headers))
+            refused = gateway.post(sender, [a_worker("P6")])
+            assert refused.status == 503
+            assert "no key to seal" in refused.json["message"]
+            assert "GATEWAY_DATA_KEYS" in gateway.log()
+            assert f"tenant={sender.tenant}" in gateway.log()
+    # The operator gives the key up: the tenant can be imported again, and says what it lost.
+    other = HashKey("other", b"o" * 32)
+
+    async def give_up(gateway: Gateway) -> None:
+        rotation = data_key_rotation_of(gateway)
+        with pytest.raises(Exception, match="--lost"):
+            await rotation.rotate(sender.tenant)
+        await rotation.rotate(sender.tenant, is_lost=True)
+        await rotation.reseal(sender.tenant)
+
+    on_gateway(storage, give_up, other)
+    with gateway_with(storage, tmp_path, OTHER_KEYS) as gateway:
+        changed = {"PassportNumber": "1", "PrimaryBankDetails": {"BankRef": "new"}, "Title": "Ms"}
+        answer = gateway.post(sender, [a_worker("P2", **changed), a_worker("P1", Title="Mr")])
+        assert [row["importStatus"] for row in answer.results] == ["OK", "OK"]
+        found = items(gateway, sender)
+        assert found["P2"]["unreadable"] == ["SecondaryBankDetails", "UKPayrollDetails.NINumber"]
+        assert found["P1"]["unreadable"] == FIELDS
+    # The key is found again.
+    with gateway_with(storage, tmp_path, f"{OTHER_KEYS},{DATA_KEYS}") as gateway:
+        found = items(gateway, sender)
+        assert not any("unreadable" in item for item in found.values())
+        assert found["P2"]["record"]["PassportNumber"] == "***"
+        assert found["P2"]["record"]["PrimaryBankDetails"] == {"BankRef": "***"}
+        for reference, names in (("P1", before["P1"]["masked"]), ("P2", ["UKPayrollDetails"])):
+            for name in {each.partition(".")[0] for each in names}:
+                assert found[reference]["record"][name] == before[reference]["record"][name]
+        corrected = [{"index": 0, "row": marked("P4")}]
+        retry = f"/api/imports/{failed}/retry"
+        done = gateway.call("POST", retry, body_of(corrected), sender.headers)
+        assert done.json["rows"]["new"] == 1
+
+
+def check_sealed(answer: Answer) -> None:
+    assert answer.status == 503, answer.body
+    assert "is sealed" in answer.json["message"]
+
+
+def test_rows_whose_payload_does_not_open_end_at_once_and_can_be_retried(
+    storage: str, tmp_path: Path
+) -> None:
+    sender = a_sender(storage)
+    rows = [a_worker(f"P{at}") for at in range(3)]
+    large = [a_worker("P9", PersonnelNotes="x" * 30_000)]
+
+    async def accept(gateway: Gateway) -> list[str]:
+        from shared.imports.workers.definition import WORKERS as KIND
+
+        accepted = [
+            await gateway.intake.accept(KIND, sender.caller, body_of(each))
+            for each in (rows, large)
+        ]
+        return [record.import_id for record in accepted if record is not None]
+
+    imports = on_gateway(storage, accept)
+    with gateway_with(storage, tmp_path, OTHER_KEYS) as gateway:
+        for import_id in imports:
+            ended = gateway.ended(sender, import_id)
+            assert ended["state"] == "CompletedWithErrors"
+            assert ended["rows"]["failed"] == ended["rows"]["total"]
+        assert "chunk.poisoned" not in gateway.log()
+    with gateway_with(storage, tmp_path, DATA_KEYS) as gateway:
+        for import_id in imports:
+            retried = gateway.call("POST", f"/api/imports/{import_id}/retry", b"", sender.headers)
+            assert retried.json["rows"]["new"] == retried.json["rows"]["total"]
+
+
+def test_a_sealed_value_of_another_record_does_not_open(storage: str, tmp_path: Path) -> None:
+    sender = a_sender(storage)
+    with gateway_with(storage, tmp_path, DATA_KEYS) as gateway:
+        gateway.post(sender, [marked("P1"), marked("P2", number=2)])
+        gateway.post(sender, [marked("P1", number=1), marked("P2", number=3)])
+
+        async def copy(opened: Gateway) -> None:
+            tables = opened.account.unsealed_tables
+            one = await tables.get("Workers", f"{sender.tenant}|E1", "r|P1")
+            two = await tables.get("Workers", f"{sender.tenant}|E1", "r|P2")
+            assert one is not None
+            assert two is not None
+            values = {name: one.values[name] for name in ("Sealed0", "Previous")}
+            await tables.write("Workers", Merge(replace(two, values=values)))
+
+        on_gateway(storage, copy)
+        found = items(gateway, sender)
+    assert "unreadable" not in found["P1"]
+    assert found["P2"]["unreadable"] == [*FIELDS, "previous"]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class LaterClock(SystemClock):
+    """The machine's clock, ahead by some time."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        super().__init__()
+        self._ahead = ahead
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+
+def test_a_rotation_that_dies_anywhere_loses_nothing(storage: str, tmp_path: Path) -> None:
+    sender = a_sender(storage)
+    tenant = sender.tenant
+    [old], new = settings_for(storage).data_keys, HashKey("new", b"n" * 32)
+    with gateway_with(storage, tmp_path, DATA_KEYS) as gateway:
+        gateway.post(sender, [marked(f"P{at}") for at in range(12)])
+        gateway.post(sender, [marked(f"P{at}", number=1) for at in range(6)])
+        before = items(gateway, sender)
+
+    async def rotate(opened: Gateway) -> None:
+        await data_key_rotation_of(opened).rotate(tenant)
+
+    async def work(opened: Gateway, deaths: int, ahead: timedelta) -> bool:
+        """The timer's work on the tenant; whether it died at that write."""
+        rotation = data_key_rotation_of(opened, LaterClock(ahead))
+        tables = DyingTables(opened.account.unsealed_tables, deaths)
+        rotation._tables = tables
+        rotation._data_keys._tables = tables
+        try:
+            await rotation.work_on(tenant, opened.data_keys._clock.elapsed() + 60)
+        except Killed:
+            return True
+        return False
+
+    on_gateway(storage, rotate)
+    deaths, states = 0, []
+    for _ in range(60):
+        died = on_gateway(storage, partial(work, deaths=deaths, ahead=MARGIN * 2), new, old)
+        deaths = deaths + 1 if died else deaths
+        states = on_gateway(
+            storage, lambda opened: data_key_rotation_of(opened).states(tenant, counts=True),
+            new, old,
+        )  # fmt: skip
+        with_key = on_gateway(storage, lambda opened: read_all(opened, sender), new, old)
+        assert with_key == 12
+        if not died and states[0].records == 0:
+            break
+    assert [state.records for state in states] == [0, 12]
+    assert {state.key.under for state in states} == {"new"}
+    with gateway_with(storage, tmp_path, f"new:{base64.b64encode(b'n' * 32).decode()}") as gateway:
+        assert items(gateway, sender) == before, "the old key of the setting is not needed any more"
+        gateway.post(sender, [marked("P1", number=2)])
+    # The older data key goes when payloads and results of its time have expired.
+    for ahead in (1, 1, 1, 200, 200):
+        on_gateway(storage, partial(work, deaths=99, ahead=timedelta(days=ahead)), new)
+    states = on_gateway(storage, lambda opened: data_key_rotation_of(opened).states(tenant), new)
+    assert [state.key.number for state in states] == [2]
+    assert on_gateway(storage, lambda opened: read_all(opened, sender), new) == 12
+
+
+async def read_all(opened: Gateway, sender: Sender) -> int:
+    """How many records open, with their former values."""
+    found = await opened.account.tables.query("Workers", f"{sender.tenant}|E1", "r|", "r|~")
+    repair = record_repair_of(opened)
+    assert not [each async for each in repair.find(sender.tenant, ["workers"])]
+    return sum("Unreadable" not in entity.values for entity in found)
+
+
+class DyingTables:
+    """Tables of a process that dies after so many writes: before one, or after it."""
+
+    def __init__(self, tables: Any, deaths: int) -> None:
+        self._tables = tables
+        self._writes, self._is_after = divmod(deaths, 2)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tables, name)
+
+    async def write(self, table: str, operation: Any) -> str:
+        return str(await self._counted(self._tables.write(table, operation)))
+
+    async def transact(self, table: str, operations: Any) -> None:
+        await self._counted(self._tables.transact(table, operations))
+
+    async def _counted(self, write: Any) -> Any:
+        if self._writes == 0 and not self._is_after:
+            write.close()
+            raise Killed
+        done = await write
+        if self._writes == 0:
+            raise Killed
+        self._writes -= 1
+        return done
