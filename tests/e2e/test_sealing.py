@@ -95,7 +95,7 @@ def test_no_sensitive_value_lies_open_anywhere(storage: str, tmp_path: Path) -> 
             {**marked("P7", PrimaryBankDetails={"BankSortCode": MARK}), "Odd": MARK},
         ]
         failed = gateway.post(sender, bad).import_id
-        corrected = [{"index": 1, "row": marked("P5", StartDate=MARK)}]
+        corrected = [{"index": 1, "row": marked("P5", StartDate="2026-01-31")}]
         retry = gateway.call(
             "POST", f"/api/imports/{failed}/retry", body_of(corrected), sender.headers
         )
