@@ -64,11 +64,25 @@ class CountedGateway:
             await self.process.intake.accept_planned(kind, draft, planned)
         else:
             await self.process.intake.accept(kind, CALLER, body)
+        await self._process_all()
+        return Cost(self.requests), self.tables.written[kind.table] - written
+
+    async def cost_of_undo(self, kind: ImportType) -> tuple[Cost, int]:
+        """The same for the undo of the last import."""
+        self.requests.clear()
+        written = self.tables.written[kind.table]
+        number = await self.process.imports.newest_number(TENANT)
+        record = await self.process.imports.read(TENANT, number)
+        assert record is not None
+        await self.process.undoing.undo(record)
+        await self._process_all()
+        return Cost(self.requests), self.tables.written[kind.table] - written
+
+    async def _process_all(self) -> None:
         while self.queues.messages:
             message = ChunkMessage.from_text(self.queues.messages.pop(0).text)
             await self.process.chunks.process(message)
         assert not await self.process.imports.open_of(TENANT)
-        return Cost(self.requests), self.tables.written[kind.table] - written
 
 
 def assignments() -> Rows:
@@ -142,3 +156,35 @@ def test_an_import_asks_of_storage_what_it_did_before_records_kept_former_values
         return [await gateway.cost_of(kind, each) for each in (rows, rows, changed)]
 
     assert asyncio.run(scenario()) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "change"),
+    [
+        (WORKERS, workers(ROWS), {"Title": "Dr"}),
+        (ASSIGNMENTS, assignments(), {"JobTitle": "Cook"}),
+        (LICENSES, licenses(), {"notes": "n"}),
+    ],
+    ids=["workers", "assignments", "licenses"],
+)
+def test_an_undo_asks_no_more_of_storage_than_the_import(
+    kind: ImportType, rows: Rows, change: dict[str, Any]
+) -> None:
+    """Of new records, of changed ones, and each time the undo of that undo."""
+
+    async def scenario() -> None:
+        gateway = CountedGateway()
+        if kind is ASSIGNMENTS:
+            await gateway.cost_of(WORKERS, workers(10))
+        for sent in (rows, rows, [row | change for row in rows]):
+            imported, written = await gateway.cost_of(kind, sent)
+            if not written:
+                continue
+            for _ in range(2):
+                undone, written_back = await gateway.cost_of_undo(kind)
+                assert undone.total() <= imported.total(), (undone, imported)
+                assert written_back <= written
+            if sent is rows:
+                await gateway.cost_of(kind, rows)
+
+    asyncio.run(scenario())
