@@ -131,7 +131,7 @@ def compose(
         records=_records(dependencies, account),
         license_export=LicenseExport(account.tables, dependencies.offload, settings.max_rows),
         changes=ChangeFeed(imports, dependencies.results, changed_types),
-        retrying=compose_retrying(dependencies, failed_rows, authdata),
+        retrying=compose_retrying(dependencies, failed_rows, authdata, chunks),
         cancelling=Cancelling(imports, account.queues, clock),
         undoing=compose_undoing(dependencies, chunks, dry_runs),
         dry_runs=dry_runs,
@@ -216,7 +216,10 @@ def _idempotency(dependencies: Dependencies) -> IdempotencyKeys:
 
 
 def compose_retrying(
-    dependencies: Dependencies, failed_rows: FailedRows, authdata: AuthdataServices
+    dependencies: Dependencies,
+    failed_rows: FailedRows,
+    authdata: AuthdataServices,
+    chunks: ChunkProcessor,
 ) -> Retrying:
     """Retries failed rows, of authentication data too."""
     return Retrying(
@@ -225,6 +228,7 @@ def compose_retrying(
         dependencies.offload,
         dependencies.limits.max_rows,
         authdata.retriers,
+        chunks.process_directly,
     )
 
 
@@ -283,7 +287,7 @@ def compose_chunks(
 
     imports = dependencies.imports
     processors = _processors(dependencies, imports, dependencies.tables, dependencies.blobs)
-    processors = processors.with_more(document_processors(dependencies, run_earlier))
+    processors = processors.with_more(*document_processors(dependencies, run_earlier))
     chunks = ChunkProcessor(
         payloads=dependencies.payloads,
         queues=dependencies.queues,

@@ -221,6 +221,9 @@ class MemoryBlobs:
 
         return await self._gate.passed("blob", cut)
 
+    async def touch(self, container: str, name: str) -> bool:
+        return await self._gate.passed("blob", lambda: (container, name) in self._blobs)
+
     async def delete(self, container: str, name: str) -> None:
         await self._gate.passed("blob", lambda: self._blobs.pop((container, name), None))
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from shared import log
+from shared.errors import StorageUnavailableError
 from shared.imports.planning import SMALL_IMPORT
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.storage.import_records import LAST_NUMBER, ImportRecord, OpenImport
@@ -114,3 +116,19 @@ def queue_for(record: ImportRecord, queue: str, bulk_queue: str) -> str:
 
 def is_small(rows: int) -> bool:
     return rows <= SMALL_IMPORT
+
+
+# Processes the only chunk of an import (`ChunkProcessor.process_directly`).
+RunDirectly = Callable[[ImportRecord], Awaitable[object]]
+
+
+async def run_without_queues(record: ImportRecord, run_directly: RunDirectly) -> None:
+    """Process an accepted import at once if its type has no queues. If storage fails, the sweep
+    does it.
+    """
+    if has_queues(record):
+        return
+    try:
+        await run_directly(record)
+    except StorageUnavailableError as error:
+        log.failure("import.left_to_the_sweep", error, import_id=record.import_id)

@@ -204,6 +204,10 @@ class WhatIfBlobs:
             return None
         return data[start:] if length is None else data[start : start + length]
 
+    async def touch(self, container: str, name: str) -> bool:
+        """See `Blobs.touch`."""
+        return await self.read(container, name, 0, 1) is not None
+
     async def delete(self, container: str, name: str) -> None:
         """See `Blobs.delete`."""
         self._written[container, name] = None

@@ -28,7 +28,12 @@ from shared.imports.results import Origins
 from shared.imports.sender import NO_SENDER, Sender
 from shared.services.accept import ImportAcceptor
 from shared.services.background import Offload
-from shared.services.chunk_messages import messages_for, queue_for
+from shared.services.chunk_messages import (
+    RunDirectly,
+    messages_for,
+    queue_for,
+    run_without_queues,
+)
 from shared.services.import_log import ImportLog
 from shared.services.status import FailedRows, check_payload, check_results
 from shared.storage.import_records import ImportRecord
@@ -60,7 +65,9 @@ class Retrier(Protocol):
 
 
 class Retrying:
-    """Turns failed rows into an import. `special` maps the name of a type to its retrier."""
+    """Turns failed rows into an import. `special` maps the name of a type to its retrier,
+    `run_directly` processes an import of a type without queues.
+    """
 
     def __init__(
         self,
@@ -69,12 +76,14 @@ class Retrying:
         offload: Offload,
         max_rows: int,
         special: Mapping[str, Retrier],
+        run_directly: RunDirectly,
     ) -> None:
         self._failed_rows = failed_rows
         self._intake = intake
         self._offload = offload
         self._max_rows = max_rows
         self._special = special
+        self._run_directly = run_directly
 
     async def retry(
         self,
@@ -106,6 +115,7 @@ class Retrying:
             tenant=child.tenant,
             rows=child.rows,
         )
+        await run_without_queues(child, self._run_directly)
         return child
 
     async def _accept_child(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -18,7 +18,6 @@ from shared.errors import (
     ConflictError,
     GoneError,
     NotBuiltError,
-    StorageUnavailableError,
     UnreadableDataError,
 )
 from shared.imports.import_type import ImportType
@@ -30,6 +29,7 @@ from shared.imports.sender import NO_SENDER, Sender
 from shared.services import undo
 from shared.services.accept import ImportAcceptor
 from shared.services.background import Offload
+from shared.services.chunk_messages import RunDirectly, run_without_queues
 from shared.services.dry_run import DryRunResult, DryRuns
 from shared.services.import_log import AcceptanceCheck, ImportLog
 from shared.services.record_processor import sort_key_reader
@@ -94,7 +94,7 @@ class Undoing:
         intake: ImportAcceptor,
         dry_runs: DryRuns,
         offload: Offload,
-        run_directly: Callable[[ImportRecord], Awaitable[object]],
+        run_directly: RunDirectly,
         types: Collection[str],
     ) -> None:
         self._imports = imports
@@ -143,12 +143,7 @@ class Undoing:
             tenant=record.tenant,
             rows=record.rows,
         )
-        if not planned.kind.has_queues:
-            try:
-                await self._run_directly(record)
-            except StorageUnavailableError as error:
-                # The sweep processes it.
-                log.failure("import.left_to_the_sweep", error, import_id=record.import_id)
+        await run_without_queues(record, self._run_directly)
         return record
 
     async def judge(self, parent: ImportRecord, *, with_changes: bool) -> UndoJudgement:

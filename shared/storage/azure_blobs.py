@@ -72,6 +72,17 @@ class AzureBlobs:
                 if blob.last_modified < time
             ]
 
+    async def touch(self, container: str, name: str) -> bool:
+        """See `Blobs.touch`."""
+        client = self._service.get_blob_client(container, name)
+        try:
+            async with storage_call():
+                properties = await client.get_blob_properties()
+                await client.set_blob_metadata(properties.metadata)
+        except PreconditionFailedError:
+            return False
+        return True
+
     async def delete(self, container: str, name: str) -> None:
         """See `Blobs.delete`."""
         try:

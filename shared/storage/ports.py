@@ -273,6 +273,12 @@ class Blobs(BlobReader, Protocol):
         `metadata` is up to 8 KiB of ASCII; the names consist of letters.
         """
 
+    async def touch(self, container: str, name: str) -> bool:
+        """Give a blob another ETag, so that who has read the present one does not delete it.
+
+        Returns whether the blob exists.
+        """
+
     async def delete(self, container: str, name: str) -> None:
         """Delete a blob, if it exists."""
 

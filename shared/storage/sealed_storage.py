@@ -567,6 +567,10 @@ class SealingBlobs:
         data = b"".join(blocks)
         return data[skipped:] if length is None else data[skipped : skipped + length]
 
+    async def touch(self, container: str, name: str) -> bool:
+        """See `Blobs.touch`."""
+        return await self._blobs.touch(container, name)
+
     async def delete(self, container: str, name: str) -> None:
         """See `Blobs.delete`."""
         await self._blobs.delete(container, name)

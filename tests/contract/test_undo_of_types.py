@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.storage.blob import ContainerClient
 
 from shared.bootstrap import open_gateway
+from shared.storage.names import DOCUMENT_BLOBS
+from tests.builders import a_worker
 from tests.contract.calls import (
     a_license,
+    item_of,
     send_authdata,
+    send_document,
     send_licenses,
     stored_blobs,
     stored_licenses,
 )
+from tests.documents import PDF, ROUND, Form, a_ready_sender
 from tests.e2e.gateway_process import GatewayProcess
 from tests.emulator import settings_for
 from tests.integration.harness import an_employee
+from tests.integration.manage import Manage
 from tests.tenants import Sender
 
 pytestmark = pytest.mark.e2e
@@ -180,3 +189,61 @@ def test_employees_get_their_hashes_and_their_ids_back(
     assert named == [(each, each) for each in ("E1", "E3", "E4", "E5", "E6", "N2")]
     undo(gateway, sender, back["importId"])
     assert unchanged(*first[:2], later, wrong[4]) == 4
+
+
+# Documents: the earlier file, a document that goes, a file that is not kept, a closed round.
+
+
+def files_of(storage: str, sender: Sender) -> dict[str, bytes]:
+    """The files of the tenant's documents by name."""
+    with ContainerClient.from_connection_string(storage, DOCUMENT_BLOBS) as container:
+        names = [blob.name for blob in container.list_blobs(f"{sender.tenant}/")]
+        return {name: container.download_blob(name).readall() for name in names}
+
+
+def test_the_earlier_file_of_a_document_comes_back_and_a_created_document_goes(
+    gateway: GatewayProcess, storage: str, tmp_path: Path
+) -> None:
+    sender = a_ready_sender(storage)
+    worker = json.dumps([a_worker("P1")]).encode()
+    headers = {"Content-Type": "application/json", **sender.headers}
+    assert gateway.call("POST", "/api/import/workers", worker, headers).status == 200
+
+    def upload(name: str, content: bytes) -> tuple[str, str]:
+        answer = send_document(gateway, sender, Form(file_name=name, content=content))
+        return item_of(answer)["documentId"], answer.import_id
+
+    def content(document: str) -> tuple[int, bytes]:
+        answer = gateway.get(f"/api/documents/{document}/content", sender)
+        return answer.status, answer.body
+
+    first, of_first = upload("a.pdf", PDF)
+    listed = gateway.get("/api/documents", sender).json
+    _, wrong = upload("a.pdf", PDF + b" wrong")
+    second, of_second = upload("b.pdf", PDF)
+    Manage(storage, tmp_path).run(
+        *("round", "set", sender.tenant, "--code", ROUND, "--status", "Closed")
+    )
+    files = files_of(storage, sender)
+
+    foretold = undo(gateway, sender, wrong, "?dryRun=true&view=rows")
+    assert outcomes(foretold["items"]) == [(0, "reversed")]
+    assert content(first) == (200, PDF + b" wrong")
+    undone = undo(gateway, sender, wrong)
+    assert undone["rows"]["reversed"] == 1
+    assert content(first) == (200, PDF)
+    undone_second = undo(gateway, sender, of_second)
+    assert content(second)[0] == 404
+    assert gateway.get("/api/documents", sender).json == listed
+    assert changes_of(gateway, sender, "documentId") == [("deleted", second)]
+    assert files_of(storage, sender) == files, "no file is lost"
+
+    undo(gateway, sender, undone["importId"])
+    undo(gateway, sender, undone_second["importId"])
+    assert content(first) == (200, PDF + b" wrong")
+    assert content(second) == (200, PDF)
+
+    kept = undo(gateway, sender, of_first)
+    assert rows_of(gateway, sender, kept["importId"]) == [(0, "failed", 1104)]
+    retry = gateway.call("POST", f"/api/imports/{kept['importId']}/retry", None, sender.headers)
+    assert (retry.status, retry.json["rows"]["failed"]) == (200, 1)

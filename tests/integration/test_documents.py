@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,19 +14,26 @@ import pytest
 from azure.storage.blob import BlobClient
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
+from shared.errors import StorageUnavailableError
 from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.documents.model import Upload
+from shared.imports.documents.processor import named_files
 from shared.imports.documents.rounds import Feature, RoundStatus
 from shared.imports.import_type import Options
 from shared.imports.messages import CATALOGUE
 from shared.imports.results import Outcome
+from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage
+from shared.services.results import Results
+from shared.services.retention import ExpiringFiles
 from shared.services.status import ImportState
+from shared.services.undoing import Undoing
 from shared.storage.import_records import ImportRecord
-from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
+from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_DROP, DOCUMENT_REJECTED
 from tests.builders import a_worker
 from tests.documents import JPEG, PDF, ROUND, make_ready
 from tests.integration.harness import Harness, play
+from tests.integration.test_retention import LaterClock
 
 pytestmark = pytest.mark.integration
 LIMIT = 5_000_000
@@ -355,6 +363,79 @@ def test_the_sweep_finishes_what_a_dead_call_has_left(delivered: str) -> None:
         assert await desk.content() == b"%PDF-1"
 
     at_desk(delivered, scenario, document_sweep_seconds=0)
+
+
+async def _dead(_record: ImportRecord) -> None:
+    raise StorageUnavailableError("the call is dead")
+
+
+async def accept_undo(desk: Desk, parent: ImportRecord) -> ImportRecord:
+    """An accepted undo whose call has died before the work."""
+    gateway = desk.gateway
+    undoing = Undoing(
+        imports=gateway.imports,
+        results=Results(gateway.account.tables, gateway.account.blobs, to_thread_if_large),
+        intake=gateway.intake,
+        dry_runs=gateway.dry_runs,
+        offload=to_thread_if_large,
+        run_directly=_dead,
+        types=["documents"],
+    )
+    return await undoing.undo(await desk.stage.again(parent))
+
+
+def test_an_undo_whose_call_is_dead_keeps_its_place_and_happens_once(delivered: str) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.intake.finish(await desk.accept(b"%PDF-1"))
+        wrong = await desk.accept(b"%PDF-wrong")
+        await desk.intake.finish(wrong)
+        undo = await accept_undo(desk, wrong)
+        assert await desk.content() == b"%PDF-wrong"
+        await desk.gateway.sweep.run()
+        assert await desk.content() == b"%PDF-1"
+        await desk.stage.forget_end(undo)
+        await desk.intake.finish(await desk.stage.again(undo))
+        assert await desk.outcome(undo) is Outcome.UPDATED
+        assert await desk.content() == b"%PDF-1"
+        again = await accept_undo(desk, undo)
+        later = await desk.accept(b"%PDF-later")
+        await desk.intake.finish(later)
+        assert await desk.outcome(again) is Outcome.UPDATED, "the earlier one is done first"
+        assert await desk.content() == b"%PDF-later"
+
+    at_desk(delivered, scenario, document_sweep_seconds=0)
+
+
+def test_an_undo_needs_the_earlier_file_and_retention_keeps_it_from_then_on(
+    delivered: str,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        files, gateway = desk.gateway.account.document_files, desk.gateway
+
+        async def run_retention(days: float) -> None:
+            clock = LaterClock(days)
+            find = partial(named_files, gateway.account.tables, gateway.imports)
+            async for _ in ExpiringFiles(files, find, clock).files(desk.tenant, clock.now()):
+                raise AssertionError("nothing is old enough")
+
+        first, second = await desk.accept(b"%PDF-1"), await desk.accept(b"%PDF-2")
+        for upload in (first, second):
+            await desk.intake.finish(upload)
+        await run_retention(2)
+        assert [each.is_marked for each in await files.list_files(desk.tenant)].count(True) == 1
+        undo = await gateway.undoing.undo(await desk.stage.again(second))
+        assert await desk.content() == b"%PDF-1"
+        [marked] = [each for each in await files.list_files(desk.tenant) if each.is_marked]
+        assert marked.name.endswith(first.import_id)
+        await run_retention(0)
+        assert not any(each.is_marked for each in await files.list_files(desk.tenant))
+        await gateway.account.blobs.delete(DOCUMENT_BLOBS, f"{desk.tenant}/{second.import_id}")
+        kept = await gateway.undoing.undo(await desk.stage.again(undo))
+        [result] = [row async for row in gateway.reporting.all_results(kept)]
+        assert [message.id for message in result.messages] == [1106]
+        assert await desk.content() == b"%PDF-1"
+
+    at_desk(delivered, scenario)
 
 
 def test_the_sweep_leaves_a_call_the_time_it_has(delivered: str) -> None:

@@ -427,7 +427,7 @@ def test_the_end_of_later_workers_imports_fails_no_row_of_an_earlier_one(
 def test_the_end_of_a_later_upload_leaves_an_earlier_one_its_document(
     delivered: str, code: int
 ) -> None:
-    async def leave_open(message: ChunkMessage) -> None:
+    async def leave_open(record: ImportRecord) -> None:
         """As where the time of the handler is up."""
 
     async def scenario(desk: Desk) -> None:

@@ -261,7 +261,7 @@ def make_process(
         sweep=compose_sweep(dependencies, _one_tenant, chunks),
         cancelling=Cancelling(dependencies.imports, queues, clock),
         failed_rows=failed_rows,
-        retrying=compose_retrying(dependencies, failed_rows, authdata),
+        retrying=compose_retrying(dependencies, failed_rows, authdata, chunks),
         undoing=compose_undoing(dependencies, chunks, compose_dry_runs(dependencies)),
         authdata=authdata,
         changes=ChangeFeed(dependencies.imports, dependencies.results, changed_types),

@@ -25,6 +25,7 @@ DOCUMENTS = ImportType(
     messages=DOCUMENT_MESSAGES,
     has_queues=False,
     keeps_rows=False,
+    undo_covers_tenant=True,
     has_schema=False,
     scope="import_inbox",
 )

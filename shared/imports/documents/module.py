@@ -1,7 +1,7 @@
 """The hooks of the documents import.
 
 Its own services (`shared.imports.documents.services`) process its rows; retries and dry runs of
-rows do not apply to it.
+rows apply only to its undos.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shared.gateway import Gateway
     from shared.services.record_repair import BrokenEntry, RepairContext, StoredShape
     from shared.services.retention import RetentionStep
+    from shared.services.row_processor import ProcessorContext, RowProcessor
     from shared.storage.import_records import ImportRecord
     from shared.web.openapi.operations import Limits, Operation
 
@@ -35,6 +36,23 @@ def _describe_calls(_limits: Limits, _names: Sequence[str]) -> Sequence[Operatio
     from shared.imports.documents import openapi
 
     return openapi.OPERATIONS
+
+
+def _make_undo_processor(context: ProcessorContext) -> RowProcessor:
+    """The one for dry runs; `shared.imports.documents.services` has the one for undos."""
+    from shared.imports.documents.processor import DocumentUndoProcessor
+
+    async def nothing_earlier(_record: ImportRecord) -> None:
+        """For a dry run no import is open."""
+
+    return DocumentUndoProcessor(
+        context.tables,
+        context.blobs,
+        context.imports,
+        context.clock,
+        nothing_earlier,
+        context.on_change,
+    )
 
 
 def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
@@ -69,6 +87,7 @@ MODULE = ImportTypeModule(
     definition=DOCUMENTS,
     answer=when_ended(_answer),
     describe_calls=_describe_calls,
+    make_undo_processor=_make_undo_processor,
     retention=_retention,
     stored_shape=_stored_shape,
     find_broken={"setup": _find_broken},

@@ -10,6 +10,7 @@ same document, so that no upload waits for a dead process.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,11 +19,16 @@ from shared.clock import Clock, to_iso
 from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload
+from shared.imports.documents.rules import KEY_FIELDS
+from shared.imports.former_values import FormerRecord, FormerState
 from shared.imports.import_type import Document, ReadRow
+from shared.imports.json_rows import read_lines
+from shared.imports.merge_rules import ChangeListener, fail_all_rows
 from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.results import Outcome, RowResult
-from shared.services.chunk_messages import ChunkMessage
+from shared.services import undo
 from shared.services.import_log import ImportLog
+from shared.services.references import EarlierImports
 from shared.services.row_processor import (
     BeforeCommit,
     HandlerTimeUpError,
@@ -32,24 +38,36 @@ from shared.services.row_processor import (
     Resolver,
     SupersededError,
 )
-from shared.services.stamps import closed_through, ending, recorded_results, stamped_record
+from shared.services.stamps import (
+    closed_through,
+    ending,
+    recorded_results,
+    stamped_record,
+    undone_record,
+)
 from shared.storage import business_records as records
 from shared.storage.business_records import RecordKey, Stamp, StoredRecord, from_entity
 from shared.storage.entities import encode, join
+from shared.storage.former_columns import former_values
 from shared.storage.import_records import ImportRecord
-from shared.storage.names import DOCUMENT_REJECTED
-from shared.storage.ports import ListedBlobs, Tables, query_pages
+from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_REJECTED
+from shared.storage.ports import Blobs, ListedBlobs, Tables, query_pages
 
 _MAX_CONFLICTS = 20
 
-RunEarlier = Callable[[ChunkMessage], Awaitable[None]]
+# Processes the open imports of documents before an import that may write the same document.
+RunEarlier = Callable[[ImportRecord], Awaitable[None]]
 
 
 class DocumentProcessor:
-    """The row processor of documents; `run_earlier` processes another import of documents."""
+    """The row processor of documents."""
 
     def __init__(
-        self, tables: Tables, imports: ImportLog, clock: Clock, run_earlier: RunEarlier
+        self,
+        tables: Tables,
+        imports: EarlierImports,
+        clock: Clock,
+        run_earlier: RunEarlier,
     ) -> None:
         self._tables = tables
         self._imports = imports
@@ -63,9 +81,10 @@ class DocumentProcessor:
         if upload.fault is not None:
             return [upload.result(Outcome.FAILED, None, upload.fault)]
         try:
-            await self._wait_for_earlier_imports(record)
+            await self._run_earlier(record)
             resolve = self._make_resolver(record, upload)
-            return [await self._commit_document(record, upload, resolve, before_commit)]
+            rows = _rows_of(record.tenant, upload)
+            return [await self._commit_document(record, rows, resolve, before_commit)]
         except (GatewayError, ImportCancelledError, HandlerTimeUpError, SupersededError):
             raise
         except Exception as error:
@@ -79,11 +98,12 @@ class DocumentProcessor:
         upload = Upload.from_lines(lines)
         if upload.fault is not None:
             return [upload.result(Outcome.FAILED, None, Message(code))]
-        await self._wait_for_earlier_imports(record)
+        await self._run_earlier(record)
         resolve = ending(
             record, Message(code), await closed_through(self._imports, DOCUMENTS, record)
         )
-        return [await self._commit_document(record, upload, resolve, _never_abort)]
+        rows = _rows_of(record.tenant, upload)
+        return [await self._commit_document(record, rows, resolve, _never_abort)]
 
     def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:
         upload = Upload.from_row(row)
@@ -91,29 +111,26 @@ class DocumentProcessor:
         is_complete = upload.fault is not None or upload.worker is not None
         return index == 0 and is_complete and all(isinstance(text, str) for text in texts)
 
-    async def _wait_for_earlier_imports(self, record: ImportRecord) -> None:
-        span = record.span
-        for other in await self._imports.open_before(record):
-            if span is not None and other.span is not None and span.overlaps(other.span):
-                await self._run_earlier(
-                    ChunkMessage(other.tenant, other.number, other.import_id, 0)
-                )
-
     async def _commit_document(
-        self, record: ImportRecord, upload: Upload, resolve: Resolver, before_commit: BeforeCommit
+        self,
+        record: ImportRecord,
+        rows: KeyRows,
+        resolve: Resolver,
+        before_commit: BeforeCommit,
+        *,
+        is_read_first: bool = False,
     ) -> RowResult:
-        key = key_of(record.tenant, upload.document_id(record.tenant))
-        failed = upload.result(Outcome.FAILED, None)
-        rows = KeyRows(key, (ReadRow(failed.index, failed.key, {}, ()),))
+        key = rows.key
         stored: StoredRecord | None = None
         # Most documents are new, so the first attempt inserts without reading.
         for attempt in range(_MAX_CONFLICTS):
-            if attempt:
+            if attempt or is_read_first:
                 entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
                 stored = None if entity is None else records.from_any_entity(entity)
             if stored is not None and stored.is_broken and stored.stamp.number != record.number:
                 message = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=BROKEN_RECORD)
-                return upload.result(Outcome.FAILED, None, message)
+                [result] = fail_all_rows(rows.rows, message)
+                return result
             outcome = resolve(rows, stored)
             [result] = outcome.results
             if not outcome.operations:
@@ -150,6 +167,111 @@ class DocumentProcessor:
             return RecordOutcome((result,), tuple(records.writing(new_record, stored)))
 
         return resolve
+
+
+def _rows_of(tenant: str, upload: Upload) -> KeyRows:
+    failed = upload.result(Outcome.FAILED, None)
+    key = key_of(tenant, upload.document_id(tenant))
+    return KeyRows(key, (ReadRow(failed.index, failed.key, {}, ()),))
+
+
+class DocumentUndoProcessor(DocumentProcessor):
+    """The row processor of undos of documents: the earlier file comes back while it is kept, and a
+    document that the undone import made goes. Rounds and the feature do not matter to it.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        blobs: Blobs,
+        imports: EarlierImports,
+        clock: Clock,
+        run_earlier: RunEarlier,
+        on_change: ChangeListener | None = None,
+    ) -> None:
+        super().__init__(tables, imports, clock, run_earlier)
+        self._blobs = blobs
+        self._on_change = on_change
+
+    async def run(
+        self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
+    ) -> list[RowResult]:
+        """See `RowProcessor`."""
+        rows = _undone_rows(record.tenant, lines)
+        await self._run_earlier(record)
+        stored = await self._read(rows.key)
+        state, former = FormerState.LOST, None
+        if stored is not None and stored.stamp.number == record.undoes.number:
+            state, former = await former_values(self._blobs, stored)
+        if former is not None:
+            name = blob_of(record.tenant, former.document["importId"])
+            if not await self._blobs.touch(DOCUMENT_BLOBS, name):
+                state, former = FormerState.LOST, None
+        resolve = self._make_undo_resolver(record, state, former)
+        return [
+            await self._commit_document(record, rows, resolve, before_commit, is_read_first=True)
+        ]
+
+    async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
+        """See `RowProcessor`."""
+        rows = _undone_rows(record.tenant, lines)
+        await self._run_earlier(record)
+        through = await closed_through(self._imports, DOCUMENTS, record)
+        resolve = ending(record, Message(code), through)
+        return [await self._commit_document(record, rows, resolve, _never_abort)]
+
+    def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:
+        """See `RowProcessor`."""
+        return index == 0 and isinstance(row["documentId"], str)
+
+    async def _read(self, key: RecordKey) -> StoredRecord | None:
+        entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
+        return None if entity is None else records.from_any_entity(entity)
+
+    def _make_undo_resolver(
+        self, record: ImportRecord, state: FormerState, former: FormerRecord | None
+    ) -> Resolver:
+        """`state` and `former` are what is known of the document before the undone import."""
+
+        def resolve(rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
+            before = recorded_results(record, rows, stored)
+            if before is not None:
+                return RecordOutcome(before)
+            [row] = rows.rows
+            number = None if stored is None else stored.stamp.number
+            if number is not None and undo.is_reversed(record, number):
+                unchanged = Message(MessageId.NOTHING_TO_CHANGE)
+                return RecordOutcome(
+                    (RowResult(row.index, row.key, Outcome.UNCHANGED, (unchanged,)),)
+                )
+            fault = undo.refusal(record, number, state)
+            if stored is None or fault is not None:
+                return RecordOutcome(
+                    fail_all_rows(rows.rows, fault or Message(MessageId.FORMER_VALUES_NOT_KEPT))
+                )
+            result = RowResult(
+                row.index,
+                row.key,
+                Outcome.NEW if stored.document is None else Outcome.UPDATED,
+                removed=(row.key[-1] or "",) if former is None else (),
+            )
+            if self._on_change is not None:
+                after = None if former is None else former.document
+                self._on_change(row.index, stored.document, after)
+            stamp = Stamp.from_results(record.number, row.index, [result], record.import_id)
+            new_record = undone_record(former, stamp, stored, to_iso(self._clock.now()))
+            if former is not None:
+                new_record = replace(new_record, lookups=lookups_of(former.document))
+            return RecordOutcome((result,), tuple(records.writing(new_record, stored)))
+
+        return resolve
+
+
+def _undone_rows(tenant: str, lines: bytes) -> KeyRows:
+    """The one row of an undo. Raises UnreadablePayloadError."""
+    [(index, row)] = read_lines(lines)
+    key = tuple(row.get(name) for name in KEY_FIELDS)
+    return KeyRows(key_of(tenant, row[KEY_FIELDS[-1]]), (ReadRow(index, key, {}, ()),))
 
 
 def document_fields(upload: Upload) -> Document:

@@ -9,7 +9,7 @@ from shared.auth.lookups import TenantLookups
 from shared.dependencies import Dependencies
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
-from shared.imports.documents.processor import DocumentProcessor
+from shared.imports.documents.processor import DocumentProcessor, DocumentUndoProcessor
 from shared.imports.documents.rounds import Features, Rounds
 from shared.imports.documents.store import DocumentList, WorkerSearch
 from shared.imports.documents.uploads import DocumentDryRuns, Documents
@@ -19,6 +19,7 @@ from shared.services.chunk_processor import ChunkProcessor
 from shared.services.idempotency import FingerprintKeys
 from shared.services.row_processor import RowProcessor
 from shared.storage.account import Account
+from shared.storage.import_records import ImportRecord
 from shared.storage.record_indexes import NameIndex
 
 
@@ -65,12 +66,19 @@ def compose_documents(
 
 def document_processors(
     dependencies: Dependencies, run_earlier: Callable[[ChunkMessage], Awaitable[None]]
-) -> Mapping[str, RowProcessor]:
-    """The row processor of documents, by the name of the type.
+) -> tuple[Mapping[str, RowProcessor], Mapping[str, RowProcessor]]:
+    """The row processors of documents and of their undos, each by the name of the type.
 
     `run_earlier` processes an earlier import, which may have to end first.
     """
-    processor = DocumentProcessor(
-        dependencies.tables, dependencies.imports, dependencies.clock, run_earlier
-    )
-    return {DOCUMENTS.name: processor}
+    tables, imports, clock = dependencies.tables, dependencies.imports, dependencies.clock
+
+    async def run_all_earlier(record: ImportRecord) -> None:
+        span = record.span
+        for other in await imports.open_before(record):
+            if span is not None and other.span is not None and span.overlaps(other.span):
+                await run_earlier(ChunkMessage(other.tenant, other.number, other.import_id, 0))
+
+    processor = DocumentProcessor(tables, imports, clock, run_all_earlier)
+    undo = DocumentUndoProcessor(tables, dependencies.blobs, imports, clock, run_all_earlier)
+    return {DOCUMENTS.name: processor}, {DOCUMENTS.name: undo}

@@ -87,6 +87,9 @@ class KeptBlobs:
         data = self.kept.get((container, name))
         return None if data is None else data[start : None if length is None else start + length]
 
+    async def touch(self, container: str, name: str) -> bool:
+        return (container, name) in self.kept
+
     async def delete(self, container: str, name: str) -> None:
         self.kept.pop((container, name), None)
 
