@@ -188,15 +188,25 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "filters of records": _record_filters,
 }
 _PART: Final = re.compile(
-    r"(<!-- ([\w &]+): written by cli\.reference_pages -->\n\n).*?(\n<!-- end -->)", re.DOTALL
+    r"(<!-- ([\w &./]+): written by cli\.reference_pages -->\n\n).*?(\n<!-- end -->)", re.DOTALL
 )
 
 
 def with_parts(text: str) -> str:
-    """A page with its parts as the code has them now. Raises KeyError for an unknown part."""
-    return _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}{found[3]}", text)
+    """A page with its parts as the code has them now.
+
+    A part is one of PARTS, or the path of a Python file. Raises KeyError for any other name.
+    """
+    return _PART.sub(lambda found: f"{found[1]}{_render(found[2])}{found[3]}", text)
+
+
+def _render(name: str) -> str:
+    if name.endswith(".py"):
+        return f"```python\n{(DOCS.parent / name).read_text('utf-8')}```\n"
+    return PARTS[name]()
 
 
 def parts_in(text: str) -> list[str]:
-    """The names of the parts of a page."""
-    return [found[2] for found in _PART.finditer(text)]
+    """The names of the parts of a page, without those that are files."""
+    names = [found[2] for found in _PART.finditer(text)]
+    return [name for name in names if not name.endswith(".py")]
