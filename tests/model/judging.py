@@ -29,7 +29,7 @@ from shared.imports.licenses.rules import LicenseRules, read_license
 from shared.imports.licenses.store import license_from_entity, owner_from_entity
 from shared.imports.licenses.undo import LicenseUndo, UndoneRow, read_undone_row
 from shared.imports.messages import Message
-from shared.imports.registry import IMPORT_TYPES, import_type
+from shared.imports.registry import IMPORT_TYPES, import_type, types_of_table
 from shared.imports.results import STORED_OUTCOMES, Outcome, RowResult, rows_in
 from shared.services.undo import is_reversed
 from shared.storage import business_records, import_records, result_records
@@ -247,7 +247,7 @@ def _follow(record: ImportRecord, results: dict[int, RowResult], course: Course)
         decision = rules.decide(read, documents.get(key), record.options)
         expected = decision.outcome
         if expected.took_effect and not _is_known(kind.references_of(read.values), documents):
-            assert 2001 in codes, "I4: a missing worker was not missed"
+            assert 2001 in codes, "I4: a missing record was not missed"
             expected = Outcome.FAILED
         assert result.outcome is expected, (
             f"I4: import {record.number} row {index} says {result.outcome}, in order {expected}"
@@ -352,7 +352,11 @@ def _undo_record(record: ImportRecord, key: Key, course: Course) -> tuple[Outcom
 
 
 def _is_known(references: Sequence[Reference], documents: dict[Key, Document]) -> bool:
-    return all(("workers", each.group, each.reference) in documents for each in references)
+    return all(
+        (kind.name, each.group, each.reference) in documents
+        for each in references
+        for kind in types_of_table(each.table)
+    )
 
 
 def _judge_stored(tables: MemoryTables, documents: dict[Key, Document]) -> None:

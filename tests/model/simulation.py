@@ -12,7 +12,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -24,6 +24,8 @@ from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import OnExisting, Options
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
+from shared.imports.placements.definition import PLACEMENTS
+from shared.imports.timesheets.definition import TIMESHEETS, TIMESHEETS_V2
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from shared.storage import import_records
@@ -283,14 +285,27 @@ class Simulation:
     # -- the work ----------------------------------------------------------------------------
 
     async def _call(self, process: Process) -> None:
-        on_existing = self.random.choice([OnExisting.UPDATE, OnExisting.UPDATE, OnExisting.ERROR])
+        on_existing = self.random.choice([OnExisting.UPDATE, OnExisting.DEFAULT, OnExisting.ERROR])
         integration = Integration(TENANT, "S", "S", on_existing=on_existing)
         caller = Caller(TENANT, "S", "S", integration)
-        kind = self.random.choice([WORKERS, WORKERS, ASSIGNMENTS])
-        row = self._worker if kind is WORKERS else self._assignment
+        kind = self.random.choice(
+            [*[WORKERS] * 6, *[ASSIGNMENTS] * 3, TIMESHEETS, TIMESHEETS_V2, PLACEMENTS]
+        )
+        row = self._rows_of[kind.name]
+        self.seen[kind.schema_name] += 1
         rows = [row(position) for position in range(self.random.randint(1, 5))]
         with suppress(StorageUnavailableError):
             await process.intake.accept(kind, caller, json.dumps(rows).encode())
+
+    @property
+    def _rows_of(self) -> Mapping[str, Callable[[int], dict[str, Any]]]:
+        """How a row of each type is made."""
+        return {
+            WORKERS.name: self._worker,
+            ASSIGNMENTS.name: self._assignment,
+            TIMESHEETS.name: self._timesheet,
+            PLACEMENTS.name: self._placement,
+        }
 
     def _assignment(self, position: int) -> dict[str, Any]:
         pick = self.random
@@ -309,6 +324,34 @@ class Simulation:
             row["JobTitle"] = pick.choice(["Cook", "Clerk", None, f"T{self.calls}{position}"])
         if pick.random() < 0.1:
             del row["StartDate"]
+        return row
+
+    def _timesheet(self, position: int) -> dict[str, Any]:
+        """With an optional reference, which a row may leave out, repeat, change or clear."""
+        pick = self.random
+        row: dict[str, Any] = {
+            "EmployerRef": pick.choice(["E1", "E1", "E2"]),
+            "TimesheetNumber": pick.choice(["N1", "N2"]),
+            "PersonnelRef": pick.choice(["P1", "P2", "P3"]),
+            "ClientRef": pick.choice(["C1", "C2"]),
+            "TimesheetDate": "2026-01-01",
+            "AdHocLines": [{"RateCode": pick.choice(["A", f"T{self.calls}{position}"])}],
+        }
+        if pick.random() < 0.6:
+            row["AssignmentRef"] = pick.choice(["A1", "A2", "A3", None])
+        if pick.random() < 0.2:
+            row["AdHocLines"][0]["Units"] = None
+        return row
+
+    def _placement(self, position: int) -> dict[str, Any]:
+        pick = self.random
+        row: dict[str, Any] = {
+            "EmployerRef": pick.choice(["E1", "E1", "E2"]),
+            "PlacementRef": pick.choice(["L1", "L2"]),
+            "JobTitle": pick.choice(["Cook", f"T{self.calls}{position}"]),
+        }
+        if pick.random() < 0.5:
+            row["PersonnelRef"] = pick.choice(["P1", "P2", "P3", None])
         return row
 
     def _worker(self, position: int) -> dict[str, Any]:
@@ -344,7 +387,7 @@ class Simulation:
         """Retry an import; some of its rows are corrected, to whatever it may be."""
         record = await process.imports.read(TENANT, number)
         assert record is not None
-        row = self._worker if record.type_name == WORKERS.name else self._assignment
+        row = self._rows_of.get(record.type_name, self._assignment)
         # The rows of an undo cannot be corrected.
         share = 0 if record.is_undo else 0.4
         with suppress(StorageUnavailableError):

@@ -17,7 +17,9 @@ import pytest
 
 from shared.errors import AcceptanceUnknownError, StorageUnavailableError
 from shared.imports.import_type import Options
+from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 from shared.imports.planning import Chunk, Span
+from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_processor import HoldBack
 from shared.services.import_log import ImportLog
@@ -49,6 +51,9 @@ def test_imports_leave_what_one_after_another_would_have_left() -> None:
     assert {"crash", "straggler", "fault", "cancel", "retry"} <= set(seen), "the model must disturb"
     assert {"repair", "partial retry", "retry of a retry", "nothing is out"} <= set(seen)
     assert "former values" in seen, "records must be changed by a second import"
+    assert {kind.schema_name for kind in TYPE_CATALOGUE.all if kind.contract is PAY_AND_BILL} <= {
+        *seen
+    }
     kinds = {"updated", "new", "1104", "1105"}
     assert {"undo of an undo", "retry of an undo", *(f"undo {each}" for each in kinds)} <= set(seen)
 
