@@ -15,10 +15,10 @@ from cli.row_files import UnreadableFileError, read_text_file
 from cli.tenants import TenantOption
 from shared.gateway import Gateway
 from shared.imports.results import MessageGroups, Outcome, RowResult
-from shared.imports.sender import Sender, source_name
+from shared.imports.sender import NamedCaller, Sender, source_name
 from shared.services.status import ImportReport, ResultCursor, RowFilter
 from shared.services.undoing import UndoJudgement
-from shared.web.imports import groups_view, import_view, judged_undo_view
+from shared.web.imports import groups_view, import_view, imports_wanted, judged_undo_view
 
 import_commands = typer.Typer(
     cls=Overview,
@@ -31,6 +31,12 @@ MOST_FAILED = 100
 
 Most = Annotated[
     int, typer.Option("--most", metavar="N", min=1, max=1000, help="How many imports to list.")
+]
+CallerOption = Annotated[
+    str,
+    typer.Option(
+        "--caller", metavar="NAME", help="Only imports of this caller: as the column CALLER has it."
+    ),
 ]
 ImportId = Annotated[
     str,
@@ -59,13 +65,27 @@ Wait = Annotated[
 ]
 
 
-@command(import_commands, "list", example="imports list --tenant acme --most 5")
-def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) -> None:
+@command(import_commands, "list", example="imports list --tenant acme --most 5 --caller HR1")
+def list_newest(
+    tenant: TenantOption,
+    most: Most = 20,
+    caller: CallerOption = "",
+    as_json: AsJson = False,
+) -> None:
     """List the imports of a tenant, newest first."""
 
-    async def read(gateway: Gateway) -> tuple[ImportReport, ...]:
+    async def read(gateway: Gateway) -> list[ImportReport]:
         tenant_record = await gateway.tenants.find(tenant)
-        return (await gateway.reporting.newest(tenant_record.id, None, most)).reports
+        is_wanted = imports_wanted({"caller": caller})
+        found: list[ImportReport] = []
+        after: int | None = None
+        while len(found) < most:
+            page = await gateway.reporting.newest(tenant_record.id, after, most, is_wanted)
+            found += page.reports
+            after = page.following
+            if after is None:
+                break
+        return found[:most]
 
     reports = on_gateway(read)
     head = (
@@ -84,7 +104,7 @@ def list_newest(tenant: TenantOption, most: Most = 20, as_json: AsJson = False) 
             str(report.counts.warnings),
             str(report.counts.infos),
             report.record.accepted_at,
-            _caller(report),
+            _caller(report.record.sender.caller),
             report.record.sender.source,
         )
         for report in reports
@@ -211,7 +231,7 @@ def cancel_one(
     async def cancel(gateway: Gateway) -> ImportReport:
         tenant_record = await gateway.tenants.find(tenant)
         record = (await gateway.reporting.find(tenant_record.id, import_id)).record
-        cancelled = await gateway.cancelling.cancel(record)
+        cancelled = await gateway.cancelling.cancel(record, command_caller())
         await gateway.waiting.until_ended(cancelled, wait)
         return await gateway.reporting.find(tenant_record.id, import_id)
 
@@ -263,7 +283,8 @@ def _lines(report: ImportReport) -> list[str]:
         *(f"Retry     {child}" for child in report.children),
         *([f"Undo of   {record.undoes.import_id}"] if record.is_undo else []),
         *([f"Undone by {record.undone_by}"] if record.undone_by else []),
-        *([f"Caller    {_caller(report)}"] if record.sender.caller else []),
+        *([f"Caller    {_caller(record.sender.caller)}"] if record.sender.caller else []),
+        *([f"Cancelled {_caller(record.cancelled_by)}"] if record.cancelled_by else []),
         *([f"Source    {record.sender.source}"] if record.sender.source else []),
         *([f"Body      {record.sender.body_hash}"] if record.sender.body_hash else []),
         f"Accepted  {record.accepted_at}",
@@ -283,8 +304,7 @@ def _effects(report: ImportReport) -> str:
     return f"{counts.new} new, {counts.updated} updated"
 
 
-def _caller(report: ImportReport) -> str:
-    caller = report.record.sender.caller
+def _caller(caller: NamedCaller | None) -> str:
     return f"{caller.kind} {caller.name}" if caller else ""
 
 

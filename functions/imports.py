@@ -169,7 +169,8 @@ async def imports_undo(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_cancel(req: func.HttpRequest) -> func.HttpResponse:
     """Cancel an import. Committed rows stay."""
     app = await gateway()
-    return await cancel_call(app, (await _report(app, req)).record, req)
+    caller, report = await _seen(app, req)
+    return await cancel_call(app, caller, report.record, req)
 
 
 def _type_of(record: ImportRecord) -> ImportType:

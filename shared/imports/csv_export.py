@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from io import StringIO
 from typing import Any, Final
 from unicodedata import category
@@ -39,6 +40,8 @@ MAX_CELLS: Final = 5_000_000
 _RISKY: Final = "=+-@＝＋－＠"  # noqa: RUF001 (spreadsheets take the wide ones too)
 # Cells of JSON values that are not text. Text that is equal to one of them gets a guard.
 WORDS: Final = ("", "null", "[]", "{}")
+
+_WORD_OF: Final = {None: "null", True: "true", False: "false"}
 
 # Headers by lower-cased path, in the order of the file; names match in any case.
 Columns = dict[str, str]
@@ -61,6 +64,10 @@ def is_guarded(cell: str) -> bool:
 
 
 def _needs_guard(text: str) -> bool:
+    first = text[:1]
+    if first.isascii() and first.isalnum():
+        # Nearly every text, so this is quick.
+        return text in WORDS
     bare = text.lstrip("'")
     # A blank cell needs one too, because readers skip a row that has only blank cells.
     is_risky = bare.startswith(("\t", "\r", "\n")) or _first_seen(bare) in ("", *_RISKY)
@@ -84,8 +91,8 @@ def note_columns(columns: Columns, text: str) -> None:
     """Add the fields of a row, given as JSON text, that have no column yet, up to MAX_COLUMNS."""
     if len(columns) >= MAX_COLUMNS:
         return
-    for path, _ in _leaves(_parsed(text), ""):
-        columns.setdefault(path.lower(), path)
+    for path, _ in _leaves(json.loads(text)):
+        columns.setdefault(_lower(path), path)
 
 
 def bounded_columns(columns: Columns, rows: int) -> Columns:
@@ -120,35 +127,50 @@ def _cells(columns: Columns, text: str) -> list[str]:
     """The cells of a row; the last one has the fields without a column."""
     cells = dict.fromkeys(columns, "")
     extra: dict[str, str] = {}
-    for path, cell in _leaves(_parsed(text), ""):
-        if path.lower() in cells:
-            cells[path.lower()] = cell
+    for path, value in _leaves(json.loads(text, parse_float=_Number, parse_int=_Number)):
+        lower = _lower(path)
+        if lower in cells:
+            cells[lower] = _cell(value)
         else:
-            extra[path] = cell
+            extra[path] = _cell(value)
     extra_cell = neutralised(json.dumps(extra, ensure_ascii=False)) if extra else ""
     return [*cells.values(), extra_cell]
 
 
-def _parsed(text: str) -> Mapping[str, Any]:
-    row: dict[str, Any] = json.loads(text, parse_float=_Number, parse_int=_Number)
-    return row
+@lru_cache(maxsize=10_000)
+def _lower(path: str) -> str:
+    """The rows of a file have the same paths."""
+    return path.lower()
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """The path and the cell of each value of a row that is neither an object nor a list."""
-    if isinstance(value, dict) and value:
-        for name, item in value.items():
-            yield from _leaves(item, f"{path}.{name}" if path else name)
-    elif isinstance(value, list) and value:
-        for index, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{index}]")
-    elif path:
-        if isinstance(value, _Number):
-            yield path, str(value)
-        elif isinstance(value, str):
-            yield path, neutralised(value)
+def _leaves(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The path of each value of a row that is neither an object nor a list, or is an empty one."""
+    leaves: list[tuple[str, Any]] = []
+    _add_leaves(row, "", leaves)
+    return leaves
+
+
+def _add_leaves(node: Any, path: str, leaves: list[tuple[str, Any]]) -> None:
+    """Add those of an object or a list; this is half of the work of an export, so it is plain."""
+    if isinstance(node, dict):
+        prefix = f"{path}." if path else ""
+        for name, item in node.items():
+            if item and isinstance(item, dict | list):
+                _add_leaves(item, prefix + name, leaves)
+            else:
+                leaves.append((prefix + name, item))
+        return
+    for index, item in enumerate(node):
+        if item and isinstance(item, dict | list):
+            _add_leaves(item, f"{path}[{index}]", leaves)
         else:
-            yield path, json.dumps(value)
+            leaves.append((f"{path}[{index}]", item))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return str(value) if isinstance(value, _Number) else neutralised(value)
+    return _WORD_OF[value] if value is None or isinstance(value, bool) else json.dumps(value)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -43,6 +43,10 @@ class NamedCaller:
         """`{"integration": "HR1"}`."""
         return {self.kind.value: self.name}
 
+    def is_called(self, text: str) -> bool:
+        """Whether a filter means this caller: its name, or its kind and name (`client acme`)."""
+        return text in (self.name, f"{self.kind.value} {self.name}")
+
 
 def named_caller(kind: CallerKind, name: str) -> NamedCaller:
     """A caller with its name made printable and cut to MOST_CALLER characters."""

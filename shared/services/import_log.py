@@ -20,6 +20,7 @@ from shared.errors import (
     UnreadableDataError,
 )
 from shared.imports.registry import IMPORT_TYPES
+from shared.imports.sender import NamedCaller
 from shared.services.background import KeyedLocks
 from shared.services.results import Repairs
 from shared.storage import import_records as expiry
@@ -382,13 +383,16 @@ class ImportLog:
         times = frozenset(entity.text("DoneAt") for entity in entities)
         return Progress(frozenset(chunks), counts, times, frozenset(uncounted))
 
-    async def cancel(self, record: ImportRecord, now: str) -> bool:
-        """Ask the handlers of an import to stop. Committed rows stay.
+    async def cancel(
+        self, record: ImportRecord, now: str, caller: NamedCaller | None = None
+    ) -> bool:
+        """Ask the handlers of an import to stop, because `caller` asked for it; None: a threshold
+        was exceeded. Committed rows stay.
 
         Returns False if the record has changed since it was read. The import may have ended then.
         """
         try:
-            await self._tables.write(IMPORTS, records.cancel_operation(record, now))
+            await self._tables.write(IMPORTS, records.cancel_operation(record, now, caller))
         except PreconditionFailedError:
             return False
         return True

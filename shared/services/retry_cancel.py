@@ -25,7 +25,7 @@ from shared.errors import (
 from shared.imports.json_rows import check_indexes, is_same_row, name_indexes, read_corrections
 from shared.imports.registry import import_type
 from shared.imports.results import Origins
-from shared.imports.sender import NO_SENDER, Sender
+from shared.imports.sender import NO_SENDER, NamedCaller, Sender
 from shared.services.accept import ImportAcceptor
 from shared.services.background import Offload
 from shared.services.chunk_messages import (
@@ -203,8 +203,8 @@ class Cancelling:
         self._queues = queues
         self._clock = clock
 
-    async def cancel(self, record: ImportRecord) -> ImportRecord:
-        """Cancel an import, unless it is cancelled already, and return its record.
+    async def cancel(self, record: ImportRecord, caller: NamedCaller | None = None) -> ImportRecord:
+        """Cancel an import for a caller, unless it is cancelled already, and return its record.
 
         A record that was not read but just accepted is read first, because the write is
         conditional. Raises ConflictError if the import has ended.
@@ -224,7 +224,7 @@ class Cancelling:
                 return record
             if not record.is_open:
                 raise ConflictError(HAS_ENDED)
-            if await self._imports.cancel(record, to_iso(self._clock.now())):
+            if await self._imports.cancel(record, to_iso(self._clock.now()), caller):
                 log.event("import.cancelled", import_id=record.import_id, tenant=record.tenant)
                 if not record.is_broken:
                     await self._send_messages(record)

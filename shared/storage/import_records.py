@@ -32,7 +32,7 @@ from shared.imports.import_type import OnExisting, Options
 from shared.imports.planning import Chunk, Span
 from shared.imports.registry import import_type
 from shared.imports.results import NO_ORIGINS, Origins, pack_rows, unpack_origins, unpack_rows
-from shared.imports.sender import NO_SENDER, Sender
+from shared.imports.sender import NO_SENDER, NamedCaller, Sender, caller_from_texts
 from shared.storage.entities import (
     encode,
     join_bytes,
@@ -138,6 +138,7 @@ class ImportRecord:
     first, then the parent's parent, and so on) are set for a retry. `batch` is the batch of
     authentication data that it processes, `body_hash` the keyed hash by which the import is found,
     or "" if it is not found by its body. `sender` says who made the import, and of what content.
+    `cancelled_by` is who asked for its cancel; None where a threshold stopped it.
     `undoes` is set for an undo and for a retry of one: the import whose rows it undoes.
     `undone_rows` is the set of that import's rows, in the order of its own. `undone_by` is the id
     of the undo of this import, or "".
@@ -156,6 +157,7 @@ class ImportRecord:
     inline: str = ""
     is_inline_sealed: bool = False
     cancelled_at: str = ""
+    cancelled_by: NamedCaller | None = None
     ended_at: str = ""
     swept_at: str = ""
     counts: Counts = Counts()
@@ -407,14 +409,18 @@ def close_lost_import_operation(record: ImportRecord, counts: Counts, ended_at: 
     return Merge(replace(merge.entity, etag=record.etag))
 
 
-def cancel_operation(record: ImportRecord, cancelled_at: str) -> Operation:
+def cancel_operation(
+    record: ImportRecord, cancelled_at: str, caller: NamedCaller | None
+) -> Operation:
     """The write that asks the handlers of an import to stop. It fails if the record has changed.
 
     Otherwise an import that ends at the same time would be marked as cancelled with all its rows
     imported.
     """
     assert record.etag, "a cancel needs the record as it was read"
-    values = {"CancelledAt": cancelled_at}
+    values: dict[str, Value] = {"CancelledAt": cancelled_at}
+    if caller is not None:
+        values |= {"CancelledByKind": caller.kind.value, "CancelledBy": caller.name}
     return Merge(Entity(record.tenant, record_row(record.number), values, record.etag))
 
 
@@ -475,6 +481,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         inline=join_text("Lines", entity.values),
         is_inline_sealed=isinstance(entity.values.get("Lines0"), bytes),
         cancelled_at=entity.text("CancelledAt"),
+        cancelled_by=caller_from_texts(entity.text("CancelledByKind"), entity.text("CancelledBy")),
         ended_at=entity.text("EndedAt"),
         swept_at=entity.text("SweptAt"),
         counts=counts or Counts(),

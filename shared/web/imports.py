@@ -74,6 +74,7 @@ def import_view(report: ImportReport) -> dict[str, Any]:
         "acceptedAt": record.accepted_at,
         "endedAt": record.ended_at or None,
         "caller": sender.caller.to_document() if sender.caller else None,
+        "cancelledBy": record.cancelled_by.to_document() if record.cancelled_by else None,
         "source": sender.source or None,
         "bodySha256": sender.body_hash or None,
         "parentId": record.parent.import_id or None,
@@ -188,7 +189,10 @@ def message_view(message: Message) -> dict[str, Any]:
 
 
 def imports_wanted(query: Mapping[str, str]) -> Callable[[ImportReport], bool]:
-    """The filter of a list of imports by `type` and `state`. Raises InvalidRequestError."""
+    """The filter of a list of imports by `type`, `state` and `caller`.
+
+    Raises InvalidRequestError.
+    """
     type_name = query.get("type", "").lower()
     if type_name and type_name not in IMPORT_TYPES:
         raise InvalidRequestError(f"type must be one of {', '.join(IMPORT_TYPES)}.")
@@ -198,9 +202,14 @@ def imports_wanted(query: Mapping[str, str]) -> Callable[[ImportReport], bool]:
         names = ", ".join(each.value for each in ImportState)
         raise InvalidRequestError(f"state must be one of {names}.")
 
+    name = query.get("caller", "").strip()
+
     def is_wanted(report: ImportReport) -> bool:
-        return (not type_name or report.record.type_name == type_name) and (
-            not state or report.state is states[state]
+        caller = report.record.sender.caller
+        return (
+            (not type_name or report.record.type_name == type_name)
+            and (not state or report.state is states[state])
+            and (not name or (caller is not None and caller.is_called(name)))
         )
 
     return is_wanted

@@ -127,7 +127,7 @@ _PAGE: Final = ("pageSize", "continuation")
 _DRY: Final = (DRY_RUN, "view")
 
 NONE: Final = QueryNames()
-IMPORTS_LIST: Final = QueryNames(("type", "state", *_PAGE))
+IMPORTS_LIST: Final = QueryNames(("type", "state", "caller", *_PAGE))
 IMPORTS_RESULTS: Final = QueryNames(("outcome", "severity", *_PAGE))
 IMPORTS_FAILURES: Final = QueryNames(("severity",))
 IMPORTS_UNDO: Final = QueryNames((*_DRY, "onlyIfAll"))

@@ -109,12 +109,12 @@ async def _answer_child(
 
 
 async def cancel_call(
-    gateway: Gateway, record: ImportRecord, req: func.HttpRequest
+    gateway: Gateway, caller: AnyCaller, record: ImportRecord, req: func.HttpRequest
 ) -> func.HttpResponse:
     """POST …/cancel: ask the handlers to stop, wait until they have, answer with the import."""
     requests.check_accepts_json(req)
     wait_preferences = requests.preferences(req, gateway.settings.wait_seconds)
-    cancelled = await gateway.cancelling.cancel(record)
+    cancelled = await gateway.cancelling.cancel(record, caller.named)
     # From here on the import is cancelled, even if a later request to storage fails.
     return await answer_when_ended(
         gateway,

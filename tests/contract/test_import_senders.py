@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from azure.storage.blob import BlobServiceClient
@@ -231,6 +232,15 @@ def test_a_retry_says_who_asked_for_it(
     listed = CliRunner().invoke(app, ["imports", "list", *here]).stdout
     assert "CALLER" in listed
     assert f"integration {sender.integration.software_key}" in listed
+    # The lists of one caller have no other caller's imports.
+    command = caller["command"]
+    for name, expected in ((command, 1), (f"command {command}", 1), ("nobody", 0)):
+        found = run("imports", "list", *here, "--caller", name)["imports"]
+        asked = gateway.get(f"/api/imports?{urlencode({'caller': name})}", sender).json["items"]
+        assert [each["importId"] for each in found] == [child["importId"]] * expected
+        assert asked == found
+    own = gateway.get(f"/api/imports?caller={sender.integration.software_key}", sender).json
+    assert [each["importId"] for each in own["items"]] == [retried.import_id, parent]
 
 
 def test_the_import_command_names_its_file(

@@ -11,6 +11,7 @@ from cli.imports import _lines
 from shared.clock import SystemClock
 from shared.errors import ConflictError, GoneError
 from shared.imports.results import rows_in
+from shared.imports.sender import CallerKind, named_caller
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import messages_for
 from shared.services.import_log import ImportLog
@@ -20,6 +21,7 @@ from shared.storage import import_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Entity, Merge
+from shared.web.imports import import_view
 from tests.builders import a_worker, body_of
 from tests.integration.harness import CountedTables, Harness, play
 
@@ -76,8 +78,11 @@ def test_an_import_that_waits_for_an_earlier_one_is_cancelled_at_once(delivered:
     async def scenario(stage: Harness) -> None:
         first = await stage.accept_quietly([a_worker("P1")])
         second = await stage.accept_quietly([a_worker("P1", Title="Dr"), a_worker("P2")])
-        cancelled = await stage.gateway.cancelling.cancel(second)
+        caller = named_caller(CallerKind.CLIENT, "acme")
+        cancelled = await stage.gateway.cancelling.cancel(second, caller)
         assert cancelled.is_cancelled
+        view = import_view(await stage.gateway.reporting.find(second.tenant, second.import_id))
+        assert view["cancelledBy"] == {"client": "acme"}
         [message] = await stage.messages()
         assert message.import_id == second.import_id
         await stage.gateway.chunks.process(message)
@@ -86,7 +91,9 @@ def test_an_import_that_waits_for_an_earlier_one_is_cancelled_at_once(delivered:
         assert (report.counts.failed, report.counts.cancelled) == (2, 2)
         assert await stage.codes(second) == [[9002], [9002]]
 
-        again = await stage.gateway.cancelling.cancel(await stage.again(second))
+        again = await stage.gateway.cancelling.cancel(
+            await stage.again(second), named_caller(CallerKind.CLIENT, "other")
+        )
         assert again == report.record, "twice changes nothing"
         await stage.gateway.cancelling.cancel(first)
         await stage.drain()

@@ -7,7 +7,6 @@ their fields (`number_names`), since a name within JSON text never stands before
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import Document
+from shared.imports.json_rows import json_text, read_json_text
 from shared.imports.row_reader import dotted
 from shared.imports.text_checks import masked_value
 from shared.storage.entities import join_text
@@ -105,13 +105,13 @@ class RecordRenderer:
     def _record(self, entity: Entity) -> tuple[str, list[str]]:
         """The text of the record, and the paths of what is masked. Raises UnreadableDataError."""
         text = self._shape.record_text(entity)
-        document = json.loads(text)
+        document = read_json_text(text)
         if not isinstance(document, dict):
             raise ValueError("no record")
         masked: list[str] = []
         if self._masks and any(mark in text for mark in self._sensitive):
             shown = self._masked_document(document, masked)
-            text = _compact(shown) if masked else text
+            text = json_text(shown) if masked else text
         absent = [name for name in self._shape.always_there if name not in document]
         if absent:
             nulls = ",".join(f'"{name}":null' for name in absent)
@@ -124,7 +124,7 @@ class RecordRenderer:
         return f'{{"record":null,"key":{self._key(entity)},{self._rest(entity, {why: True})}'
 
     def _key(self, entity: Entity) -> str:
-        return _compact(self._masked_document(self._shape.key_of(entity), []))
+        return json_text(self._masked_document(self._shape.key_of(entity), []))
 
     def _rest(self, entity: Entity, notes: dict[str, Any]) -> str:
         """The members behind the record, and the end of the item."""
@@ -141,7 +141,7 @@ class RecordRenderer:
             "changedBy": get("ChangedBy") or None,
             **notes,
         }
-        text = _compact(rest)
+        text = json_text(rest)
         if self._numbers is not None and previous is not None:
             text = self._numbers.sub(r"\1\2", text)
         return text[1:]
@@ -222,7 +222,3 @@ def _paths(
         for name, item in inner.get("properties", {}).items():
             yield (*path, name)
             yield from _paths(item, schema, (*path, name))
-
-
-def _compact(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

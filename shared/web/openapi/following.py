@@ -68,6 +68,14 @@ _READING: Final = (
         parameters=(
             _choice("type", "Only imports of this type.", IMPORT_TYPES),
             _choice("state", "Only imports in this state.", (s.value for s in ImportState)),
+            Parameter(
+                "caller",
+                "query",
+                "Only imports of this caller: the software key, the id of the client, or another "
+                "name that `caller` of an import has. A retry belongs to the caller that asked for "
+                "it.",
+                {"type": "string"},
+            ),
             PAGE_SIZE,
             CONTINUATION,
         ),

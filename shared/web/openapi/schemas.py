@@ -264,6 +264,10 @@ class Import(AnswerModel):
     caller: Caller | None = Field(
         description="Who had the import made; null where it is not known."
     )
+    cancelledBy: Caller | None = Field(
+        description="Who asked for the cancel of the import; null where nobody has, or where an "
+        "earlier version did not keep it."
+    )
     source: str | None = Field(
         description="The name of the file that was sent; null where the call names none."
     )
