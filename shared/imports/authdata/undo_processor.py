@@ -55,7 +55,10 @@ _BYTES_PER_ROW = 500
 
 @dataclass(frozen=True, slots=True)
 class UndoneRow:
-    """A row of an undo: its employee's id, and all ids that its row concerned, this one first."""
+    """A row of an undo: its employee's id, and all ids that its row concerned, this one first.
+
+    No two rows have an id in common, since an import matches an employee with one row.
+    """
 
     index: int
     employee_id: str
@@ -106,11 +109,9 @@ class AuthdataUndoProcessor:
     ) -> list[RowResult]:
         """See `RowProcessor`."""
         rows, broken = await self._context.offload(len(lines), read_undone_rows, lines)
-        results: list[RowResult] = []
-        for batch in _split_shared_ids(rows):
-            employees = await self._load(record, batch)
-            resolve = UndoResolver(record, batch, employees, self._context).resolve
-            results += await self._commit(record, resolve, batch, before_commit)
+        employees = await self._load(record, rows)
+        resolve = UndoResolver(record, rows, employees, self._context).resolve
+        results = await self._commit(record, resolve, rows, before_commit)
         return _in_order(rows, results) + broken
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
@@ -207,6 +208,11 @@ class UndoResolver:
         recorded = recorded_results(self._record, keyed, own)
         if recorded is not None:
             return RecordOutcome(recorded)
+        if own is not None and undo.is_reversed(self._record, own.stamp.number):
+            unchanged = Message(MessageId.NOTHING_TO_CHANGE)
+            return RecordOutcome(
+                (RowResult(read.index, read.key, Outcome.UNCHANGED, (unchanged,)),)
+            )
         row = self._rows[read.index]
         found = {
             name: own if name == row.employee_id else self._employees.stored.get(name)
@@ -214,34 +220,13 @@ class UndoResolver:
         }
         if any(each is not None and each.is_broken for each in found.values()):
             raise UnreadableDataError("an employee of a rename")
-        undone = {name: each for name, each in found.items() if not self._is_done(each)}
-        if row.employee_id not in undone:
-            return RecordOutcome((self._result_of_done(row, own),))
-        targets, fault = self._targets(row, undone)
+        targets, fault = self._targets(found)
         if fault is not None:
             return RecordOutcome(fail_all_rows(keyed.rows, fault))
-        return self._put_back(row, undone, targets)
-
-    def _is_done(self, stored: StoredRecord | None) -> bool:
-        """Whether the undo, or one that it retries, has put the record back."""
-        if stored is None:
-            return False
-        number = stored.stamp.number
-        return number == self._record.number or undo.is_reversed(self._record, number)
-
-    def _result_of_done(self, row: UndoneRow, own: StoredRecord | None) -> RowResult:
-        """The result of a row whose employee a row of the same id has put back, or an undo that is
-        retried.
-        """
-        assert own is not None, "what is put back leaves a record"
-        if own.stamp.number != self._record.number:
-            unchanged = Message(MessageId.NOTHING_TO_CHANGE)
-            return RowResult(row.index, (row.employee_id,), Outcome.UNCHANGED, (unchanged,))
-        removed = (row.employee_id,) if own.document is None else ()
-        return RowResult(row.index, (row.employee_id,), Outcome.UPDATED, removed=removed)
+        return self._put_back(row, found, targets)
 
     def _targets(
-        self, row: UndoneRow, undone: Mapping[str, StoredRecord | None]
+        self, undone: Mapping[str, StoredRecord | None]
     ) -> tuple[Mapping[str, FormerRecord], Message | None]:
         """What comes back under which id, or why nothing does; no other id had an employee."""
         targets: dict[str, FormerRecord] = {}
@@ -249,15 +234,13 @@ class UndoResolver:
             state, former = self._employees.former_of(stored)
             number = None if stored is None else stored.stamp.number
             fault = undo.refusal(self._record, number, state)
-            if former is not None and fault is None:
-                name = former.document[EMPLOYEE_ID]
-                if name in undone:
-                    targets[name] = former
-                elif name not in row.ids:
-                    # Without its id the employee would be lost.
-                    fault = Message(MessageId.FORMER_VALUES_NOT_KEPT)
+            if former is not None and former.document[EMPLOYEE_ID] not in undone:
+                # Without its id the employee would be lost.
+                fault = fault or Message(MessageId.FORMER_VALUES_NOT_KEPT)
             if fault is not None:
                 return {}, fault
+            if former is not None:
+                targets[former.document[EMPLOYEE_ID]] = former
         for name, former in targets.items():
             holder = self._employees.holders.get(_triple_of(former.document) or "")
             if holder is not None and self._keeps_values(holder, name, undone):
@@ -354,23 +337,6 @@ def _contract_fields(document: Document | None) -> Document | None:
 def _triple_of(document: Mapping[str, Any] | None) -> str | None:
     """The name of an employee's combination of values; None without values."""
     return None if document is None else Employee.from_document(dict(document)).triple
-
-
-def _split_shared_ids(rows: Sequence[UndoneRow]) -> list[list[UndoneRow]]:
-    """Batches of rows in which no id comes twice, so that no transaction writes one twice.
-
-    At most two rows share an id: one that the undone import renamed, and one that took its id.
-    """
-    batches: list[tuple[set[str], list[UndoneRow]]] = []
-    for row in rows:
-        found = next((each for each in batches if each[0].isdisjoint(row.ids)), None)
-        if found is None:
-            found = set(), []
-            batches.append(found)
-        ids, batch = found
-        ids.update(row.ids)
-        batch.append(row)
-    return [batch for _, batch in batches]
 
 
 async def _never_abort() -> None:
