@@ -174,12 +174,14 @@ class ReferenceField:
     """A field whose value is the reference of a record of another import type.
 
     `field` is its path; `[]` marks a list (`Members[].MemberRef`). That record is in the group that
-    `group_field` of the record names, or in the record's own group where it names none.
+    `group_field` of the record names, or in the record's own group where it names none. `agrees`
+    are columns of that record; where it has other values than this one, the row gets a Warning.
     """
 
     field: str
     type: ImportType
     group_field: str = ""
+    agrees: tuple[str, ...] = ()
 
     def find(self, document: Document, own_group_field: str) -> Iterator[Reference]:
         """The references of a record, of which any field may be missing."""

@@ -210,8 +210,9 @@ class MergeResult:
     results: tuple[RowResult, ...]
 
 
-# Messages for the references of a row that do not exist. Its arguments are the row, the record that
-# results from it (the row's values where it fails), and the record before it.
+# Errors for the references of a row that do not exist, Warnings for those that contradict it. Its
+# arguments are the row, the record that results from it (the row's values where it fails), and the
+# record before it.
 FindMissing = Callable[[ReadRow, Document, Document | None], tuple[Message, ...]]
 
 
@@ -276,7 +277,9 @@ def _apply(
     missing_messages: tuple[Message, ...] = ()
     document = decision.document or decision.failed_document
     if document is not None:
-        missing_messages = find_missing(row, document, stored)
+        found = find_missing(row, document, stored)
+        missing_messages = tuple(message for message in found if message.is_error)
+        messages = (*messages, *(message for message in found if not message.is_error))
     if refusal is not None:
         missing_messages = (refusal, *missing_messages)
         messages = tuple(

@@ -14,8 +14,8 @@ chunk. A reference that is stored with the record is not checked again unless th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from shared.imports.import_type import (
     ReadRow,
     Reference,
 )
+from shared.imports.merge_rules import text_columns
 from shared.imports.messages import UNREADABLE_LIST, Message, MessageId
 from shared.imports.registry import types_of_table
 from shared.imports.row_reader import as_sent
@@ -46,14 +47,15 @@ _Place = tuple[str, str, str]
 class References:
     """The state of the referenced records of one chunk. Its methods are pure.
 
-    `read` are the records that were looked up, and `stored` those of them that count.
+    `read` are the records that were looked up, and `stored` those of them that count, with the
+    columns that a `ReferenceField` compares.
     `writable_tables` are the tables that an earlier open import may still write to.
     """
 
     kind: ImportType
     tenant: str
     read: frozenset[_Place] = frozenset()
-    stored: frozenset[_Place] = frozenset()
+    stored: Mapping[_Place, Mapping[str, str]] = field(default_factory=dict)
     writable_tables: frozenset[str] = frozenset()
     lists: TenantLists = NO_LISTS
 
@@ -83,8 +85,9 @@ class References:
     ) -> tuple[Message, ...]:
         """The message 2001 for every missing one of `wanted_references`, and every unlisted value.
 
-        A listed value that the stored record has already is not checked again, because a list that
-        is loaded later must not fail rows that do not send the value.
+        A Warning 2002 for every one whose record says something else than this one. A listed value
+        that the stored record has already is not checked again, because a list that is loaded later
+        must not fail rows that do not send the value.
         """
         rules = self.kind.record_rules
         stored_values = () if before is None else rules.listed(before)
@@ -93,7 +96,26 @@ class References:
             for value in rules.listed(document)
             if value not in stored_values and not self.lists.allows(value.kind, value.value)
         ]
-        return (*self.missing_records(wanted_references), *unlisted_values)
+        return (
+            *self.missing_records(wanted_references),
+            *unlisted_values,
+            *self._disagreements(wanted_references, document),
+        )
+
+    def _disagreements(
+        self, wanted_references: Sequence[Reference], document: Document
+    ) -> Iterator[Message]:
+        own_group_field = self.kind.rules.key_fields[0]
+        for declared in self.kind.references:
+            found = declared.find(document, own_group_field) if declared.agrees else ()
+            for reference in found:
+                columns = self.stored.get(_place(self.tenant, reference), {})
+                for name, text in text_columns(document, declared.agrees).items():
+                    if reference in wanted_references and columns.get(name, text) != text:
+                        detail = f"that record has another {name}; check both"
+                        yield Message(
+                            MessageId.VALUES_DISAGREE, reference.field, reference.reference, detail
+                        )
 
     def missing_records(self, wanted_references: Sequence[Reference]) -> list[Message]:
         """The message 2001 for each of these references whose record does not exist."""
@@ -157,11 +179,11 @@ class ReferenceReader:
         writable_tables = await self._find_writable_tables(
             record, frozenset(name.table for name in names)
         )
-        stored = await self._find_stored(record, names)
+        stored = await self._find_stored(record, references.kind, names)
         return replace(
             references,
             read=references.read | {_place(record.tenant, name) for name in names},
-            stored=references.stored | stored,
+            stored={**references.stored, **stored},
             writable_tables=references.writable_tables | writable_tables,
         )
 
@@ -176,21 +198,29 @@ class ReferenceReader:
         return frozenset(writable_tables)
 
     async def _find_stored(
-        self, record: ImportRecord, names: Collection[Reference]
-    ) -> frozenset[_Place]:
+        self, record: ImportRecord, kind: ImportType, names: Collection[Reference]
+    ) -> dict[_Place, Mapping[str, str]]:
         wanted_places = sorted({_place(record.tenant, name) for name in names})
-        stored: set[_Place] = set()
+        stored: dict[_Place, Mapping[str, str]] = {}
         for (table, partition), group in groupby(wanted_places, key=lambda place: place[:2]):
             rows = [row for _, _, row in group]
+            columns = [
+                name
+                for declared in kind.references
+                for name in declared.agrees
+                if declared.type.table == table
+            ]
             entities = await load_records(
-                self._tables, table, partition, rows, select=["Created", "Deleted"]
+                self._tables, table, partition, rows, select=["Created", "Deleted", *columns]
             )
-            stored.update(
-                (table, partition, row)
+            stored |= {
+                (table, partition, row): {
+                    name: entity.text(name) for name in columns if name in entity.values
+                }
                 for row, entity in entities.items()
                 if not entity.flag("Deleted") and _created_number(entity) < record.number
-            )
-        return frozenset(stored)
+            }
+        return stored
 
 
 def _sends_field(values: Document, path: str) -> bool:

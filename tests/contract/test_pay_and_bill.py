@@ -381,3 +381,68 @@ def test_the_version_is_looked_at_as_for_workers(
     path = f"/api/import/assignments?{query}"
     answer = gateway.call("POST", path, b"[]", dict(sender.headers))
     assert answer.status == status
+
+
+# Timesheets and placements (docs/contracts.md#12).
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def _send(gateway: GatewayProcess, sender: Sender, call: str, body: bytes | list[Any]) -> Answer:
+    sent = body if isinstance(body, bytes) else body_of(body)
+    return gateway.call("POST", f"/api/import/{call}", sent, sender.headers)
+
+
+def test_the_vendors_samples_import_without_an_error_and_a_timesheet_only_once(
+    gateway: GatewayProcess, sender: Sender, storage: str
+) -> None:
+    worker = a_worker("WORKER1", EmployerRef="ER1")
+    assignment = {**an_assignment("ASSIGN1", "WORKER1"), "EmployerRef": "ER1"}
+    for call, rows in (("workers", [worker]), ("assignments", [assignment])):
+        assert _send(gateway, sender, call, rows).results[0]["importStatus"] == "OK"
+    timesheets = (GOLDEN / "payandbill-timesheets-v2.request.json").read_bytes()
+    placements = (GOLDEN / "payandbill-placements-v1.request.json").read_bytes()
+    [placement] = _send(gateway, sender, "placements?version=1", placements).results
+    assert (placement["importStatus"], placement["messages"]) == ("OK", [])
+    [first] = _send(gateway, sender, "timesheets?version=2", timesheets).results
+    assert first["recordIds"] == [{"field": "TimesheetNumber", "value": "TS0001"}]
+    assert first["importStatus"] == "Warning"
+    assert {message["errorID"] for message in first["messages"]} == {2002}
+
+    for version in (2, 1):
+        [again] = _send(gateway, sender, f"timesheets?version={version}", timesheets).results
+        assert again["importStatus"] == "Error"
+        errors = [each for each in again["messages"] if each["messageType"] == "Error"]
+        assert [(each["errorID"], each["fieldValue"]) for each in errors] == [(10002, "TS0001")]
+        assert errors[0]["message"].startswith("Timesheet already exists in the system")
+    updating = a_sender(storage, sender.tenant, on_existing=OnExisting.UPDATE)
+    [updated] = _send(gateway, updating, "timesheets?version=1", timesheets).results
+    assert 1103 in {message["errorID"] for message in updated["messages"]}
+
+
+def test_a_timesheet_of_another_worker_than_its_assignment_is_warned_of(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    _send(gateway, sender, "workers", [a_worker("P1"), a_worker("P2")])
+    _send(gateway, sender, "assignments", [an_assignment("A1", "P1")])
+    rows = [
+        {
+            "EmployerRef": "E1",
+            "TimesheetNumber": number,
+            "PersonnelRef": worker,
+            "AssignmentRef": assignment,
+            "TimesheetDate": "2026-01-04T00:00:00",
+            "AdHocLines": [{"RateCode": "MEAL", "Units": None}],
+        }
+        for number, worker, assignment in (("1", "P1", "A1"), ("2", "P2", "A1"), ("3", "P2", "A9"))
+    ]
+    results = _send(gateway, sender, "timesheets?version=2", rows).results
+    assert [
+        [(message["errorID"], message["fieldName"]) for message in result["messages"]]
+        for result in results
+    ] == [[], [(2002, "AssignmentRef")], [(2001, "AssignmentRef")]]
+    assert "another PersonnelRef" in results[1]["messages"][0]["message"]
+    [refused] = _send(gateway, sender, "timesheets", [{**rows[0], "TimesheetNumber": "4"}]).results
+    assert [(each["errorID"], each["fieldName"]) for each in refused["messages"]] == [
+        (1001, "AdHocLines[0].Units")
+    ]

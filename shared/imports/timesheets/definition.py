@@ -43,7 +43,7 @@ TIMESHEETS = ImportType(
     ),
     references=(
         ReferenceField("PersonnelRef", WORKERS),
-        ReferenceField("AssignmentRef", ASSIGNMENTS),
+        ReferenceField("AssignmentRef", ASSIGNMENTS, agrees=("PersonnelRef",)),
     ),
 )
 TIMESHEETS_V2 = replace(TIMESHEETS, version=2, load_rules=_load_rules_v2)

@@ -34,8 +34,8 @@ _HEADER: Final[Mapping[str, str]] = {
     "EmployerRef": "Reference of the employer.",
     "PersonnelRef": "Reference of the worker, who must be stored with the same employer.",
     "ClientRef": f"{_reference('client')} A timesheet has this field or AssignmentRef.",
-    "AssignmentRef": "Reference of the assignment, which must be stored with the same employer. "
-    "A timesheet has this field or ClientRef.",
+    "AssignmentRef": "Reference of the assignment, which must be stored with the same employer; "
+    "one of another worker gets a Warning. A timesheet has this field or ClientRef.",
     "DivisionRef": _reference("division"),
     "DepartmentRef": _reference("department"),
     "JobLocation": f"Place of the job. {_OPEN}",
