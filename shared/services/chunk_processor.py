@@ -83,9 +83,13 @@ class OpenImportsBefore:
         self._pages = imports.open_nearest_first(record)
         self._open_imports: list[OpenImport] = []
         self._reading = asyncio.Lock()
+        self._has_read_few = False
         self._fault: Exception | None = None
         self._ended: set[int] = set()
         self._of_other_types: dict[str, Sequence[OpenImport]] = {}
+        kind = import_type(record.type_name, record.type_version)
+        self._referred = kind.waits_for
+        self._referring = types_referring_to(kind.name) if record.is_undo else ()
         self._unfinished: dict[int, tuple[ImportRecord, frozenset[int]] | None] = {}
 
     async def overlapping(self, span: Span) -> AsyncIterator[OpenImport]:
@@ -124,21 +128,38 @@ class OpenImportsBefore:
         These are undos of the types that it refers to and, if it is an undo, all imports of the
         types that refer to its own; the nearest of each type first.
         """
-        kind = import_type(self._record.type_name, self._record.type_version)
         found: list[OpenImport] = []
-        for name in kind.waits_for:
+        for name in self._referred:
             found += [each for each in await self._open_of_type(name) if each.is_undo]
-        if self._record.is_undo:
-            for name in types_referring_to(kind.name):
-                found += await self._open_of_type(name)
+        for name in self._referring:
+            found += await self._open_of_type(name)
         return found
 
     async def _open_of_type(self, name: str) -> Sequence[OpenImport]:
         async with self._reading:
+            await self._read_few()
             if name not in self._of_other_types:
                 pages = self._imports.open_nearest_first(self._record, name)
                 self._of_other_types[name] = [each async for page in pages for each in page]
         return self._of_other_types[name]
+
+    async def _read_few(self) -> None:
+        """If other types count too, read the imports of all types at once, unless they are many."""
+        others = (*self._referred, *self._referring)
+        if self._has_read_few or not others:
+            return
+        few = await self._imports.few_open(self._record.tenant)
+        self._has_read_few = True
+        if few is None:
+            return
+        earlier = sorted(
+            (each for each in few if each.number < self._record.number),
+            key=lambda each: -each.number,
+        )
+        for name in others:
+            self._of_other_types[name] = [each for each in earlier if each.type_name == name]
+        own = [each for each in earlier if each.type_name == self._record.type_name]
+        self._pages = _one_page(own)
 
     def note_end(self, open_import: OpenImport) -> None:
         """Note that an import has ended since it was read."""
@@ -174,6 +195,7 @@ class OpenImportsBefore:
                 if self._fault is not None:
                     raise self._fault
                 try:
+                    await self._read_few()
                     page = await anext(self._pages, None)
                 except Exception as error:
                     self._fault = error
@@ -192,6 +214,10 @@ class OpenImportsBefore:
                 progress = await self._imports.progress(record.import_id)
                 self._unfinished[open_import.number] = record, progress.chunks
         return self._unfinished[open_import.number]
+
+
+async def _one_page(page: list[OpenImport]) -> AsyncIterator[list[OpenImport]]:
+    yield page
 
 
 class HoldBack:

@@ -321,6 +321,14 @@ class ImportLog:
         yield await self._read_open(record, name, border, number)
         yield await self._read_open(record, name, 1, border)
 
+    async def few_open(self, tenant: str) -> list[OpenImport] | None:
+        """The open imports of all types of a tenant, if they are few."""
+        first, last = records.OPEN_OF_ALL_TYPES
+        entities = await self._tables.query(IMPORTS, tenant, first, last, most=_FEW_OPEN)
+        if len(entities) == _FEW_OPEN:
+            return None
+        return [records.open_from_entity(entity) for entity in entities]
+
     async def _read_open(
         self,
         record: ImportRecord,

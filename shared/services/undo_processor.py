@@ -7,7 +7,7 @@ refer to are read for many records at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from shared.clock import to_iso
@@ -15,7 +15,7 @@ from shared.imports.former_values import FormerRecord, FormerState
 from shared.imports.import_type import ImportType, ReferenceField
 from shared.imports.merge_rules import ChangeListener, column_text, fail_all_rows
 from shared.imports.messages import Message, MessageId
-from shared.imports.registry import TYPE_CATALOGUE
+from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE, types_referring_to
 from shared.imports.results import Outcome, RowResult
 from shared.imports.row_reader import as_sent
 from shared.services import undo
@@ -45,11 +45,11 @@ from shared.storage.business_records import (
     partition_of,
     row_of,
 )
-from shared.storage.entities import decode
+from shared.storage.entities import decode, encode
 from shared.storage.former_columns import Spilled, former_values
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import BlobReader, Entity, Tables, query_pages
-from shared.storage.record_indexes import names_of, record_partitions
+from shared.storage.record_indexes import group_of, names_of, record_partitions
 
 # Records that are read at once, in a search for those that refer to a record.
 _READ_AT_ONCE = 1_000
@@ -92,12 +92,12 @@ class RecordUndoProcessor(RecordProcessor):
         resolve: Resolver,
         before_commit: BeforeCommit,
     ) -> list[RowResult]:
+        facts.begin(part.groups)
         # Each row of the undone import that took effect has a key, so such a row is broken.
         results = list(fail_all_rows(part.without_key, Message(MessageId.COULD_NOT_BE_PROCESSED)))
         results += await self._commit_records(
             record, self._type(record), part.keys, resolve, before_commit, facts.read
         )
-        facts.forget()
         return in_plan_order(part, results)
 
 
@@ -119,9 +119,10 @@ class UndoFacts:
         self._former: dict[RecordKey, tuple[FormerState, FormerRecord | None]] = {}
         self.references = References(kind, record.tenant)
 
-    def forget(self) -> None:
-        """Forget the records that are done."""
+    def begin(self, groups: Collection[str]) -> None:
+        """Begin with a slice of records in these groups, and forget those that are done."""
         self._former = {}
+        self._referrers.begin(groups)
 
     async def read(self, stored: Sequence[StoredRecord]) -> None:
         """Read what is needed about these records, which are of one partition."""
@@ -187,11 +188,23 @@ class Referrers:
 
     def __init__(self, tables: Tables, kind: ImportType, tenant: str) -> None:
         self._tables = tables
-        self._kind = kind
         self._tenant = tenant
+        # The types that refer to the type, with the fields of all their versions.
+        self._types: list[tuple[ImportType, list[ReferenceField]]] = [
+            (IMPORT_TYPES[name], [*_fields_naming(kind.name, TYPE_CATALOGUE.versions(name))])
+            for name in types_referring_to(kind.name)
+        ]
+        self._groups: Collection[str] = ()
+        # By table, those of these groups that have records; None if they were not found at once.
+        self._used_groups: dict[str, Collection[str] | None] = {}
         self._read: tuple[str, bool] | None = None
         # By row key: the key field and the reference of a record that refers to that record.
         self._found: dict[str, tuple[str, str]] = {}
+
+    def begin(self, groups: Collection[str]) -> None:
+        """Begin with records in these groups."""
+        self._groups = groups
+        self._used_groups = {}
 
     def find(self, key: RecordKey) -> Message | None:
         """The Error of a row whose record another record refers to."""
@@ -208,10 +221,8 @@ class Referrers:
         if self._read in ((partition, False), (partition, by_column)):
             return
         self._found = {}
-        for kind in TYPE_CATALOGUE.all:
-            fields = [each for each in kind.references if each.type.name == self._kind.name]
-            if fields:
-                await self._read_type(kind, fields, partition, by_column)
+        for kind, fields in self._types:
+            await self._read_type(kind, fields, partition, by_column)
         self._read = partition, by_column
 
     async def _read_type(
@@ -221,9 +232,11 @@ class Referrers:
         partition: str,
         by_column: bool,
     ) -> None:
-        partitions = [partition]
         if any(field.group_field for field in fields):
             partitions = await record_partitions(self._tables, kind.table, self._tenant)
+        else:
+            used = await self._find_used_groups(kind.table)
+            partitions = [partition] if used is None or partition in used else []
         columns = [field.field for field in fields if _is_column(kind, field)]
         by_column = by_column and len(columns) == len(fields)
         select = ("Deleted", *columns) if by_column else None
@@ -236,21 +249,46 @@ class Referrers:
                     found = (
                         self._rows_in_columns(entity, columns)
                         if by_column
-                        else self._rows_in(kind, entity, partition)
+                        else self._rows_in(fields, kind, entity, partition)
                     )
                     self._found |= dict.fromkeys(found, name)
+
+    async def _find_used_groups(self, table: str) -> Collection[str] | None:
+        """The partitions of the present groups that have records of a table, if few lie between."""
+        if table not in self._used_groups:
+            rows = sorted(f"g|{encode(group)}" for group in self._groups)
+            found = await self._tables.query(
+                table, encode(self._tenant), rows[0], rows[-1], select=["Group"], most=_READ_AT_ONCE
+            )
+            self._used_groups[table] = (
+                None
+                if len(found) == _READ_AT_ONCE
+                else {partition_of(self._tenant, group_of(entity)) for entity in found}
+            )
+        return self._used_groups[table]
 
     def _rows_in_columns(self, entity: Entity, columns: Sequence[str]) -> Iterator[str]:
         """The row keys of the records in its own partition that a record refers to."""
         if not entity.flag("Deleted"):
             yield from (row_of(text) for text in map(entity.text, columns) if text)
 
-    def _rows_in(self, kind: ImportType, entity: Entity, partition: str) -> Iterator[str]:
+    def _rows_in(
+        self, fields: Sequence[ReferenceField], kind: ImportType, entity: Entity, partition: str
+    ) -> Iterator[str]:
         """The row keys of the records in the partition that a record refers to."""
         document = from_any_entity(entity).document
-        for reference in () if document is None else kind.references_of(document):
-            if partition_of(self._tenant, reference.group) == partition:
-                yield row_of(reference.reference)
+        own_group_field = kind.rules.key_fields[0]
+        for field in fields if document is not None else ():
+            for reference in field.find(document or {}, own_group_field):
+                if partition_of(self._tenant, reference.group) == partition:
+                    yield row_of(reference.reference)
+
+
+def _fields_naming(name: str, versions: Sequence[ImportType]) -> Iterable[ReferenceField]:
+    """The fields in which versions of a type refer to the type of that name, each once."""
+    return dict.fromkeys(
+        field for kind in versions for field in kind.references if field.type.name == name
+    )
 
 
 def _as_column(row: str) -> str:
