@@ -4,7 +4,8 @@ Everything above them works with open values, so nothing there can forget to sea
 
 * of the records of a type with sensitive fields, the values of these fields. `Document` has null
   in their place, so it stays readable. `Sealed0`, `Sealed1`, … have the values, one a line, each
-  behind its name, in the order of the document. `Previous` is sealed as a whole;
+  behind its place in `Document` and its name. `Previous` is sealed as a whole where it has one
+  of the fields, or is compressed;
 * the properties that `SEALED_COLUMNS` names, as a whole: lines of payloads, signing keys;
 * payloads and former values in blobs, in blocks of BLOCK_BYTES, so that a range can be read.
 
@@ -86,16 +87,17 @@ class SealedFields:
         parts: list[str] = []
         values: list[str] = []
         has_value = False
-        start = 0
+        start = shorter = 0
         for at, quoted in found:
             if at < start:  # within a value that is sealed as a whole
                 continue
             first = at + len(quoted)
-            last = _scan(text, first)[1]
+            last = _end_of(text, first)
             value = text[first:last]
             has_value = has_value or value != "null"
             parts.append(text[start:first])
-            values.append(f"{quoted}{value}")
+            values.append(f"{at - shorter}{quoted}{value}")
+            shorter += len(value) - len("null")
             start = last
         if not has_value:
             return text, ""
@@ -106,18 +108,19 @@ class SealedFields:
         """The document that `take_out` has divided. Raises SealedDataError if they do not match."""
         parts: list[str] = []
         start = 0
-        lines = values.split("\n")
-        found = self._found(text)
-        if len(lines) != len(found):
-            raise SealedDataError("the sealed values of a record")
-        for (at, quoted), line in zip(found, lines, strict=True):
-            last = at + len(quoted)
-            if not line.startswith(quoted) or not text.startswith("null", last):
+        for line in values.split("\n"):
+            place, member = _parts_of(line)
+            quoted = member[: member.find('":') + 2]
+            if not text.startswith(f"{quoted}null", place):
                 raise SealedDataError("the sealed values of a record")
-            parts += (text[start:at], line)
-            start = last + len("null")
+            parts += (text[start:place], member)
+            start = place + len(quoted) + len("null")
         parts.append(text[start:])
         return "".join(parts)
+
+    def are_in(self, text: str) -> bool:
+        """Whether JSON without blanks has one of the fields."""
+        return any(quoted in text for quoted in self.quoted)
 
     def _found(self, text: str) -> list[tuple[int, str]]:
         """Where the fields are in a document, in order. Inside a text every quote is escaped, so
@@ -152,6 +155,27 @@ class SealedFields:
 
         walk(document, [])
         return _compact(document), paths
+
+
+def _end_of(text: str, first: int) -> int:
+    """Where the JSON value ends that begins there. Plain ones need not be decoded."""
+    if text[first] == '"':
+        end = text.find('"', first + 1) + 1
+        if text[end - 2] != "\\":
+            return end
+    elif text[first] == "{":
+        end = text.find("}", first) + 1
+        inside = text[first + 1 : end]
+        # An even number of quotes, none of them escaped: the brace is not inside a text.
+        if "\\" not in inside and "{" not in inside and inside.count('"') % 2 == 0:
+            return end
+    return _scan(text, first)[1]
+
+
+def _parts_of(line: str) -> tuple[int, str]:
+    """Where a sealed value belongs in the document, and its name and value."""
+    place, quote, rest = line.partition('"')
+    return int(place), f"{quote}{rest}"
 
 
 # Sealed values that did not open, as `Unreadable` has them: the path of each of their fields, in
@@ -264,11 +288,13 @@ class SealingTables:
             # Payloads of types without sensitive fields, and the gateway's own keys.
             return operations
         sealed: list[Operation] = []
+        sealer: Sealer | None = None
         for each in operations:
             if isinstance(each, Delete) or not _needs_seal(table, each.entity, fields):
                 sealed.append(each)
                 continue
-            sealer = await self._data_keys.sealer(tenant_of(table, each.entity.partition))
+            # All operations are on one partition.
+            sealer = sealer or await self._data_keys.sealer(tenant_of(table, each.entity.partition))
             sealed.append(_seal_operation(table, each, fields, sealer))
         return sealed
 
@@ -277,12 +303,14 @@ class SealingTables:
             return list(entities)
         fields = self._fields_of(table)
         opened: list[Entity] = []
+        sealer: Sealer | None = None
         for entity in entities:
             if not _has_sealed(table, entity.values):
                 opened.append(entity)
                 continue
             tenant = tenant_of(table, entity.partition)
-            sealer = await self._data_keys.opener(tenant)
+            if sealer is None or sealer.tenant != tenant:
+                sealer = await self._data_keys.opener(tenant)
             opened.append(_open_entity(table, entity, fields, sealer))
         return opened
 
@@ -310,7 +338,8 @@ def _seal_operation(
     for name in SEALED_COLUMNS.get(table, ()):
         _seal_column(values, name, sealer, place)
     if fields is not None:
-        if values.get(_PREVIOUS):
+        previous = values.get(_PREVIOUS)
+        if isinstance(previous, bytes) or (isinstance(previous, str) and fields.are_in(previous)):
             _seal_column(values, _PREVIOUS, sealer, place)
         if "Document0" in values:
             if isinstance(operation, Merge):
@@ -448,7 +477,7 @@ def _found_again(
             if path is None:
                 continue
             container = _container(document, path)
-            value = json.loads(f"{{{line}}}")[path[-1]]
+            value = json.loads(f"{{{_parts_of(line)[1]}}}")[path[-1]]
             if container is not None and path[-1] not in container and value is not None:
                 container[str(path[-1])] = value
     return _compact(document), still_lost
@@ -557,6 +586,12 @@ class SealingBlobs:
         sealed = await self._blobs.read(container, name, first * _SEALED_BLOCK, sealed_length)
         if sealed is None:
             return None
+        if not sealed:
+            # The range begins behind the end, of a blob that may not be sealed.
+            head = await self._blobs.read(container, name, 0, OVERHEAD) or b""
+            return (
+                b"" if is_sealed(head) else await self._blobs.read(container, name, start, length)
+            )
         if not is_sealed(sealed):
             # Written before the setting was there.
             return await self._blobs.read(container, name, start, length)

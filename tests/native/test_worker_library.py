@@ -203,6 +203,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         {"function": "documents_drop", "name": "document-drop/a/b/c/d.pdf", "data": "%PDF-"},
         {"function": "sweep", "past_due": False},
         {"function": "retention", "past_due": False},
+        {"function": "data_keys", "past_due": False},
         {"function": "authdata_upkeep", "past_due": False},
     ]
     answers = library.invoke(invocations)

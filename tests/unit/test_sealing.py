@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any
 
 import pytest
 
 from shared.clock import SystemClock
 from shared.errors import DataKeysNotSetError, SealedDataError
 from shared.imports.authdata.hashing import HashKey
-from shared.storage.names import DATA_KEYS
+from shared.storage.names import DATA_KEYS, IMPORT_PAYLOADS
+from shared.storage.sealed_storage import BLOCK_BYTES, SealedFields, SealingBlobs
 from shared.storage.sealing import OVERHEAD, DataKeys, is_sealed, key_number
-from tests.memory_storage import MemoryTables
+from tests.memory_storage import MemoryBlobs, MemoryTables
 
 OLD = HashKey("2026", b"o" * 32)
 NEW = HashKey("2027", b"n" * 40)
@@ -130,5 +134,84 @@ def test_without_the_setting_nothing_is_sealed() -> None:
         for call in (keys.sealer, keys.rotate):
             with pytest.raises(DataKeysNotSetError, match="GATEWAY_DATA_KEYS is not set"):
                 await call("acme")
+
+    asyncio.run(run())
+
+
+FIELDS = SealedFields.of({"A", "B", "N"})
+
+
+def some_value(random: Random, depth: int = 0) -> Any:
+    """Any JSON value, with the marks of JSON in its texts."""
+    match random.randrange(8 if depth < 3 else 5):
+        case 5:
+            return [some_value(random, depth + 1) for _ in range(random.randrange(3))]
+        case 6 | 7:
+            return {random.choice("ABCDN"): some_value(random, depth + 1) for _ in range(3)}
+        case 4:
+            return random.choice([None, True, 12, -3, ""])
+        case _:
+            return "".join(random.choices('ab"\\{}[],:AN null\n é', k=random.randrange(9)))
+
+
+def open_values(node: Any) -> Iterator[Any]:
+    """What an open document has under the names of sealed fields."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from [value] if name in "ABN" else open_values(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from open_values(value)
+
+
+def test_a_document_is_divided_and_put_together_byte_for_byte() -> None:
+    assert FIELDS is not None
+    random = Random(7)
+    divided = 0
+    for _ in range(3_000):
+        document = {random.choice("ABCDEN"): some_value(random) for _ in range(4)}
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        open_text, values = FIELDS.take_out(text)
+        if not values:
+            assert (open_text, set(open_values(document)) - {None}) == (text, set())
+            continue
+        divided += 1
+        assert FIELDS.put_back(open_text, values) == text
+        assert set(open_values(json.loads(open_text))) == {None}
+        assert len(FIELDS.remove(open_text)[1]) == len(values.split("\n"))
+        with pytest.raises(SealedDataError):
+            FIELDS.put_back(f" {open_text}", values)
+    assert divided > 2_000
+
+
+def test_blobs_are_read_in_ranges_as_they_were_written() -> None:
+    async def run() -> None:
+        stored = MemoryBlobs()
+        keys = data_keys(MemoryTables())
+        blobs = SealingBlobs(stored, keys)
+        data = bytes(Random(1).randbytes(BLOCK_BYTES * 18 + 7))
+        name = "acme/import"
+        parts = (data[at : at + 9_999] for at in range(0, len(data), 9_999))
+        await blobs.put(IMPORT_PAYLOADS, name, parts)
+        sealed = await stored.read(IMPORT_PAYLOADS, name)
+        assert sealed is not None
+        assert data[100:140] not in sealed
+        edges = (0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES * 16 + 3, len(data) - 1, len(data))
+        for start in edges:
+            assert await blobs.read(IMPORT_PAYLOADS, name, start) == data[start:]
+            for length in (1, 5, BLOCK_BYTES, BLOCK_BYTES + 1, len(data)):
+                found = await blobs.read(IMPORT_PAYLOADS, name, start, length)
+                assert found == data[start : start + length], (start, length)
+        assert await blobs.read(IMPORT_PAYLOADS, name, BLOCK_BYTES * 19) == b""
+        # A blob under another name, and a block in another place, do not open.
+        swapped = sealed[BLOCK_BYTES + OVERHEAD :] + sealed[: BLOCK_BYTES + OVERHEAD]
+        for other, content in (("acme/other", sealed), (name, swapped)):
+            await stored.put(IMPORT_PAYLOADS, other, [content])
+            with pytest.raises(SealedDataError):
+                await blobs.read(IMPORT_PAYLOADS, other, 0, 9)
+        # What was written without keys is read with them.
+        await stored.put(IMPORT_PAYLOADS, "acme/open", [data])
+        assert await blobs.read(IMPORT_PAYLOADS, "acme/open", 5, 7) == data[5:12]
+        assert await blobs.read(IMPORT_PAYLOADS, "acme/open", len(data) - 1) == data[-1:]
 
     asyncio.run(run())
