@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import zlib
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -223,6 +224,22 @@ class MemoryBlobs:
 
     async def touch(self, container: str, name: str) -> bool:
         return await self._gate.passed("blob", lambda: (container, name) in self._blobs)
+
+    async def read_whole(self, container: str, name: str) -> tuple[bytes, str] | None:
+        data = await self.read(container, name)
+        return None if data is None else (data, str(zlib.crc32(data)))
+
+    async def replace(self, container: str, name: str, parts: Iterable[bytes], etag: str) -> None:
+        new = b"".join(parts)
+
+        def write() -> int:
+            data = self._blobs.get((container, name))
+            if data is None or str(zlib.crc32(data)) != etag:
+                raise PreconditionFailedError("gone, or another version")
+            self._blobs[container, name] = new
+            return len(new)
+
+        await self._gate.passed("put", write)
 
     async def delete(self, container: str, name: str) -> None:
         await self._gate.passed("blob", lambda: self._blobs.pop((container, name), None))

@@ -347,6 +347,8 @@ class ImportType:
     undo_covers_tenant: bool = False
     # Whether its rows are JSON messages with a published schema.
     has_schema: bool = True
+    # Whether every later import of the tenant waits until its imports have ended.
+    holds_back_all: bool = False
     # The route of its POST; "" for `/api/import/{name}`.
     route: str = ""
     # The scope that a token needs to read its imports; "" where only key pairs may.

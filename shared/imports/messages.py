@@ -43,9 +43,10 @@ class MessageId(IntEnum):
     VALUES_DISAGREE = 2002
     IMPLAUSIBLE_VALUE = 2003
 
-    # The pipeline gives these two ids; no rule does.
+    # The pipeline gives these ids; no rule does.
     COULD_NOT_BE_PROCESSED = 9001
     CANCELLED = 9002
+    ERASED = 9004
 
 
 class Severity(StrEnum):
@@ -255,6 +256,13 @@ def _processing_entries() -> tuple[CatalogueEntry, ...]:
             "Import was cancelled before this row was stored",
             "Retry the import if the row is wanted after all.",
             "docs/contracts.md#5",
+        ),
+        CatalogueEntry(
+            MessageId.ERASED,
+            Severity.ERROR,
+            "Row was erased with the data of its person, so it cannot be retried",
+            "Send the person's data in a new import if the gateway may have them again.",
+            "docs/contracts.md#10",
         ),
     )
 

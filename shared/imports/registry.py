@@ -12,6 +12,7 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.import_type import ImportType
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.messages import CATALOGUE, CatalogueEntry
+from shared.imports.persons import PERSON_ERASURE
 from shared.imports.placements.definition import PLACEMENTS
 from shared.imports.timesheets.definition import TIMESHEETS, TIMESHEETS_V2
 from shared.imports.workers.definition import WORKERS
@@ -22,11 +23,13 @@ class Catalogue:
 
     The versions of a type share its name, its address, its table and its queues, so that their
     imports run in one order and write the same records. `lowest` has the lowest version of each
-    type by name, `all` has every version.
+    type by name, `all` has every version. `internal` are types that no call imports; only `find`
+    knows them.
     """
 
-    def __init__(self, types: Sequence[ImportType]) -> None:
+    def __init__(self, types: Sequence[ImportType], internal: Sequence[ImportType] = ()) -> None:
         """Raises ValueError where two types of one name cannot be versions of one type."""
+        self._internal = {kind.name: kind for kind in internal}
         self._versions: dict[str, tuple[ImportType, ...]] = {}
         for kind in types:
             others = self._versions.get(kind.name, ())
@@ -50,13 +53,16 @@ class Catalogue:
 
     def find(self, name: str, version: int | None = None) -> ImportType | None:
         """The type of that name and version, by default the lowest; None where there is none."""
+        if name in self._internal:
+            return self._internal[name]
         if version is None:
             return self.lowest.get(name)
         return next((kind for kind in self.versions(name) if kind.version == version), None)
 
 
 TYPE_CATALOGUE: Final = Catalogue(
-    (WORKERS, ASSIGNMENTS, TIMESHEETS, TIMESHEETS_V2, PLACEMENTS, LICENSES, DOCUMENTS, AUTHDATA)
+    (WORKERS, ASSIGNMENTS, TIMESHEETS, TIMESHEETS_V2, PLACEMENTS, LICENSES, DOCUMENTS, AUTHDATA),
+    internal=(PERSON_ERASURE,),
 )
 
 # Every message: those of all types, and those that belong to none.

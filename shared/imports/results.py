@@ -11,7 +11,7 @@ from itertools import compress, count, groupby
 from typing import Any, Final
 
 from shared.errors import UnreadableDataError
-from shared.imports.messages import CATALOGUE, CatalogueEntry, Message, Severity
+from shared.imports.messages import CATALOGUE, CatalogueEntry, Message, MessageId, Severity
 
 # Messages of one row; a hostile row could cause one per byte.
 MAX_MESSAGES = 200
@@ -97,6 +97,19 @@ class RowResult:
     def count(self, severity: Severity) -> int:
         """The number of messages of that severity."""
         return sum(1 for message in self.messages if message.severity is severity)
+
+
+def erased(result: RowResult) -> RowResult:
+    """The result of a row of an erased person: its index and outcome, without anything it says."""
+    messages = (Message(MessageId.ERASED),) if result.outcome is Outcome.FAILED else ()
+    return RowResult(result.index, (None,) * len(result.key), result.outcome, messages)
+
+
+def is_erased(result: RowResult) -> bool:
+    """Whether the row was erased with its person. Other rows that took effect have a key."""
+    if result.outcome.took_effect:
+        return bool(result.key) and not any(result.key)
+    return any(message.id == MessageId.ERASED for message in result.messages)
 
 
 def failed(index: int, key: tuple[str | None, ...], *messages: Message) -> RowResult:

@@ -101,6 +101,10 @@ class ImportAcceptor:
         draft = self.draft(kind, caller.tenant, plan, caller.options, import_id, sender)
         return await self.accept_planned(kind, draft, plan)
 
+    async def check_not_erased(self, parent: ImportRecord) -> None:
+        """See `ImportLog.check_not_erased`."""
+        await self._imports.check_not_erased(parent)
+
     async def read(
         self, kind: ImportType, tenant: str, body: bytes, reader: Reader = read_payload
     ) -> Plan:

@@ -17,7 +17,7 @@ from typing import Final
 from shared import log
 from shared.errors import GoneError, InvalidRequestError, UnreadableDataError
 from shared.imports.import_type import ImportType
-from shared.imports.results import MAX_REMOVED, Outcome, RowResult
+from shared.imports.results import MAX_REMOVED, Outcome, RowResult, is_erased
 from shared.services.import_log import ImportLog
 from shared.services.results import Results
 from shared.storage.import_records import LAST_NUMBER, ImportOutline
@@ -140,6 +140,8 @@ def fold_chunk(
     """
     folds: dict[tuple[str, ...], _Fold] = {}
     for position, row in enumerate(rows, 1):
+        if is_erased(row):
+            continue
         if row.outcome.took_effect:
             is_new = row.outcome is Outcome.NEW or (kind.are_renamed and bool(row.removed))
             fold = folds.setdefault(_key(kind, row), _Fold(position, not is_new, is_there=True))

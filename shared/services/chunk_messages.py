@@ -103,10 +103,10 @@ def messages_for(
     return messages
 
 
-def has_queues(record: ImportRecord) -> bool:
-    """Whether chunks of the import go through queues. True if its type cannot be read."""
+def may_hold_back(record: ImportRecord) -> bool:
+    """Whether chunks may wait for the import. True if its type cannot be read."""
     kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
-    return kind is None or kind.has_queues
+    return kind is None or kind.has_queues or kind.holds_back_all
 
 
 def queue_for(record: ImportRecord, queue: str, bulk_queue: str) -> str:

@@ -25,7 +25,7 @@ from shared.imports.registry import IMPORT_TYPES, import_type, types_referring_t
 from shared.imports.results import RowResult, cap_messages, failed
 from shared.process_stop import ProcessStop
 from shared.services.background import Completions, to_thread_if_large
-from shared.services.chunk_messages import ChunkMessage, has_queues, is_small, queue_for
+from shared.services.chunk_messages import ChunkMessage, is_small, may_hold_back, queue_for
 from shared.services.import_log import ImportLog
 from shared.services.results import Payloads, Results
 from shared.services.row_processor import (
@@ -562,7 +562,7 @@ class ChunkProcessor:
             except UnreadablePayloadError:
                 lines = await self._lines(record, message.chunk, is_broken=True)
                 results = await self._end_lines(record, lines, code)
-        except StorageUnavailableError:
+        except (StorageUnavailableError, HandlerTimeUpError):
             raise
         except Exception as error:
             log.failure("chunk.lost", error, import_id=record.import_id, chunk=message.chunk)
@@ -642,8 +642,8 @@ class ChunkProcessor:
         await self._wake(record, message.chunk if closing is None else None)
 
     async def _wake(self, record: ImportRecord, chunk: int | None) -> None:
-        """Wake the waiting chunks. No chunk waits for an import without a queue."""
-        if has_queues(record):
+        """Wake the waiting chunks, if chunks wait for imports of this type."""
+        if may_hold_back(record):
             await self._hold_back.wake(record, chunk)
 
     async def _requeue(self, message: ChunkMessage, record: ImportRecord) -> None:

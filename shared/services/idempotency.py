@@ -41,7 +41,7 @@ from shared.imports.authdata.hashing import HashKey
 from shared.process_stop import ProcessStop
 from shared.services.background import Completions, Offload, to_thread_if_large
 from shared.storage import idempotency_records as records
-from shared.storage.entities import encode
+from shared.storage.entities import encode, join_bytes
 from shared.storage.idempotency_records import MAX_INLINE, IdempotencyRecord, KeptAnswer
 from shared.storage.names import IDEMPOTENCY, IDEMPOTENT_ANSWERS, SIGNING_KEYS
 from shared.storage.ports import (
@@ -59,6 +59,7 @@ from shared.storage_time import CALL_SECONDS, CLEAN_UP_SECONDS, storage_time, st
 # Reading and writing the records: conditional writes, compressed bodies.
 
 _READ_AT_ONCE = 1_000
+_READ_FEW = 20
 UNREADABLE = (
     "The record of this Idempotency-Key cannot be read: check in /api/imports whether the call "
     "was accepted, and send it with a new key if it was not."
@@ -137,6 +138,40 @@ class IdempotencyStore:
     async def remove(self, record: IdempotencyRecord) -> None:
         """Delete the record of the key."""
         await self._tables.write(IDEMPOTENCY, Delete(records.to_entity(record)))
+
+    async def forget_bodies(
+        self, tenant: str, is_of_person: Callable[[str, bytes], bool]
+    ) -> AsyncIterator[str]:
+        """Delete the bodies of the stored answers of which `is_of_person(import id, body)` is true;
+        yields the row key of each.
+
+        A repeated call is then refused with 410, so that nothing is done twice.
+        """
+        async for page in query_pages(
+            self._tables, IDEMPOTENCY, encode(tenant), *records.KEYS, most=_READ_FEW
+        ):
+            for entity in page:
+                body = await self._stored_body(entity)
+                if body is None or not is_of_person(entity.text("ImportId"), body):
+                    continue
+                if entity.text("Spilled"):
+                    await self._blobs.delete(IDEMPOTENT_ANSWERS, entity.text("Spilled"))
+                try:
+                    await self._tables.write(IDEMPOTENCY, Replace(records.without_body(entity)))
+                except PreconditionFailedError:
+                    continue  # the next pass looks at it again
+                yield entity.row
+
+    async def _stored_body(self, entity: Entity) -> bytes | None:
+        packed: bytes | None = join_bytes("Body", entity.values)
+        if entity.text("Spilled"):
+            packed = await self._blobs.read(IDEMPOTENT_ANSWERS, entity.text("Spilled"))
+        if not packed:
+            return None
+        try:
+            return await self._offload(len(packed), records.unpack_body, packed)
+        except UnreadableDataError:
+            return packed
 
     async def remove_before(self, tenant: str, before: datetime, now: datetime) -> int:
         """Delete the tenant's records that were created before then; returns their number.

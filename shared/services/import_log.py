@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from shared import log
 from shared.errors import (
     AcceptanceUnknownError,
+    ConflictError,
     PreconditionFailedError,
     RefusedError,
     StorageUnavailableError,
@@ -21,6 +22,8 @@ from shared.errors import (
 )
 from shared.imports.registry import IMPORT_TYPES
 from shared.imports.sender import NamedCaller
+from shared.imports.persons import PERSON_ERASURE
+from shared.imports.registry import TYPE_CATALOGUE
 from shared.services.background import KeyedLocks
 from shared.services.results import Repairs
 from shared.storage import import_records as expiry
@@ -35,7 +38,7 @@ from shared.storage.import_records import (
     OpenImport,
 )
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
-from shared.storage.ports import Delete, Entity, Tables, retry_on_conflict
+from shared.storage.ports import Delete, Entity, Merge, Tables, retry_on_conflict
 from shared.storage.waiting_chunks import WaitingChunk
 
 # The import that a call has had accepted, so that its answer names it whatever fails later.
@@ -256,7 +259,7 @@ class ImportLog:
         An ended import without readable counts gets the sum of its results. An open import without
         a readable type gets the type of its open-import entity, so that it can be closed.
         """
-        if record.is_open and record.type_name not in IMPORT_TYPES:
+        if record.is_open and TYPE_CATALOGUE.find(record.type_name) is None:
             names = [
                 open_import.type_name
                 for open_import in await self.open_of(record.tenant)
@@ -368,6 +371,24 @@ class ImportLog:
         entities = await self._tables.query(IMPORTS, tenant, first, last)
         return [records.open_from_entity(entity) for entity in entities]
 
+    async def check_not_erased(self, parent: ImportRecord) -> None:
+        """Raise ConflictError if rows of an import were erased since it was read, or may be now.
+
+        To be called before an import of rows of that import is accepted. Otherwise rows that were
+        read before an erasure would come back after it.
+        """
+        first, last = records.open_range(PERSON_ERASURE.name, records.LAST_NUMBER)
+        if await self._tables.query(IMPORTS, parent.tenant, first, last, select=[], most=1):
+            raise ConflictError(
+                "The data of a person are being erased: repeat the call when that has ended."
+            )
+        current = await self.read(parent.tenant, parent.number)
+        if current is not None and current.erased_by != parent.erased_by:
+            raise ConflictError(
+                "Rows of this import were erased meanwhile with the data of their person: repeat "
+                "the call for the rows that are left."
+            )
+
     async def has_result(self, import_id: str, chunk: int) -> bool:
         """Whether a chunk has a result."""
         row = results.result_row(chunk)
@@ -412,6 +433,12 @@ class ImportLog:
         except PreconditionFailedError:
             return False
         return True
+
+    async def note_progress(self, record: ImportRecord, now: str) -> None:
+        """Record that an import without a queue goes on, so that the sweep leaves it alone."""
+        row = records.record_row(record.number)
+        with suppress(PreconditionFailedError):
+            await self._tables.write(IMPORTS, Merge(Entity(record.tenant, row, {"SweptAt": now})))
 
     async def forget_open(self, open_import: OpenImport) -> None:
         """Remove the open-import entity of an ended import."""

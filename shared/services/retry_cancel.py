@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from shared import log
@@ -48,6 +49,11 @@ UNDO_HAS_NO_CORRECTIONS = (
 ALL_ARE_IN = (
     "Retries have imported all failed rows of this import: there is nothing to retry. To change "
     "one of the records again, send its row in a new import."
+)
+
+ALL_ARE_ERASED = (
+    "The failed rows that are left were erased with the data of their persons (9004): there is "
+    "nothing to retry."
 )
 
 
@@ -144,7 +150,8 @@ class Retrying:
             kind, parent, failed_rows, origins, plan, import_id, sender
         )
         draft = replace(draft, media_type=parent.media_type)
-        return await self._intake.accept_planned(kind, draft, plan)
+        check = partial(self._intake.check_not_erased, parent)
+        return await self._intake.accept_planned(kind, draft, plan, check)
 
     async def _read_failed_rows(
         self, parent: ImportRecord, corrections: Mapping[int, str]
@@ -164,7 +171,7 @@ class Retrying:
                 'send these rows in the body, as [{"index", "row"}].'
             )
         if not texts:
-            raise ConflictError(NOTHING_FAILED)
+            raise ConflictError(ALL_ARE_ERASED if parent.erased_by else NOTHING_FAILED)
         return dict(sorted(texts.items()))
 
 

@@ -24,7 +24,15 @@ from shared.errors import (
 from shared.imports.json_rows import is_row, read_row_texts
 from shared.imports.messages import LOST_ROW, Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE
-from shared.imports.results import MessageGroups, Outcome, RowResult, failed, rows_in, unite
+from shared.imports.results import (
+    MessageGroups,
+    Outcome,
+    RowResult,
+    failed,
+    is_erased,
+    rows_in,
+    unite,
+)
 from shared.process_stop import ProcessStop
 from shared.services.background import Completions
 from shared.services.import_log import ImportLog
@@ -501,6 +509,8 @@ class FailedRows:
     async def chunks(self, record: ImportRecord) -> AsyncIterator[Sequence[FailedRow]]:
         """Yield the failed rows so far that no retry has imported, by chunk, in plan order.
 
+        Rows that were erased with their person are left out.
+
         Raises GoneError if the payload or the results have expired, or cannot be read.
         """
         check_results(record)
@@ -510,7 +520,9 @@ class FailedRows:
             failed_results = [
                 row
                 for row in rows
-                if row.outcome is Outcome.FAILED and row.index not in repaired_rows
+                if row.outcome is Outcome.FAILED
+                and row.index not in repaired_rows
+                and not is_erased(row)
             ]
             if failed_results:
                 yield await self._with_texts(record, chunk, failed_results)

@@ -16,7 +16,7 @@ from shared.errors import StorageUnavailableError
 from shared.imports.import_type import ImportType
 from shared.imports.registry import import_type
 from shared.services.background import Completions, UpkeepFaults
-from shared.services.chunk_messages import ChunkMessage, has_queues, messages_for, queue_for
+from shared.services.chunk_messages import ChunkMessage, may_hold_back, messages_for, queue_for
 from shared.services.chunk_processor import HoldBack
 from shared.services.import_log import ImportLog
 from shared.storage.import_records import ImportRecord, OpenImport
@@ -82,6 +82,9 @@ class Sweep:
             # It has ended, or its record is lost. Rows that wait for it would wait for ever.
             await self._imports.forget_open(open_import)
             return
+        if open_import.is_barrier:
+            # The import has an entity under its own type too.
+            return
         if record.is_broken:
             await self._close(record)
             return
@@ -100,7 +103,7 @@ class Sweep:
 
     async def _process_here(self, record: ImportRecord, missing: list[int]) -> None:
         """Process an import of a type without queues, whose call or trigger has crashed."""
-        if not self._is_past(self._quiet_here, record.accepted_at):
+        if not self._is_past(self._quiet_here, record.accepted_at, record.swept_at):
             return
         for chunk in missing:
             message = ChunkMessage(record.tenant, record.number, record.import_id, chunk)
@@ -125,7 +128,7 @@ class Sweep:
         if closing is not None and closing.is_first:
             log.warning("sweep.closed", import_id=record.import_id, tenant=record.tenant)
             self._completions.announce(record.import_id)
-        if has_queues(record):
+        if may_hold_back(record):
             await self._hold_back.wake(record, None)
 
     async def _send_missing(

@@ -243,6 +243,7 @@ class Undoing:
             check_results(current)
             if current.undone_by not in ("", import_id):
                 raise ConflictError(UNDONE_ALREADY.format(undone_by=current.undone_by))
+            await self._imports.check_not_erased(parent)
 
         return check
 

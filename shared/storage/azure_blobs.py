@@ -62,6 +62,28 @@ class AzureBlobs:
                 raise
             return b""
 
+    async def read_whole(self, container: str, name: str) -> tuple[bytes, str] | None:
+        """See `RewritableBlobs.read_whole`."""
+        client = self._service.get_blob_client(container, name)
+        try:
+            async with storage_call():
+                download = await client.download_blob(decompress=False)
+                return await read_all(download), str(download.properties.etag)
+        except PreconditionFailedError:
+            return None
+
+    async def replace(self, container: str, name: str, parts: Iterable[bytes], etag: str) -> None:
+        """See `RewritableBlobs.replace`."""
+        client = self._service.get_blob_client(container, name)
+        async with storage_call():
+            await client.upload_blob(
+                _stream(parts),
+                overwrite=True,
+                max_concurrency=1,
+                etag=etag,
+                match_condition=MatchConditions.IfNotModified,
+            )
+
     async def names_before(self, container: str, prefix: str, time: datetime) -> list[str]:
         """See `Blobs.names_before`."""
         client = self._service.get_container_client(container)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import zlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ from shared.storage.ports import Replace as ReplaceEntity
 
 # Characters. Longer outcomes are compressed; those of a single row have some hundred.
 _LONG_OUTCOMES = 4_000
+_OUTCOMES = re.compile(r"Outcomes[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +313,17 @@ def writing(
         # Upsert, so that a look-up which an earlier failure left behind does not block the record.
         *(Upsert(_lookup_entity(record.key, name, reference)) for name in new_lookups),
     ]
+
+
+def without_messages(entity: Entity, stamp: Stamp) -> Entity:
+    """The entity of a record as it was read, whose outcomes have no messages any more.
+
+    They are needed only while the import of the stamp is open.
+    """
+    values = {name: value for name, value in entity.values.items() if not _OUTCOMES.fullmatch(name)}
+    results = [replace(result, messages=()) for result in stamp.results()]
+    packed = _compact([pack_result(result) for result in results])
+    return replace(entity, values={**values, **_packed_outcomes(packed)})
 
 
 def ending(key: RecordKey, before: StoredRecord | None, ended: EndedImports) -> Operation:

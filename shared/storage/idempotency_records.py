@@ -13,10 +13,11 @@ Body0, … or Spilled                 its compressed body, or the blob that cont
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from shared.errors import UnreadableDataError
@@ -27,6 +28,7 @@ from shared.storage.ports import Entity, Value, reading
 MAX_INLINE = 600_000
 # First and last row key of a tenant's records.
 KEYS = ("k|", "k|~")
+_BODY = re.compile(r"Body[0-9]+")
 EXPIRY_COLUMNS = ("CreatedAt", "Spilled")
 
 
@@ -93,6 +95,15 @@ def to_entity(record: IdempotencyRecord, packed: bytes = b"") -> Entity:
         values |= split_text("Headers", json.dumps(dict(answer.headers)))
         values |= {} if record.spilled else split_bytes("Body", packed)
     return Entity(*keys_of(record.tenant, record.key), values, record.etag)
+
+
+def without_body(entity: Entity) -> Entity:
+    """The entity of a record, as it was read, without the body of its answer.
+
+    The answer says that it has expired, and is not made again.
+    """
+    values = {name: value for name, value in entity.values.items() if not _BODY.fullmatch(name)}
+    return replace(entity, values={**values, "IsRendered": False, "Spilled": ""})
 
 
 def from_entity(tenant: str, key: str, entity: Entity) -> IdempotencyRecord:

@@ -4,7 +4,9 @@ They are in the tenant's partition of `Imports`. One transaction writes the firs
 
     n|<inverted number>     the record; a query lists the newest first
     id|<import id>          the number of an import id
-    open|<type>|<number>    exists while the import is open; has the record keys it may touch
+    open|<type>|<number>    exists while the import is open; has the record keys it may touch. One
+                            that holds back all later imports has an entity for each type, which
+                            says `IsBarrier`
     child|<inverted number of an ancestor>|<number>    a retry of that import, or a retry of its
                             retry: the rows that it retries, and after its end those that it
                             imported
@@ -30,7 +32,7 @@ from shared import log
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import OnExisting, Options
 from shared.imports.planning import Chunk, Span
-from shared.imports.registry import import_type
+from shared.imports.registry import IMPORT_TYPES, import_type
 from shared.imports.results import NO_ORIGINS, Origins, pack_rows, unpack_origins, unpack_rows
 from shared.imports.sender import NO_SENDER, NamedCaller, Sender, caller_from_texts
 from shared.storage.entities import (
@@ -50,6 +52,8 @@ _Part = TypeVar("_Part")
 LAST_NUMBER = 999_999_999_999
 # The most ancestors of a retry. Each is an entity in the transaction of its acceptance.
 MAX_GENERATIONS = 50
+# The span of an import that may touch every record of its tenant.
+EVERYTHING = Span("!", "~")
 # First and last row key of a tenant's records.
 RECORDS = ("n|", "n|~")
 
@@ -181,6 +185,8 @@ class ImportRecord:
     undoes: Parent = Parent()
     undone_rows: int = 0
     undone_by: str = ""
+    # The number of the last erasure of a person that erased rows of this import; 0 without one.
+    erased_by: int = 0
 
     @property
     def is_undo(self) -> bool:
@@ -220,6 +226,8 @@ class OpenImport:
     span: Span | None
     rows: int = 0
     is_undo: bool = False
+    # It stands for an import of another type, which holds back all imports.
+    is_barrier: bool = False
 
 
 def payload_blob(tenant: str, import_id: str) -> str:
@@ -323,6 +331,7 @@ def acceptance_operations(record: ImportRecord) -> list[Operation]:
         Insert(_to_entity(record)),
         Insert(index),
         Insert(_open_entity(record)),
+        *map(Insert, _barriers(record)),
     ]
     id_values: dict[str, Value] = {"ImportId": record.import_id}
     for ancestor in record.lineage:
@@ -356,6 +365,21 @@ def _open_entity(record: ImportRecord) -> Entity:
         values["IsUndo"] = True
     values["Sum"] = _checksum(values)
     return Entity(record.tenant, open_row(record.type_name, record.number), values)
+
+
+def _barriers(record: ImportRecord) -> list[Entity]:
+    """The entities by which an import holds back the imports of every type."""
+    if not import_type(record.type_name, record.type_version).holds_back_all:
+        return []
+    values: dict[str, Value] = {
+        "ImportId": record.import_id,
+        "Rows": 0,
+        "First": EVERYTHING.first,
+        "Last": EVERYTHING.last,
+        "IsBarrier": True,
+    }
+    values["Sum"] = _checksum(values)
+    return [Entity(record.tenant, open_row(name, record.number), values) for name in IMPORT_TYPES]
 
 
 def _checksum(values: Mapping[str, Value]) -> str:
@@ -398,8 +422,14 @@ def close_operations(
     return [
         Merge(Entity(record.tenant, record_row(record.number), values)),
         Delete(Entity(record.tenant, open_row(record.type_name, record.number), {})),
+        *(Delete(Entity(each.partition, each.row, {})) for each in _known_barriers(record)),
         *repairs,
     ]
+
+
+def _known_barriers(record: ImportRecord) -> list[Entity]:
+    """The same, none of a record whose type cannot be read."""
+    return [] if record.is_broken else _barriers(record)
 
 
 def close_lost_import_operation(record: ImportRecord, counts: Counts, ended_at: str) -> Operation:
@@ -499,6 +529,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         undoes=undoes,
         undone_rows=undone_rows,
         undone_by=entity.text("UndoneBy"),
+        erased_by=read(lambda: entity.number("ErasedBy"), 0),
     )
 
 
@@ -560,6 +591,7 @@ def open_from_entity(entity: Entity) -> OpenImport:
         span=span,
         rows=rows,
         is_undo=is_undo,
+        is_barrier=entity.flag("IsBarrier"),
     )
 
 
@@ -605,6 +637,23 @@ def _to_entity(record: ImportRecord) -> Entity:
         values |= {"UndoesId": record.undoes.import_id, "Undoes": record.undoes.number}
         values |= split_bytes("UndoneRows", pack_rows(record.undone_rows))
     return Entity(record.tenant, record_row(record.number), values)
+
+
+def rewritten_entity(entity: Entity, record: ImportRecord) -> Entity:
+    """The entity of a record as it was read, with other lines, chunks, sender and erasure."""
+    gone = {"Lines", "Chunks", "CallerKind", "Caller", "Source", "BodyHash"}
+    values: dict[str, Value] = {
+        name: value
+        for name, value in entity.values.items()
+        if name.rstrip("0123456789") not in gone
+    }
+    values |= pack_json("Chunks", [_packed(chunk) for chunk in record.chunks])
+    if record.inline:
+        values |= split_text("Lines", record.inline)
+    values |= sender_values(record.sender)
+    if record.erased_by:
+        values["ErasedBy"] = record.erased_by
+    return replace(entity, values=values)
 
 
 def _places(span: Span | None) -> dict[str, Value]:

@@ -14,6 +14,7 @@ COMMUNICATION_ROUNDS = "CommunicationRounds"
 IDEMPOTENCY = "Idempotency"
 AUTH_STAGING = "AuthStaging"
 AUDIT = "Audit"
+PERSONS = "Persons"
 DATA_KEYS = "DataKeys"
 
 IMPORT_PAYLOADS = "import-payloads"
@@ -41,6 +42,7 @@ TABLES = (
     IDEMPOTENCY,
     AUTH_STAGING,
     AUDIT,
+    PERSONS,
     DATA_KEYS,
 )
 CONTAINERS = (

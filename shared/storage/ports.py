@@ -283,6 +283,16 @@ class Blobs(BlobReader, Protocol):
         """Delete a blob, if it exists."""
 
 
+class RewritableBlobs(Blobs, Protocol):
+    """Blobs whose content is changed in place, on condition that nothing else has changed it."""
+
+    async def read_whole(self, container: str, name: str) -> tuple[bytes, str] | None:
+        """All bytes of a blob and its ETag; None if there is no such blob."""
+
+    async def replace(self, container: str, name: str, parts: Iterable[bytes], etag: str) -> None:
+        """Write a whole blob. Raises PreconditionFailedError unless it has that ETag."""
+
+
 class ListedBlobs(Blobs, Protocol):
     """Blobs with the list that retention needs."""
 

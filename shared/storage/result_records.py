@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.errors import UnreadableDataError
 from shared.imports.messages import MessageId, Severity
@@ -127,6 +127,23 @@ def to_entity(result: ChunkResult) -> tuple[Entity, bytes]:
         return Entity(result.import_id, row, values | split_bytes("Data", data)), b""
     spilled = f"{blobs_of(result.import_id)}{row}-{hashlib.sha256(data).hexdigest()[:16]}"
     return Entity(result.import_id, row, values | {"Spilled": spilled}), data
+
+
+def with_rows(entity: Entity, rows: Sequence[RowResult]) -> tuple[Entity, bytes]:
+    """The entity of a chunk's result as it was read, with other rows of the same outcomes, and the
+    bytes to write to its blob first (often none).
+    """
+    values = {
+        name: value
+        for name, value in entity.values.items()
+        if name.rstrip("0123456789") not in ("Data", "Spilled")
+    }
+    data = compress_json([pack_result(row) for row in rows])
+    if len(data) <= _MAX_INLINE:
+        return replace(entity, values=values | split_bytes("Data", data)), b""
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    spilled = f"{blobs_of(entity.partition)}{entity.row}-{digest}"
+    return replace(entity, values=values | {"Spilled": spilled}), data
 
 
 def rows_that_went_in(entity: Entity) -> int:

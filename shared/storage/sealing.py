@@ -51,6 +51,8 @@ _KEY_BYTES: Final = 32
 # By how much a sealed value is longer than its content.
 OVERHEAD: Final = _HEADER.size + _NONCE_BYTES + 16
 _MOST_TENANTS: Final = 1_000
+# Stands for the key of keyed hashes, in the row `h|`; data keys count from 1.
+_HASH_NUMBER: Final = -1
 _PROGRESS: Final = ("ResealAfter", "ResealedAt", "LastNumber", "ImportsEndedAt")
 
 
@@ -118,7 +120,7 @@ class StoredDataKey:
 
     def entity(self, **values: Value) -> Entity:
         """Its entity, with these values."""
-        return Entity(encode(self.tenant), f"k|{self.number:010}", values, self.etag)
+        return Entity(encode(self.tenant), _row_of(self.number), values, self.etag)
 
     @classmethod
     def from_entity(cls, tenant: str, entity: Entity) -> StoredDataKey:
@@ -126,7 +128,7 @@ class StoredDataKey:
         wrapped = entity.values.get("Wrapped", b"")
         return cls(
             tenant=tenant,
-            number=int(entity.row.removeprefix("k|")),
+            number=_number_of(entity.row),
             under=entity.text("Under"),
             created_at=entity.text("CreatedAt"),
             wrapped=wrapped if isinstance(wrapped, bytes) else b"",
@@ -215,13 +217,33 @@ class DataKeys:
         self._sealers.pop(tenant, None)
         return number
 
+    async def hash_key(self, tenant: str) -> bytes:
+        """The key of a tenant's keyed hashes, made when it is first needed.
+
+        No rotation replaces it, since a hash under another key could not be compared. Raises
+        DataKeysNotSetError, StorageUnavailableError.
+        """
+        if not self._master_keys:
+            raise DataKeysNotSetError("GATEWAY_DATA_KEYS is not set")
+        if not await self._stored_hash_keys(tenant):
+            await self._add(tenant, _HASH_NUMBER)
+        for stored in await self._stored_hash_keys(tenant):
+            data = self.unwrapped(stored)
+            if data is not None:
+                return data
+        raise DataKeysNotSetError(f"GATEWAY_DATA_KEYS has no key that opens the keys of {tenant}")
+
+    async def _stored_hash_keys(self, tenant: str) -> list[StoredDataKey]:
+        entity = await self._tables.get(DATA_KEYS, encode(tenant), _row_of(_HASH_NUMBER))
+        return [] if entity is None else [StoredDataKey.from_entity(tenant, entity)]
+
     async def rewrap(self, tenant: str) -> int:
         """Wrap the data keys of a tenant under the first key of the setting; how many were not.
 
         A key that no key of the setting opens stays as it is. Raises StorageUnavailableError.
         """
         count = 0
-        for stored in await self.stored(tenant):
+        for stored in [*await self.stored(tenant), *await self._stored_hash_keys(tenant)]:
             data = None if stored.under == self.master_id else self.unwrapped(stored)
             if data is None:
                 continue
@@ -299,6 +321,14 @@ class DataKeys:
             key = hmac.digest(master.secret, b"payroll-import-gateway data keys", hashlib.sha256)
             self._ciphers[master.id] = _aes_gcm(key)
         return self._ciphers[master.id]
+
+
+def _row_of(number: int) -> str:
+    return "h|" if number == _HASH_NUMBER else f"k|{number:010}"
+
+
+def _number_of(row: str) -> int:
+    return _HASH_NUMBER if row == "h|" else int(row.removeprefix("k|"))
 
 
 def _place(number: int) -> tuple[str, str]:

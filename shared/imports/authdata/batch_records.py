@@ -158,6 +158,11 @@ def part_from_entity(entity: Entity, part: StagedPart) -> PartData:
     return PartData(part, join_bytes("Data", entity.values), entity.text("Blob"))
 
 
+def part_bytes(entity: Entity) -> bytes:
+    """The packed records of a call that are in its entity; b"" where they are in a blob."""
+    return join_bytes("Data", entity.values)
+
+
 def part_row(part: StagedPart) -> str:
     """Row key of a call's records."""
     return f"p|{encode(part.id)}"

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from shared import log
@@ -37,7 +38,7 @@ from shared.imports.import_type import Options
 from shared.imports.json_rows import Payload, RawRow, check_indexes, fold_names, read_corrections
 from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan, plan
-from shared.imports.results import Origins, Outcome, RowResult, failed
+from shared.imports.results import Origins, Outcome, RowResult, failed, is_erased
 from shared.imports.sender import NO_SENDER, Sender
 from shared.services.accept import PlanLimits
 from shared.services.background import UpkeepFaults
@@ -301,7 +302,7 @@ class AuthdataRetrier:
         failed = {
             row.index
             async for row in self._reporting.all_results(parent)
-            if row.outcome is Outcome.FAILED
+            if row.outcome is Outcome.FAILED and not is_erased(row)
         }
         check_indexes(rows, failed, await self._reporting.repaired_rows(parent))
         records = await self._read_corrections(parent.tenant, rows)
@@ -310,7 +311,8 @@ class AuthdataRetrier:
             AUTHDATA, parent, rows, Origins((0,) * len(records)), planned, import_id, sender
         )
         draft = replace(draft, batch=parent.batch)
-        return await self._intake.accept_planned(AUTHDATA, draft, planned)
+        check = partial(self._intake.check_not_erased, parent)
+        return await self._intake.accept_planned(AUTHDATA, draft, planned, check)
 
     async def _read_corrections(self, tenant: str, rows: Mapping[int, str]) -> list[AuthRecord]:
         """The hashed records in the order of the parent's rows."""

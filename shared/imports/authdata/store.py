@@ -88,7 +88,7 @@ class BatchStore:
         for part in batch.parts:
             data = await self._read_part(entity_by_row.get(batch_records.part_row(part)), part)
             size = _UNPACKED_FACTOR * len(data)
-            unpacked = await self._offload(size, _unpack_records, data, len(records))
+            unpacked = await self._offload(size, unpack_records, data, len(records))
             if len(unpacked) != part.rows:
                 raise UnreadableDataError("the records of a batch")
             records += unpacked
@@ -184,7 +184,10 @@ def _pack_records(records: Sequence[AuthRecord]) -> bytes:
 
 
 @reading("the records of a batch")
-def _unpack_records(data: bytes, before: int) -> list[AuthRecord]:
+def unpack_records(data: bytes, before: int) -> list[AuthRecord]:
+    """The records of a part; `before` is the number of those before it. Raises
+    UnreadableDataError.
+    """
     return [AuthRecord.unpack(index, row) for index, row in enumerate(expand_json(data), before)]
 
 

@@ -17,7 +17,7 @@ from shared.services.admin.tenants import TenantService
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.idempotency import FingerprintKeys
-from shared.services.row_processor import RowProcessor
+from shared.services.row_processor import HandlerTimeUpError, RowProcessor
 from shared.storage.account import Account
 from shared.storage.import_records import ImportRecord
 from shared.storage.record_indexes import NameIndex
@@ -76,7 +76,12 @@ def document_processors(
     async def run_all_earlier(record: ImportRecord) -> None:
         span = record.span
         for other in await imports.open_before(record):
-            if span is not None and other.span is not None and span.overlaps(other.span):
+            if other.is_barrier:
+                # The sweep stores the document when the import that holds it back has ended.
+                current = await imports.read(other.tenant, other.number)
+                if current is not None and current.is_open:
+                    raise HandlerTimeUpError
+            elif span is not None and other.span is not None and span.overlaps(other.span):
                 await run_earlier(ChunkMessage(other.tenant, other.number, other.import_id, 0))
 
     processor = DocumentProcessor(tables, imports, clock, run_all_earlier)

@@ -226,6 +226,17 @@ def insert_log_entry(
     return Insert(Entity(partition, f"{first}{sequence:06d}", values))
 
 
+def with_log_results(entity: Entity, results: Sequence[RowResult]) -> Entity:
+    """The entity of a log entry as it was read, with other results."""
+    values = {
+        name: value
+        for name, value in entity.values.items()
+        if name.rstrip("0123456789") != "Results"
+    }
+    values |= pack_json("Results", [pack_result(result) for result in results])
+    return replace(entity, values=values)
+
+
 @reading("what an import has logged of the licenses of a company")
 def log_from_entity(entity: Entity) -> LogEntry:
     """The log entry in an entity. Raises UnreadableDataError."""

@@ -1,0 +1,1 @@
+"""Persons: what is stored about one, its export and its erasure (docs/persons-and-tenants.md)."""

@@ -1,0 +1,263 @@
+"""The imports that name a person: their payloads, results and records, found and rewritten.
+
+Every kept payload and result of the tenant is read once, chunk by chunk. A chunk of a payload in
+which no text of the person's keys occurs is not parsed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote
+
+from shared.errors import PayloadGoneError, UnreadableDataError
+from shared.imports.json_rows import fold_names, line_of, split_line
+from shared.imports.persons import PersonKeys
+from shared.imports.results import RowResult, erased
+from shared.imports.sender import CallerKind, Sender
+from shared.services.background import Offload
+from shared.services.import_log import ImportLog
+from shared.services.persons.search import BlobRange, PersonBlobs, PersonSource, Sources
+from shared.services.results import Payloads, Results
+from shared.storage import import_records, result_records
+from shared.storage.business_records import row_of
+from shared.storage.import_records import ImportRecord
+from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORT_RESULTS, IMPORTS
+from shared.storage.ports import Entity, RangeTables, Replace, query_pages
+
+_IMPORTS_AT_ONCE = 50
+_RESULTS_AT_ONCE = 20
+# About the factor by which a compressed result grows, for the choice of a thread.
+_GROWS = 20
+# An erased row: an object without fields, as long as the row was.
+_ERASED_ROW = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImport:
+    """An import that names the person, with the indexes of these rows.
+
+    `rows` are their texts, where the payload is kept, and `results` their results.
+    """
+
+    record: ImportRecord
+    indexes: frozenset[int]
+    rows: Mapping[int, str]
+    results: Sequence[RowResult]
+
+
+class PersonImports:
+    """Finds and rewrites the imports of a tenant that name a person."""
+
+    def __init__(
+        self,
+        tables: RangeTables,
+        blobs: PersonBlobs,
+        imports: ImportLog,
+        payloads: Payloads,
+        results: Results,
+        offload: Offload,
+        sources: Sources,
+    ) -> None:
+        self._tables = tables
+        self._blobs = blobs
+        self._imports = imports
+        self._payloads = payloads
+        self._results = results
+        self._offload = offload
+        self._sources = sources
+
+    async def find(
+        self, tenant: str, keys: PersonKeys, beat: Callable[[], Awaitable[None]]
+    ) -> AsyncIterator[NamedImport]:
+        """Yield the imports that name the person, the newest first. `beat` is called in between."""
+        after: int | None = None
+        while records := await self._imports.newest_first(tenant, after, _IMPORTS_AT_ONCE):
+            for record in records:
+                await beat()
+                named = await self.find_in(record, keys)
+                if named is not None:
+                    yield named
+            after = records[-1].number
+
+    async def find_in(self, record: ImportRecord, keys: PersonKeys) -> NamedImport | None:
+        """The rows of an import that name the person; None if there is none."""
+        source = self._sources.get(record.type_name)
+        if source is None or record.is_broken:
+            return None
+        rows = await self._named_rows(record, source, keys)
+        results: list[RowResult] = []
+        if not record.results_expired_at:
+            async for _, chunk in self._stored_results(record):
+                results += [
+                    result
+                    for result in chunk
+                    if (result.index in rows or source.names_key(keys, result.key))
+                ]
+        indexes = frozenset(rows) | {result.index for result in results}
+        if not indexes and not _plan_names(record, keys):
+            return None
+        return NamedImport(record, indexes, rows, results)
+
+    async def is_named(self, record: ImportRecord, keys: PersonKeys) -> bool:
+        """Whether a row of an import names the person. For open imports, which have a payload."""
+        source = self._sources.get(record.type_name)
+        return source is not None and bool(await self._named_rows(record, source, keys))
+
+    async def erase(self, named: NamedImport, keys: PersonKeys, number: int) -> None:
+        """Rewrite an import without what it says of the person; `number` is that of the erasure.
+
+        The payload comes last, because its rows say which results are the person's. Raises
+        PreconditionFailedError if something has changed meanwhile.
+        """
+        record = named.record
+        if not record.results_expired_at:
+            async for entity, chunk in self._stored_results(record):
+                await self._erase_results(entity, chunk, named.indexes)
+        await self._erase_record(named, keys, number)
+        if named.rows and not record.inline:
+            await self._erase_payload(record, named.indexes)
+
+    def files_of(self, record: ImportRecord) -> Sequence[BlobRange]:
+        """The files of an import that names the person, besides those that records name."""
+        return self._sources[record.type_name].files_of(record)
+
+    async def _named_rows(
+        self, record: ImportRecord, source: PersonSource, keys: PersonKeys
+    ) -> dict[int, str]:
+        if record.payload_expired_at:
+            return {}
+        named: dict[int, str] = {}
+        for chunk in record.chunks:
+            try:
+                lines = await self._payloads.lines(record, chunk.number)
+            except PayloadGoneError:
+                return named
+            named |= await self._offload(4 * len(lines), _rows_of_person, lines, source, keys)
+        return named
+
+    async def _stored_results(
+        self, record: ImportRecord
+    ) -> AsyncIterator[tuple[Entity, Sequence[RowResult]]]:
+        async for page in query_pages(
+            self._tables, IMPORT_RESULTS, record.import_id, most=_RESULTS_AT_ONCE
+        ):
+            for entity in page:
+                with suppress(UnreadableDataError):
+                    yield entity, await self._results.rows(result_records.from_entity(entity))
+
+    async def _erase_results(
+        self, entity: Entity, rows: Sequence[RowResult], indexes: frozenset[int]
+    ) -> None:
+        new = [erased(row) if row.index in indexes else row for row in rows]
+        if new == list(rows):
+            return
+        changed, spilled = await self._offload(
+            _GROWS * 100 * len(rows), result_records.with_rows, entity, new
+        )
+        if spilled:
+            await self._blobs.put(IMPORT_RESULT_BLOBS, changed.text("Spilled"), [spilled])
+        await self._tables.write(IMPORT_RESULTS, Replace(changed))
+        if entity.text("Spilled"):
+            await self._blobs.delete(IMPORT_RESULT_BLOBS, entity.text("Spilled"))
+
+    async def _erase_record(self, named: NamedImport, keys: PersonKeys, number: int) -> None:
+        """Remove rows of a small payload, the keys of the plan, and a source that names the person,
+        from the record of an ended import.
+        """
+        row = import_records.record_row(named.record.number)
+        entity = await self._tables.get(IMPORTS, named.record.tenant, row)
+        if entity is None:
+            return
+        record = import_records.from_entity(entity)
+        inline = record.inline
+        if inline and named.rows:
+            inline = erase_lines(inline.encode(), named.indexes).decode()
+        changed = replace(
+            record,
+            inline=inline,
+            chunks=tuple(replace(chunk, span=None) for chunk in record.chunks),
+            sender=_without_person(record.sender, keys, has_files=bool(self.files_of(record))),
+            erased_by=number,
+        )
+        await self._tables.write(IMPORTS, Replace(import_records.rewritten_entity(entity, changed)))
+
+    async def _erase_payload(self, record: ImportRecord, indexes: frozenset[int]) -> None:
+        found = await self._blobs.read_whole(IMPORT_PAYLOADS, record.blob_name)
+        if found is None:
+            return
+        data, etag = found
+        new = await self._offload(len(data), erase_lines, data, indexes)
+        if new != data:
+            await self._blobs.replace(IMPORT_PAYLOADS, record.blob_name, [new], etag)
+
+
+def _plan_names(record: ImportRecord, keys: PersonKeys) -> bool:
+    """Whether the ends of a chunk are records of the person, also where its rows have expired."""
+    references = {reference for names in keys.owned.values() for _, reference in names}
+    endings = tuple(f" {row_of(each)}" for each in references | keys.personnel_refs)
+    return any(
+        sort_key.endswith(endings)
+        for chunk in record.chunks
+        if chunk.span is not None
+        for sort_key in (chunk.span.first, chunk.span.last, *(chunk.span.sort_keys or ()))
+    )
+
+
+def _without_person(sender: Sender, keys: PersonKeys, *, has_files: bool) -> Sender:
+    """A sender without names of files that name the person. The name of a file that belongs to the
+    person alone may say anything.
+    """
+    caller, source = sender.caller, sender.source
+    texts = [text.lower() for text in keys.texts()]
+    if has_files or any(text in source.lower() for text in texts):
+        source = ""
+    if caller is not None and caller.kind is CallerKind.DROP:
+        path = unquote(caller.name).lower()
+        caller = None if has_files or any(text in path for text in texts) else caller
+    return replace(sender, caller=caller, source=source)
+
+
+def erase_lines(data: bytes, indexes: frozenset[int]) -> bytes:
+    """The lines of a payload with these rows overwritten, each as long as it was."""
+    lines = data.split(b"\n")
+    for at, line in enumerate(lines):
+        with suppress(ValueError):
+            index, text = split_line(line)
+            if index in indexes:
+                lines[at] = line_of(index, _ERASED_ROW.ljust(len(text))).rstrip(b"\n")
+    return b"\n".join(lines)
+
+
+def _rows_of_person(lines: bytes, source: PersonSource, keys: PersonKeys) -> dict[int, str]:
+    """The texts of the rows that name the person, by index."""
+    if not source.is_spelled_freely and not _may_name(lines, keys):
+        return {}
+    named: dict[int, str] = {}
+    for index, text, row in _parsed(lines):
+        with suppress(Exception):  # a row that its own reader cannot read names no one
+            if source.names_row(keys, row):
+                named[index] = text
+    return named
+
+
+def _parsed(lines: bytes) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    for line in lines.split(b"\n"):
+        with suppress(ValueError, RecursionError):
+            index, text = split_line(line)
+            row = json.loads(text)
+            if isinstance(row, dict):
+                yield index, text.decode(), fold_names(row)
+
+
+def _may_name(lines: bytes, keys: PersonKeys) -> bool:
+    """Whether lines may name the person. A text may be written with escapes, or in another form of
+    Unicode.
+    """
+    texts = list(keys.texts())
+    if any(not text.isascii() for text in texts) or b"\\" in lines:
+        return True
+    return any(json.dumps(text)[1:-1].encode() in lines for text in texts)
