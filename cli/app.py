@@ -18,6 +18,7 @@ from cli import (
     import_command,
     imports,
     maintenance,
+    persons,
     records,
     tenant_rules,
     tenants,
@@ -88,6 +89,7 @@ for _heading, _groups in (
             "signing-key": maintenance.signing_key_commands,
             "data-key": maintenance.data_key_commands,
             "poison": maintenance.poison_commands,
+            "person": persons.person_commands,
         },
     ),
 ):

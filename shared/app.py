@@ -15,13 +15,17 @@ from shared.clock import Clock, SystemClock
 from shared.dependencies import Dependencies
 from shared.gateway import Gateway
 from shared.identity import Identity
+from shared.imports.authdata.person import staged_batches_of
 from shared.imports.authdata.services import AuthdataServices, compose_authdata
+from shared.imports.documents.blobs import HostRecords, PoisonQueue
+from shared.imports.documents.person import is_drop_of
 from shared.imports.documents.services import compose_documents, document_processors
 from shared.imports.import_type import RecordRules
 from shared.imports.licenses.export import LicenseExport
 from shared.imports.licenses.store import ImportedFiles
 from shared.imports.merge_rules import ChangeListener
 from shared.imports.modules import IMPORT_MODULES
+from shared.imports.persons import PERSON_ERASURE, PersonKeys
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.sender import NamedCaller
 from shared.imports.workers.definition import WORKERS
@@ -36,6 +40,11 @@ from shared.services.chunk_processor import ChunkProcessor
 from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.health import Health
 from shared.services.idempotency import FingerprintKeys, IdempotencyKeys, IdempotencyStore
+from shared.services.persons.erasure import PersonErasure
+from shared.services.persons.imports import PersonImports
+from shared.services.persons.register import PersonRegister
+from shared.services.persons.search import Sources
+from shared.services.persons.service import PersonService
 from shared.services.record_processor import RecordProcessor
 from shared.services.records.reading import RecordReader
 from shared.services.references import EarlierImports, ReferenceReader
@@ -90,6 +99,7 @@ def compose(
         clock,
         stop or ProcessStop(),
         caller=caller,
+        data_keys=data_keys,
     )
     audit = dependencies.audit
     ids, imports = dependencies.ids, dependencies.imports
@@ -99,7 +109,7 @@ def compose(
     fingerprint_keys = FingerprintKeys(account.tables, settings.authdata_keys)
     failed_rows = FailedRows(dependencies.reporting, dependencies.payloads)
     authdata = compose_authdata(dependencies)
-    chunks = compose_chunks(dependencies, authdata)
+    chunks = compose_chunks(dependencies, authdata, poison=account.poison)
     dry_runs = compose_dry_runs(dependencies)
     key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds)
     failures = FailureThrottle(
@@ -143,6 +153,7 @@ def compose(
         authdata=authdata,
         dry_run_budget=DryRunBudget(clock, settings.trial_calls, settings.trial_records),
         sweep=compose_sweep(dependencies, tenants.list_ids, chunks),
+        persons=_persons(dependencies, tenants, chunks, account.poison, caller),
         health=Health(partial(account.check, WORKERS.queue), clock),
     )
 
@@ -202,11 +213,15 @@ def _shares(dependencies: Dependencies) -> TenantShares:
     )
 
 
+def _idempotency_store(dependencies: Dependencies) -> IdempotencyStore:
+    return IdempotencyStore(
+        dependencies.tables, dependencies.blobs, dependencies.ids, dependencies.offload
+    )
+
+
 def _idempotency(dependencies: Dependencies) -> IdempotencyKeys:
     return IdempotencyKeys(
-        store=IdempotencyStore(
-            dependencies.tables, dependencies.blobs, dependencies.ids, dependencies.offload
-        ),
+        store=_idempotency_store(dependencies),
         clock=dependencies.clock,
         ids=dependencies.ids,
         stop=dependencies.stop,
@@ -275,6 +290,7 @@ def compose_chunks(
     authdata: AuthdataServices,
     replaced: Mapping[str, RowProcessor] | None = None,
     replaced_undo: Mapping[str, RowProcessor] | None = None,
+    poison: PoisonQueue | None = None,
 ) -> ChunkProcessor:
     """Works on the chunks of every type, documents among them, whose work may do another's.
 
@@ -294,15 +310,87 @@ def compose_chunks(
         hold_back=dependencies.hold_back,
         imports=imports,
         results=dependencies.results,
-        processors=processors.with_more(authdata.processors).with_more(
-            replaced or {}, replaced_undo
-        ),
+        processors=processors.with_more(authdata.processors)
+        .with_more({PERSON_ERASURE.name: compose_person_erasure(dependencies, poison)})
+        .with_more(replaced or {}, replaced_undo),
         completions=dependencies.completions,
         clock=dependencies.clock,
         stop=dependencies.stop,
         handler_seconds=dependencies.settings.handler_seconds,
     )
     return chunks
+
+
+def compose_person_erasure(
+    dependencies: Dependencies, poison: PoisonQueue | None = None
+) -> PersonErasure:
+    """Erases persons, for the command and for the sweep."""
+    sources = person_sources()
+    documents = HostRecords(dependencies.blobs, poison)
+
+    async def forget_drops(tenant: str, keys: PersonKeys) -> int:
+        later = dependencies.clock.now() + timedelta(days=1)
+
+        def is_gone(_container: str, name: str) -> bool:
+            return name.startswith(f"{tenant}/") and is_drop_of(keys, name)
+
+        return await documents.delete(is_gone, later)
+
+    return PersonErasure(
+        tables=dependencies.tables,
+        blobs=dependencies.blobs,
+        imports=dependencies.imports,
+        person_imports=person_imports(dependencies, sources),
+        answers=_idempotency_store(dependencies),
+        register=PersonRegister(dependencies.tables, dependencies.data_keys, dependencies.clock),
+        sources=sources,
+        clock=dependencies.clock,
+        ids=dependencies.ids,
+        forget_drops=forget_drops,
+        find_batches=staged_batches_of,
+    )
+
+
+def _persons(
+    dependencies: Dependencies,
+    tenants: TenantService,
+    chunks: ChunkProcessor,
+    poison: PoisonQueue,
+    caller: NamedCaller | None,
+) -> PersonService:
+    sources = person_sources()
+    return PersonService(
+        tables=dependencies.tables,
+        blobs=dependencies.blobs,
+        tenants=tenants,
+        audit=dependencies.audit,
+        imports=dependencies.imports,
+        person_imports=person_imports(dependencies, sources),
+        register=PersonRegister(dependencies.tables, dependencies.data_keys, dependencies.clock),
+        erasure=compose_person_erasure(dependencies, poison),
+        chunks=chunks,
+        sources=sources,
+        clock=dependencies.clock,
+        caller=caller,
+    )
+
+
+def person_imports(dependencies: Dependencies, sources: Sources) -> PersonImports:
+    """Finds the imports that name a person."""
+    return PersonImports(
+        dependencies.tables,
+        dependencies.blobs,
+        dependencies.imports,
+        dependencies.payloads,
+        dependencies.results,
+        dependencies.offload,
+        sources,
+    )
+
+
+def person_sources() -> Sources:
+    """What each type stores about persons, by type."""
+    return {name: module.person() for name, module in IMPORT_MODULES.items() if module.person}
 
 
 def compose_dry_runs(dependencies: Dependencies) -> DryRuns:
@@ -453,7 +541,6 @@ def record_repair_of(gateway: Gateway) -> RecordRepair:
 
 def tenant_erasure_of(gateway: Gateway) -> TenantErasure:
     """The erasure of tenants, for the command: a running gateway needs none."""
-    from shared.imports.documents.blobs import HostRecords
     from shared.services.admin.tenant_erasure import TenantErasure
 
     return TenantErasure(

@@ -16,7 +16,8 @@ from shared.services.import_log import ImportLog
 from shared.services.results import Payloads, Results
 from shared.services.status import Reporting
 from shared.settings import Settings
-from shared.storage.ports import ListedBlobs, Queues, Tables
+from shared.storage.ports import Queues, RangeTables, StoredBlobs
+from shared.storage.sealing import DataKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class Dependencies:
     """
 
     settings: Settings
-    tables: Tables
-    blobs: ListedBlobs
+    tables: RangeTables
+    blobs: StoredBlobs
     queues: Queues
     clock: Clock
     ids: Ids
@@ -43,13 +44,14 @@ class Dependencies:
     intake: ImportAcceptor
     reporting: Reporting
     audit: AuditLog
+    data_keys: DataKeys
 
     @classmethod
     def from_storage(
         cls,
         settings: Settings,
-        tables: Tables,
-        blobs: ListedBlobs,
+        tables: RangeTables,
+        blobs: StoredBlobs,
         queues: Queues,
         clock: Clock,
         stop: ProcessStop,
@@ -57,6 +59,7 @@ class Dependencies:
         ids: Ids | None = None,
         offload: Offload = to_thread_if_large,
         caller: NamedCaller | None = None,
+        data_keys: DataKeys | None = None,
     ) -> Dependencies:
         """The dependencies on that storage, which nothing here connects to yet.
 
@@ -98,4 +101,6 @@ class Dependencies:
             intake=intake,
             reporting=Reporting(imports, results, clock),
             audit=audit,
+            data_keys=data_keys
+            or DataKeys(tables, settings.data_keys, clock, settings.cache_seconds),
         )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.services.health import Health
     from shared.services.idempotency import FingerprintKeys, IdempotencyKeys
     from shared.services.import_log import ImportLog
+    from shared.services.persons.service import PersonService
     from shared.services.records.reading import RecordReader
     from shared.services.retry_cancel import Cancelling, Retrying
     from shared.services.status import FailedRows, Reporting, Waiting
@@ -75,4 +76,5 @@ class Gateway:
     authdata: AuthdataServices
     dry_run_budget: DryRunBudget
     sweep: Sweep
+    persons: PersonService
     health: Health

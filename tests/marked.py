@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables import TableServiceClient
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
-from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
+from shared.bootstrap import open_gateway
+from shared.imports.registry import IMPORT_TYPES
+from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED, TABLES
+from shared.storage.ports import EntityRange, RangeTables, Value
 from tests.builders import a_worker
 from tests.contract.calls import (
     STAGE,
@@ -29,6 +31,7 @@ from tests.contract.calls import (
 )
 from tests.documents import PDF, ROUND, Form, a_ready_sender
 from tests.e2e.gateway_process import Answer, GatewayProcess
+from tests.emulator import settings_for
 from tests.integration.harness import an_employee
 from tests.tenants import Sender
 from tests.waiting import wait_until
@@ -130,13 +133,23 @@ def _send_workers(gateway: GatewayProcess, sender: Sender, each: MarkedPerson) -
 def _send_assignments(
     gateway: GatewayProcess, sender: Sender, each: MarkedPerson, other: MarkedPerson
 ) -> None:
-    common = {"EmployerRef": "E1", "ClientRef": "C", "StartDate": "2024-03-04"}
+    common = {
+        "EmployerRef": "E1",
+        "ClientRef": "C",
+        "DivisionRef": "D",
+        "DepartmentRef": "D",
+        "StartDate": "2024-03-04",
+        "ExpectedEndDate": None,
+        "ActualEndDate": None,
+    }
     row = {**common, "AssignmentRef": each.assignment, "PersonnelRef": each.personnel}
     # One that went to another person, so that only its former values name this one.
     moved = {**row, "AssignmentRef": f"moved-{each is other}"}
     missing = {**row, "AssignmentRef": "missing", "StartDate": each.surname}
-    _post(gateway, sender, ASSIGNMENTS, [row, moved, missing])
-    _post(gateway, sender, ASSIGNMENTS, [{**moved, "PersonnelRef": other.personnel}])
+    sent = _post(gateway, sender, ASSIGNMENTS, [row, moved, missing])
+    assert [each["importStatus"] for each in sent.results] == ["OK", "OK", "Error"], sent.body
+    back = [{**moved, "PersonnelRef": other.personnel}]
+    assert _post(gateway, sender, ASSIGNMENTS, back).results[0]["importStatus"] == "OK"
     only_key = {"EmployerRef": "E1", "AssignmentRef": each.assignment, "JobTitle": each.surname}
     _post(gateway, sender, ASSIGNMENTS, [only_key])
 
@@ -196,34 +209,53 @@ def _send_documents(
 # The scan: every place of storage with everything that it says, unpacked.
 
 
-def stored_texts(storage: str) -> Iterator[tuple[str, str]]:
-    """Every entity, message and blob of an account: its place, and all that it says as text."""
-    with TableServiceClient.from_connection_string(storage) as tables:
-        for table in tables.list_tables():
-            for item in tables.get_table_client(table.name).list_entities():
-                place = f"{table.name} {item['PartitionKey']} {item['RowKey']}"
-                yield place, "\n".join((_plain(place), *_values(item)))
+def stored_texts(storage: str) -> list[tuple[str, str]]:
+    """Every entity, message and blob of an account: its place, and all that it says as text, also
+    where it is sealed.
+    """
     with QueueServiceClient.from_connection_string(storage) as queues:
-        for queue in queues.list_queues():
-            waiting = queues.get_queue_client(queue.name)
-            for message in waiting.peek_messages(max_messages=32):
-                yield queue.name, base64.b64decode(message.content).decode("utf-8", "replace")
+        texts = [
+            (queue.name, base64.b64decode(message.content).decode("utf-8", "replace"))
+            for queue in queues.list_queues()
+            for message in queues.get_queue_client(queue.name).peek_messages(max_messages=32)
+        ]
     with BlobServiceClient.from_connection_string(storage) as blobs:
-        for container in blobs.list_containers():
-            client = blobs.get_container_client(container.name)
-            for blob in client.list_blobs(include=["metadata"]):
-                place = f"{container.name} {blob.name}"
-                try:
-                    data = client.download_blob(blob.name).readall()
-                except ResourceNotFoundError:
-                    continue
-                metadata = unquote(json.dumps(blob.metadata or {}))
-                yield place, "\n".join((_plain(place), metadata, _text(data)))
+        listed = [
+            (container.name, blob.name, dict(blob.metadata or {}))
+            for container in blobs.list_containers()
+            for blob in blobs.get_container_client(container.name).list_blobs(include=["metadata"])
+        ]
+
+    async def read() -> None:
+        async with open_gateway(settings_for(storage)) as opened:
+            names = dict.fromkeys((*TABLES, *(kind.table for kind in IMPORT_TYPES.values())))
+            for table in names:
+                texts.extend([each async for each in _entities(opened.account.tables, table)])
+            for container, name, metadata in listed:
+                data = await opened.account.blobs.read(container, name) or b""
+                place = f"{container} {name}"
+                said = (_plain(place), unquote(json.dumps(metadata)), _text(data))
+                texts.append((place, "\n".join(said)))
+
+    asyncio.run(read())
+    return texts
 
 
-def _values(item: Mapping[str, Any]) -> Iterator[str]:
+async def _entities(tables: RangeTables, table: str) -> AsyncIterator[tuple[str, str]]:
+    after: tuple[str, str] | None = None
+    is_last = False
+    while not is_last:
+        found = await tables.query_range(table, EntityRange("", "~", "", "~"), after, 500)
+        for entity in found.entities:
+            place = f"{table} {entity.partition} {entity.row}"
+            yield place, "\n".join((_plain(place), *_values(entity.values)))
+            after = entity.partition, entity.row
+        is_last = found.is_last
+
+
+def _values(values: Mapping[str, Value]) -> Iterator[str]:
     packed: dict[str, bytes] = {}
-    for name, value in item.items():
+    for name, value in values.items():
         if isinstance(value, bytes):
             stem = name.rstrip("0123456789")
             packed[stem] = packed.get(stem, b"") + value

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
+    from shared.services.persons.search import PersonSource
     from shared.services.record_repair import BrokenFinder, StoredShape
     from shared.services.records.sources import RecordSource
     from shared.services.retention import LogRange, RetentionStep
@@ -61,6 +62,7 @@ class ImportTypeModule:
                                        by area; one under the type's name replaces the check by
                                        `stored_shape`
     records                            how its stored records are read back
+    person()                           what it stores about persons
     sample_failures                    the last record id of each row of `samples/<type>.json` that
                                        is made to fail; None where the demo shows the type in
                                        another way than by sending that file
@@ -78,6 +80,7 @@ class ImportTypeModule:
     stored_shape: Callable[[], StoredShape] | None = None
     find_broken: Mapping[str, BrokenFinder] = field(default_factory=dict)
     records: StoredRecords | None = None
+    person: Callable[[], PersonSource] | None = None
     sample_failures: frozenset[str] | None = None
     is_sent_in_batches: bool = False
 

@@ -34,7 +34,7 @@ from shared.storage.names import (
     IMPORTS,
     LICENSE_DOCUMENTS,
 )
-from shared.storage.ports import Entity, ListedBlobs, StoredTables, Upsert
+from shared.storage.ports import Entity, StoredBlobs, StoredTables, Upsert
 from shared.storage.sealed_storage import SealedFields, SealingBlobs, SealingTables
 from shared.storage.sealing import DataKeys
 from shared.storage_account import StorageAccount
@@ -145,7 +145,7 @@ class Account:
         )
         self.tables: StoredTables = self.unsealed_tables
         self.queues = AzureQueues(self._queue_service)
-        self.blobs: ListedBlobs = AzureBlobs(self._blob_service)
+        self.blobs: StoredBlobs = AzureBlobs(self._blob_service)
         self.documents = DocumentBlobs(self._blob_service)
         self.document_files = AzureRecordFiles(self._blob_service, DOCUMENT_BLOBS)
         self.license_files = AzureRecordFiles(self._blob_service, LICENSE_DOCUMENTS)

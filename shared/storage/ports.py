@@ -300,6 +300,10 @@ class ListedBlobs(Blobs, Protocol):
         """The names of the blobs that begin with `prefix` and were last written before `time`."""
 
 
+class StoredBlobs(ListedBlobs, RewritableBlobs, Protocol):
+    """The blobs of an account."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordFile:
     """A file that a record may name; `is_marked` says that none did when it last changed."""

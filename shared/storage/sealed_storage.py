@@ -32,9 +32,9 @@ from shared.storage.ports import (
     Entity,
     EntityRange,
     EntitySlice,
-    ListedBlobs,
     Merge,
     Operation,
+    StoredBlobs,
     StoredTables,
     Value,
 )
@@ -550,7 +550,7 @@ def tenant_of_blob(container: str, name: str) -> str:
 class SealingBlobs:
     """The blobs of an account, sealed. Without GATEWAY_DATA_KEYS they are written as they are."""
 
-    def __init__(self, blobs: ListedBlobs, data_keys: DataKeys) -> None:
+    def __init__(self, blobs: StoredBlobs, data_keys: DataKeys) -> None:
         self._blobs = blobs
         self._data_keys = data_keys
 
@@ -595,16 +595,29 @@ class SealingBlobs:
         if not is_sealed(sealed):
             # Written before the setting was there.
             return await self._blobs.read(container, name, start, length)
-        blocks = [
-            sealer.open(sealed[at : at + _SEALED_BLOCK], container, name, str(first + number))
-            for number, at in enumerate(range(0, len(sealed), _SEALED_BLOCK))
-        ]
-        data = b"".join(blocks)
+        data = _opened_blocks(sealed, first, sealer, (container, name))
         return data[skipped:] if length is None else data[skipped : skipped + length]
 
     async def touch(self, container: str, name: str) -> bool:
         """See `Blobs.touch`."""
         return await self._blobs.touch(container, name)
+
+    async def read_whole(self, container: str, name: str) -> tuple[bytes, str] | None:
+        """See `RewritableBlobs.read_whole`. Raises SealedDataError too."""
+        found = await self._blobs.read_whole(container, name)
+        tenant = tenant_of_blob(container, name)
+        if found is None or not tenant or not is_sealed(found[0]):
+            return found
+        sealer = await self._data_keys.opener(tenant)
+        return _opened_blocks(found[0], 0, sealer, (container, name)), found[1]
+
+    async def replace(self, container: str, name: str, parts: Iterable[bytes], etag: str) -> None:
+        """See `RewritableBlobs.replace`. Raises DataKeysNotSetError too."""
+        tenant = tenant_of_blob(container, name)
+        if tenant and self._data_keys.are_set:
+            sealer = await self._data_keys.sealer(tenant)
+            parts = _sealed_parts(parts, sealer, (container, name))
+        await self._blobs.replace(container, name, parts, etag)
 
     async def delete(self, container: str, name: str) -> None:
         """See `Blobs.delete`."""
@@ -613,6 +626,15 @@ class SealingBlobs:
     async def names_before(self, container: str, prefix: str, time: datetime) -> list[str]:
         """See `ListedBlobs.names_before`."""
         return await self._blobs.names_before(container, prefix, time)
+
+
+def _opened_blocks(sealed: bytes, first: int, sealer: Sealer, place: tuple[str, str]) -> bytes:
+    """The content of sealed blocks, of which the first has that number. Raises SealedDataError."""
+    blocks = [
+        sealer.open(sealed[at : at + _SEALED_BLOCK], *place, str(first + number))
+        for number, at in enumerate(range(0, len(sealed), _SEALED_BLOCK))
+    ]
+    return b"".join(blocks)
 
 
 def _sealed_parts(

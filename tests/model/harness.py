@@ -20,6 +20,7 @@ from shared.app import (
     changed_types,
     compose_chunks,
     compose_dry_runs,
+    compose_person_erasure,
     compose_retrying,
     compose_sweep,
     compose_undoing,
@@ -35,6 +36,7 @@ from shared.services.accept import ImportAcceptor
 from shared.services.changes import ChangeFeed
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.import_log import ImportLog
+from shared.services.persons.erasure import PersonErasure
 from shared.services.retry_cancel import Cancelling, Retrying
 from shared.services.status import FailedRows
 from shared.services.sweep import Sweep
@@ -211,6 +213,7 @@ class Process:
     undoing: Undoing
     authdata: AuthdataServices
     changes: ChangeFeed
+    erasure: PersonErasure
 
 
 _SETTINGS = settings_for(
@@ -265,6 +268,7 @@ def make_process(
         undoing=compose_undoing(dependencies, chunks, compose_dry_runs(dependencies)),
         authdata=authdata,
         changes=ChangeFeed(dependencies.imports, dependencies.results, changed_types),
+        erasure=compose_person_erasure(dependencies),
     )
 
 

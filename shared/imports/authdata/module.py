@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from shared.gateway import Gateway
     from shared.imports.import_type import Document
+    from shared.services.persons.search import PersonSource
     from shared.services.record_repair import BrokenEntry, RepairContext, StoredShape
     from shared.services.records.sources import RecordSource
     from shared.services.row_processor import ProcessorContext, RowProcessor
@@ -69,7 +70,14 @@ def _records() -> RecordSource:
     return EmployeeRecords()
 
 
+def _person() -> PersonSource:
+    from shared.imports.authdata.person import AuthdataPerson
+
+    return AuthdataPerson()
+
+
 MODULE = ImportTypeModule(
+    person=_person,
     definition=AUTHDATA,
     answer=when_ended(_answer),
     describe_calls=_describe_calls,

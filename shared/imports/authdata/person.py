@@ -89,12 +89,6 @@ class AuthdataPerson:
         """See `PersonSource.names_key`."""
         return key[0] in keys.employee_ids
 
-    def names_record(self, keys: PersonKeys, record: AuthRecord) -> bool:
-        """Whether a staged record names the person."""
-        return record.employee_id in keys.employee_ids or not keys.triples.isdisjoint(
-            record.fingerprints.triples
-        )
-
     def files_of(self, record: ImportRecord) -> Sequence[BlobRange]:  # noqa: ARG002
         """See `PersonSource.files_of`. Batches are found by their own entities."""
         return ()
@@ -105,7 +99,7 @@ class AuthdataPerson:
         """
         own = encode(search.tenant)
         ended: set[str] = set()
-        range_ = EntityRange(f"{own}|", f"{own}|~", "batch", "plan~")
+        range_ = EntityRange(f"{own}|", f"{own}|~", "batch", "p|~")
         async for entity in search.range(AUTH_STAGING, range_):
             if entity.row == batch_records.BATCH_ROW:
                 if await _has_ended(search, _batch(search.tenant, entity)):
@@ -123,7 +117,7 @@ class AuthdataPerson:
                 yield removal("ended batches", AUTH_STAGING, entity, blobs=blobs)
 
 
-async def staged_batches_of(search: PersonSearch, source: AuthdataPerson) -> list[str]:
+async def staged_batches_of(search: PersonSearch) -> list[str]:
     """The ids of the batches whose records name the person and are still to be processed."""
     if not search.keys.employee_ids:
         return []
@@ -146,9 +140,15 @@ async def staged_batches_of(search: PersonSearch, source: AuthdataPerson) -> lis
             records = unpack_records(data, 0) if data else []
         except UnreadableDataError:
             continue
-        if any(source.names_record(search.keys, record) for record in records):
+        if any(_names_record(search.keys, record) for record in records):
             found.add(batch.file_log_id)
     return sorted(found)
+
+
+def _names_record(keys: PersonKeys, record: AuthRecord) -> bool:
+    return record.employee_id in keys.employee_ids or not keys.triples.isdisjoint(
+        record.fingerprints.triples
+    )
 
 
 async def _has_ended(search: PersonSearch, batch: Batch | None) -> bool:

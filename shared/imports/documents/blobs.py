@@ -325,7 +325,7 @@ class PoisonQueue:
 class HostRecords:
     """What the host keeps of dropped blobs under their names: receipts, and poison messages."""
 
-    def __init__(self, blobs: ListedBlobs, poison: PoisonQueue) -> None:
+    def __init__(self, blobs: ListedBlobs, poison: PoisonQueue | None) -> None:
         self._blobs = blobs
         self._poison = poison
 
@@ -347,11 +347,11 @@ class HostRecords:
             if is_gone(container, blob):
                 await self._blobs.delete(HOST_CONTAINER, name)
                 deleted += 1
-        for message in await self._poison.receive():
-            if is_gone(message.container, message.name):
+        for message in await self._poison.receive() if self._poison else ():
+            if self._poison and is_gone(message.container, message.name):
                 await self._poison.delete(message)
                 deleted += 1
-            else:
+            elif self._poison:
                 await self._poison.release(message)
         return deleted
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
+    from shared.services.persons.search import PersonSource
     from shared.services.record_repair import BrokenEntry, RepairContext, StoredShape
     from shared.services.retention import RetentionStep
     from shared.services.row_processor import ProcessorContext, RowProcessor
@@ -83,7 +84,14 @@ def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEnt
     return find_broken_rounds(context, tenant)
 
 
+def _person() -> PersonSource:
+    from shared.imports.documents.person import DocumentPerson
+
+    return DocumentPerson()
+
+
 MODULE = ImportTypeModule(
+    person=_person,
     definition=DOCUMENTS,
     answer=when_ended(_answer),
     describe_calls=_describe_calls,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
+    from shared.services.persons.search import PersonSource
     from shared.services.record_repair import BrokenEntry, RepairContext
     from shared.services.records.sources import RecordSource
     from shared.services.retention import LogRange, RetentionStep
@@ -94,7 +95,14 @@ def _records() -> RecordSource:
     return LicenseRecords()
 
 
+def _person() -> PersonSource:
+    from shared.imports.licenses.person import LicensePerson
+
+    return LicensePerson()
+
+
 MODULE = ImportTypeModule(
+    person=_person,
     definition=LICENSES,
     answer=_answer,
     describe_calls=_describe_calls,

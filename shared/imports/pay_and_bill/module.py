@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import azure.functions as func
 
     from shared.gateway import Gateway
+    from shared.services.persons.search import PersonSource
     from shared.services.records.sources import RecordSource
     from shared.storage.import_records import ImportRecord
     from shared.web.openapi.operations import Limits, Operation
@@ -36,6 +37,7 @@ def pay_and_bill_module(
         describe_calls=_describe_calls,
         sample_failures=frozenset(sample_failures),
         records=StoredRecords(definition.name, source or partial(_records, definition)),
+        person=partial(_person, definition),
     )
 
 
@@ -43,6 +45,12 @@ def _records(definition: ImportType) -> RecordSource:
     from shared.services.records.sources import BusinessRecords
 
     return BusinessRecords(definition)
+
+
+def _person(definition: ImportType) -> PersonSource:
+    from shared.imports.pay_and_bill.person import PayAndBillPerson
+
+    return PayAndBillPerson(definition)
 
 
 async def _answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:

@@ -42,8 +42,14 @@ class PayAndBillPerson:
 
     def __init__(self, kind: ImportType) -> None:
         self._kind = kind
-        self._fields = kind.rules.key_fields
-        self._is_worker = tuple(self._fields) == (_EMPLOYER, _PERSONNEL)
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return self._kind.rules.key_fields
+
+    @property
+    def _is_worker(self) -> bool:
+        return self._fields == (_EMPLOYER, _PERSONNEL)
 
     async def find(self, search: PersonSearch) -> AsyncIterator[Trace]:
         """See `PersonSource.find`."""

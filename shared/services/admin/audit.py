@@ -62,6 +62,10 @@ class Action(StrEnum):
     RECORDS_REPAIR = "records.repair"
     RECORDS_EXPORT = "records.export"
     PURGE = "purge"
+    PERSON_EXPORT = "person.export"
+    PERSON_ERASE = "person.erase"
+    PERSON_HOLD = "person.hold"
+    PERSON_RELEASE = "person.release"
 
 
 @dataclass(slots=True)

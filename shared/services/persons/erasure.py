@@ -43,7 +43,6 @@ from shared.services.persons.imports import NamedImport, PersonImports
 from shared.services.persons.register import ErasureReport, PersonRegister
 from shared.services.persons.search import (
     BlobRange,
-    PersonBlobs,
     PersonSearch,
     Sources,
     Trace,
@@ -58,6 +57,7 @@ from shared.storage.ports import (
     Operation,
     RangeTables,
     Replace,
+    StoredBlobs,
 )
 
 _IDENTITIES = "identities"
@@ -81,7 +81,7 @@ class PersonErasure:
         self,
         *,
         tables: RangeTables,
-        blobs: PersonBlobs,
+        blobs: StoredBlobs,
         imports: ImportLog,
         person_imports: PersonImports,
         answers: IdempotencyStore,
@@ -229,9 +229,11 @@ class PersonErasure:
             await self._beat(record, is_due=True)
             search = self._search(record.tenant, keys)
             traces = await find_traces(search, self._sources)
-            named: list[NamedImport] = []
-            async for each in self._person_imports.find(record.tenant, keys, self._beater(record)):
-                named.append(each)
+            beat = self._beater(record)
+            found_imports = self._person_imports.find(
+                record.tenant, keys, beat, search.unreadable, record.number
+            )
+            named = [each async for each in found_imports]
             found = _count(traces, named)
             await self._register.keep_report(
                 record, ErasureReport(dict(found), dict(search.unreadable))

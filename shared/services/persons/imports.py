@@ -7,6 +7,7 @@ which no text of the person's keys occurs is not parsed.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,13 +21,13 @@ from shared.imports.results import RowResult, erased
 from shared.imports.sender import CallerKind, Sender
 from shared.services.background import Offload
 from shared.services.import_log import ImportLog
-from shared.services.persons.search import BlobRange, PersonBlobs, PersonSource, Sources
+from shared.services.persons.search import BlobRange, PersonSource, Sources
 from shared.services.results import Payloads, Results
 from shared.storage import import_records, result_records
 from shared.storage.business_records import row_of
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORT_RESULTS, IMPORTS
-from shared.storage.ports import Entity, RangeTables, Replace, query_pages
+from shared.storage.ports import Entity, RangeTables, Replace, StoredBlobs, query_pages
 
 _IMPORTS_AT_ONCE = 50
 _RESULTS_AT_ONCE = 20
@@ -55,7 +56,7 @@ class PersonImports:
     def __init__(
         self,
         tables: RangeTables,
-        blobs: PersonBlobs,
+        blobs: StoredBlobs,
         imports: ImportLog,
         payloads: Payloads,
         results: Results,
@@ -71,24 +72,40 @@ class PersonImports:
         self._sources = sources
 
     async def find(
-        self, tenant: str, keys: PersonKeys, beat: Callable[[], Awaitable[None]]
+        self,
+        tenant: str,
+        keys: PersonKeys,
+        beat: Callable[[], Awaitable[None]],
+        unreadable: Counter[str],
+        before: int | None = None,
     ) -> AsyncIterator[NamedImport]:
-        """Yield the imports that name the person, the newest first. `beat` is called in between."""
-        after: int | None = None
+        """Yield the imports that name the person, the newest first; only those below a number.
+
+        `beat` is called in between. Payloads that cannot be read are counted in `unreadable`.
+        """
+        after = before
         while records := await self._imports.newest_first(tenant, after, _IMPORTS_AT_ONCE):
             for record in records:
                 await beat()
-                named = await self.find_in(record, keys)
+                named = await self._find_in(record, keys, unreadable)
                 if named is not None:
                     yield named
             after = records[-1].number
 
-    async def find_in(self, record: ImportRecord, keys: PersonKeys) -> NamedImport | None:
+    async def _find_in(
+        self, record: ImportRecord, keys: PersonKeys, unreadable: Counter[str]
+    ) -> NamedImport | None:
         """The rows of an import that name the person; None if there is none."""
         source = self._sources.get(record.type_name)
         if source is None or record.is_broken:
             return None
-        rows = await self._named_rows(record, source, keys)
+        rows: Mapping[int, str] = {}
+        try:
+            rows = await self._named_rows(record, source, keys)
+        except PayloadGoneError:
+            pass  # it has expired
+        except UnreadableDataError:
+            unreadable["payloads"] += 1
         results: list[RowResult] = []
         if not record.results_expired_at:
             async for _, chunk in self._stored_results(record):
@@ -105,7 +122,12 @@ class PersonImports:
     async def is_named(self, record: ImportRecord, keys: PersonKeys) -> bool:
         """Whether a row of an import names the person. For open imports, which have a payload."""
         source = self._sources.get(record.type_name)
-        return source is not None and bool(await self._named_rows(record, source, keys))
+        if source is None:
+            return False
+        try:
+            return bool(await self._named_rows(record, source, keys))
+        except UnreadableDataError:
+            return True  # it ends soon, since nobody can read its rows
 
     async def erase(self, named: NamedImport, keys: PersonKeys, number: int) -> None:
         """Rewrite an import without what it says of the person; `number` is that of the erasure.
@@ -132,10 +154,7 @@ class PersonImports:
             return {}
         named: dict[int, str] = {}
         for chunk in record.chunks:
-            try:
-                lines = await self._payloads.lines(record, chunk.number)
-            except PayloadGoneError:
-                return named
+            lines = await self._payloads.lines(record, chunk.number)
             named |= await self._offload(4 * len(lines), _rows_of_person, lines, source, keys)
         return named
 
@@ -174,6 +193,8 @@ class PersonImports:
             return
         record = import_records.from_entity(entity)
         inline = record.inline
+        if record.is_inline_sealed:
+            return
         if inline and named.rows:
             inline = erase_lines(inline.encode(), named.indexes).decode()
         changed = replace(

@@ -24,19 +24,14 @@ from shared.storage.ports import (
     Delete,
     Entity,
     EntityRange,
-    ListedBlobs,
     Operation,
     RangeTables,
     Replace,
-    RewritableBlobs,
+    StoredBlobs,
     query_pages,
 )
 
 _READ_AT_ONCE = 500
-
-
-class PersonBlobs(ListedBlobs, RewritableBlobs, Protocol):
-    """The blobs that a search and an erasure need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +74,7 @@ class PersonSearch:
     tenant: str
     keys: PersonKeys
     tables: RangeTables
-    blobs: PersonBlobs
+    blobs: StoredBlobs
     unreadable: Counter[str] = field(default_factory=Counter)
 
     async def entities(

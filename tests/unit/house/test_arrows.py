@@ -24,6 +24,7 @@ LAYER_OF_FILE = {
     "blobs": "storage",
     "drops": "services",
     "export": "services",
+    "person": "services",
     "processing": "services",
     "processor": "services",
     "records": "services",

@@ -1,0 +1,223 @@
+"""`manage.py person`: export, erase, hold and release what is stored about one person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.commands import Overview, command, on_gateway
+from cli.output import AsJson, columns, show
+from cli.tenants import TenantOption
+from cli.terminal import confirm
+from shared.errors import ConflictError, InvalidRequestError
+from shared.imports.model import MAX_LICENSE_REFERENCE, normal_reference
+from shared.imports.persons import Identity, IdentityKind
+from shared.services.persons.erasure import check_identities
+
+person_commands = typer.Typer(
+    cls=Overview,
+    no_args_is_help=True,
+    help="Persons: export or erase what is stored about one, or hold an erasure.",
+)
+
+Employer = Annotated[
+    str, typer.Option("--employer", metavar="EMPLOYER", help="The worker's EmployerRef.")
+]
+Personnel = Annotated[
+    str, typer.Option("--personnel", metavar="PERSONNEL", help="The worker's PersonnelRef.")
+]
+Company = Annotated[
+    str, typer.Option("--company", metavar="COMPANY", help="companyCode of the licenses.")
+]
+Division = Annotated[
+    str,
+    typer.Option(
+        "--division",
+        metavar="DIVISION",
+        help="divisionCode of the licenses. Without it, licenses without a division.",
+    ),
+]
+EmployeeNumber = Annotated[
+    str,
+    typer.Option("--employee-number", metavar="NUMBER", help="employeeNumber of the licenses."),
+]
+PersonalId = Annotated[
+    int | None,
+    typer.Option(
+        "--personal-id",
+        metavar="ID",
+        help="employeePersonalId of licenses without an employeeNumber.",
+    ),
+]
+EmployeeId = Annotated[
+    str,
+    typer.Option("--employee-id", metavar="ID", help="employeeId of the authentication data."),
+]
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why the person must not be erased.")
+]
+Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="The zip file to write.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Erase without asking first.")]
+
+
+@command(
+    person_commands,
+    "export",
+    example="person export --tenant acme --employer E1 --personnel P7 --out person.zip",
+)
+def export_person(
+    tenant: TenantOption,
+    out: Out,
+    employer: Employer = "",
+    personnel: Personnel = "",
+    company: Company = "",
+    division: Division = "",
+    employee_number: EmployeeNumber = "",
+    personal_id: PersonalId = None,
+    employee_id: EmployeeId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Write everything that is stored about a person to a zip file, sensitive values in the clear.
+
+    The manifest in it says what was searched and how much of each was found. The export is noted in
+    the audit log.
+    """
+    identities = _identities(
+        employer, personnel, company, division, employee_number, personal_id, employee_id
+    )
+    if out.exists():
+        raise ConflictError(f"{out} exists already: choose another file.")
+    manifest = on_gateway(lambda gateway: gateway.persons.export(tenant, identities, out))
+    rows = [(str(each["found"]), each["what"]) for each in manifest["searched"]]
+    show(as_json, manifest, [f"Wrote {out}.", *columns(("FOUND", "WHAT"), rows)])
+
+
+@command(
+    person_commands, "erase", example="person erase --tenant acme --employer E1 --personnel P7"
+)
+def erase_person(
+    tenant: TenantOption,
+    employer: Employer = "",
+    personnel: Personnel = "",
+    company: Company = "",
+    division: Division = "",
+    employee_number: EmployeeNumber = "",
+    personal_id: PersonalId = None,
+    employee_id: EmployeeId = "",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete everything that is stored about a person for good; asks first, unless --yes is given.
+
+    Imports of the tenant wait until it has ended. It is refused while there is a hold on the
+    person, and while an open import names the person. A command that was interrupted is completed
+    by the same command.
+    """
+    identities = _identities(
+        employer, personnel, company, division, employee_number, personal_id, employee_id
+    )
+    if not yes and not confirm("Delete for good everything about this person? [y/N]: "):
+        raise ConflictError("Nothing was erased: answer y, or add --yes to erase without asking.")
+    erased = on_gateway(lambda gateway: gateway.persons.erase(tenant, identities))
+    document = {"importId": erased.import_id, **erased.report.to_document()}
+    lines = [f"{count:>8}  {area}" for area, count in erased.report.found.items()]
+    lines += [
+        f"{each['count']:>8}  {each['what']}: kept, since {each['reason']}"
+        for each in document["kept"]
+    ]
+    head = "Erased:" if erased.report.found else "Nothing is stored about this person."
+    show(as_json, document, [head, *lines])
+
+
+@command(
+    person_commands,
+    "hold",
+    example='person hold --tenant acme --employer E1 --personnel P7 --reason "Case 14"',
+)
+def hold_person(
+    tenant: TenantOption,
+    reason: Reason,
+    employer: Employer = "",
+    personnel: Personnel = "",
+    company: Company = "",
+    division: Division = "",
+    employee_number: EmployeeNumber = "",
+    personal_id: PersonalId = None,
+    employee_id: EmployeeId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Refuse the erasure of a person until the hold is released."""
+    identities = _identities(
+        employer, personnel, company, division, employee_number, personal_id, employee_id
+    )
+    text = " ".join(reason.split())
+    if not 1 <= len(text) <= 500:
+        raise InvalidRequestError("--reason must have 1 to 500 characters.")
+    hashes = on_gateway(lambda gateway: gateway.persons.hold(tenant, identities, text))
+    line = "The person is not erased until the hold is released."
+    show(as_json, {"person": hashes, "reason": text}, [line])
+
+
+@command(
+    person_commands, "release", example="person release --tenant acme --employer E1 --personnel P7"
+)
+def release_person(
+    tenant: TenantOption,
+    employer: Employer = "",
+    personnel: Personnel = "",
+    company: Company = "",
+    division: Division = "",
+    employee_number: EmployeeNumber = "",
+    personal_id: PersonalId = None,
+    employee_id: EmployeeId = "",
+    as_json: AsJson = False,
+) -> None:
+    """Release the hold on a person, so that the person can be erased."""
+    identities = _identities(
+        employer, personnel, company, division, employee_number, personal_id, employee_id
+    )
+    hashes = on_gateway(lambda gateway: gateway.persons.release(tenant, identities))
+    show(as_json, {"person": hashes}, ["The hold is released."])
+
+
+def _identities(
+    employer: str,
+    personnel: str,
+    company: str,
+    division: str,
+    employee_number: str,
+    personal_id: int | None,
+    employee_id: str,
+) -> Sequence[Identity]:
+    """The names of a person. Raises InvalidRequestError for one that is not complete."""
+    identities: list[Identity] = []
+    if employer or personnel:
+        parts = (_reference("--employer", employer), _reference("--personnel", personnel))
+        identities.append(Identity(IdentityKind.WORKER, parts))
+    if company or employee_number or personal_id is not None:
+        group = _reference("--company", company, MAX_LICENSE_REFERENCE)
+        part = _reference("--division", division, MAX_LICENSE_REFERENCE) if division else ""
+        if not employee_number and personal_id is None:
+            raise InvalidRequestError("--company needs --employee-number or --personal-id.")
+        if employee_number:
+            number = _reference("--employee-number", employee_number, MAX_LICENSE_REFERENCE)
+            identities.append(Identity(IdentityKind.LICENSE_EMPLOYEE, (group, part, number)))
+        if personal_id is not None:
+            name = (group, part, str(personal_id))
+            identities.append(Identity(IdentityKind.LICENSE_PERSONAL_ID, name))
+    if employee_id:
+        name_of = _reference("--employee-id", employee_id, MAX_LICENSE_REFERENCE)
+        identities.append(Identity(IdentityKind.AUTHDATA, (name_of,)))
+    check_identities(identities)
+    return identities
+
+
+def _reference(option: str, text: str, most: int = 60) -> str:
+    """A reference as it is stored."""
+    reference = normal_reference(text, most)
+    if reference is None:
+        raise InvalidRequestError(f"{option} must have 1 to {most} characters.")
+    return reference
