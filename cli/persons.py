@@ -210,7 +210,7 @@ def _identities(
             identities.append(Identity(IdentityKind.LICENSE_PERSONAL_ID, name))
     if employee_id:
         name_of = _reference("--employee-id", employee_id, MAX_LICENSE_REFERENCE)
-        identities.append(Identity(IdentityKind.AUTHDATA, (name_of,)))
+        identities.append(Identity(IdentityKind.EMPLOYEE_ID, (name_of,)))
     check_identities(identities)
     return identities
 

@@ -16,7 +16,6 @@ from urllib.parse import unquote
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
-from shared.bootstrap import open_gateway
 from shared.imports.registry import IMPORT_TYPES
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED, TABLES
 from shared.storage.ports import EntityRange, RangeTables, Value
@@ -31,7 +30,7 @@ from tests.contract.calls import (
 )
 from tests.documents import PDF, ROUND, Form, a_ready_sender
 from tests.e2e.gateway_process import Answer, GatewayProcess
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.integration.harness import an_employee
 from tests.tenants import Sender
 from tests.waiting import wait_until
@@ -227,7 +226,7 @@ def stored_texts(storage: str) -> list[tuple[str, str]]:
         ]
 
     async def read() -> None:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             names = dict.fromkeys((*TABLES, *(kind.table for kind in IMPORT_TYPES.values())))
             for table in names:
                 texts.extend([each async for each in _entities(opened.account.tables, table)])

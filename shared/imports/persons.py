@@ -25,7 +25,7 @@ class IdentityKind(StrEnum):
     # companyCode, divisionCode or "", employeePersonalId.
     LICENSE_PERSONAL_ID = "license personal id"
     # employeeId.
-    AUTHDATA = "authdata"
+    EMPLOYEE_ID = "employee id"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,7 +80,7 @@ class PersonKeys:
                     keys.license_employees.add((parts[0], parts[1], parts[2]))
                 case IdentityKind.LICENSE_PERSONAL_ID:
                     keys.license_personal_ids.add((parts[0], parts[1], parts[2]))
-                case IdentityKind.AUTHDATA:
+                case IdentityKind.EMPLOYEE_ID:
                     keys.employee_ids.add(parts[0])
         return keys
 

@@ -20,10 +20,9 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.registry import IMPORT_TYPES
-from shared.imports.sender import NamedCaller
 from shared.imports.persons import PERSON_ERASURE
 from shared.imports.registry import TYPE_CATALOGUE
+from shared.imports.sender import NamedCaller
 from shared.services.background import KeyedLocks
 from shared.services.results import Repairs
 from shared.storage import import_records as expiry
@@ -380,7 +379,7 @@ class ImportLog:
         first, last = records.open_range(PERSON_ERASURE.name, records.LAST_NUMBER)
         if await self._tables.query(IMPORTS, parent.tenant, first, last, select=[], most=1):
             raise ConflictError(
-                "The data of a person are being erased: repeat the call when that has ended."
+                "The data of a person are being erased: let that end, then repeat the call."
             )
         current = await self.read(parent.tenant, parent.number)
         if current is not None and current.erased_by != parent.erased_by:

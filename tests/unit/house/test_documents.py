@@ -137,7 +137,7 @@ COMPOSED: Final = ("Payload data not supported: ….",)
 """Templates whose advice is in the part that is made at the call, which has tests of its own."""
 OF_A_WHOLE_ROW: Final = {
     1101, 1102, 1103, 1104, 1105, 1106, 3003, 3004, 3007, 3008, 4001, 4002, 4003, 4013, 4018,
-    *range(5001, 5007), *range(5101, 5106), 9001, 9002,
+    *range(5001, 5007), *range(5101, 5106), 9001, 9002, 9004,
 }  # fmt: skip
 """Messages that are about the row, or the record, and not about one field of it."""
 
