@@ -8,7 +8,7 @@ import azure.functions as func
 
 from shared.auth.callers import AnyCaller
 from shared.bootstrap import gateway
-from shared.errors import GoneError, NotFoundError
+from shared.errors import GoneError, NotBuiltError, NotFoundError
 from shared.gateway import Gateway
 from shared.imports.import_type import ImportType
 from shared.imports.modules import IMPORT_MODULES
@@ -93,7 +93,9 @@ async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
     """The vendor's exact answer, as the call itself would have returned it; 202 while running."""
     app = await gateway()
     report = await _report(app, req)
-    module = IMPORT_MODULES[_type_of(report.record).name]
+    module = IMPORT_MODULES.get(_type_of(report.record).name)
+    if module is None:
+        raise NotBuiltError("No call made this import, so it has no answer: ask for its results.")
     if report.record.is_undo:
         # The call of an undo answers with the import object.
         is_open = report.record.is_open

@@ -126,7 +126,8 @@ async def run_without_queues(record: ImportRecord, run_directly: RunDirectly) ->
     """Process an accepted import at once if its type has no queues. If storage fails, the sweep
     does it.
     """
-    if has_queues(record):
+    kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
+    if kind is None or kind.has_queues:
         return
     try:
         await run_directly(record)

@@ -102,8 +102,9 @@ def _links(report: ImportReport) -> dict[str, str]:
         links |= {
             "results": f"{own_address}/results",
             "failures": f"{own_address}/failures",
-            "answer": f"{own_address}/answer",
         }
+        if record.type_name in IMPORT_TYPES:
+            links["answer"] = f"{own_address}/answer"
     if report.still_out and not record.payload_expired_at:
         links["failedRows"] = f"{own_address}/failed-rows"
         if not record.is_open and has_queues and not record.is_broken:

@@ -7,6 +7,7 @@ import json
 import shlex
 import uuid
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,56 +22,33 @@ from shared.imports.persons import Identity, IdentityKind
 from shared.services.persons.service import Erased
 from tests.builders import a_worker
 from tests.contract.calls import send_document
+from tests.contract.conftest import SETTINGS
 from tests.documents import PDF, Form, a_ready_sender
-from tests.e2e.gateway_process import GatewayProcess
-from tests.emulator import DATA_KEYS, open_ready_gateway, settings_for
-from tests.marked import MarkedPerson, fill, places_of
+from tests.e2e.gateway_process import GatewayProcess, started
+from tests.emulator import DATA_KEYS, Emulator, open_ready_gateway, settings_for
+from tests.marked import MarkedPerson, MarkedTenant, fill, places_of
 
 pytestmark = pytest.mark.integration
 
 
-def test_nothing_of_an_erased_tenant_is_left_but_its_audit_log(
-    gateway: GatewayProcess, storage: str
-) -> None:
-    filled = fill(gateway, storage, uuid.uuid4().hex[:10])
-    tenant = filled.sender.tenant
-    before = places_of(storage, tenant, filled.person.mark, filled.other.mark)
-    assert len(before) > 50
-
-    async def erase(confirmation: str) -> dict[str, int]:
-        async with open_ready_gateway(settings_for(storage, cache_seconds=0.1)) as opened:
-            return dict(await tenant_erasure_of(opened).erase(tenant, confirmation))
-
-    with pytest.raises(InvalidRequestError, match=f"--confirm {tenant}"):
-        asyncio.run(erase("other"))
-    assert places_of(storage, tenant, filled.person.mark) != []
-    deleted = asyncio.run(erase(tenant))
-    assert deleted["Workers"] > 150
-    left = places_of(storage, tenant, filled.person.mark, filled.other.mark)
-    assert {place.split()[0] for place in left} == {"Audit", "Tenants"}
-    assert [place for place in left if place.startswith("Tenants")] == [f"Tenants erased {tenant}"]
-    assert asyncio.run(erase(tenant)) == {}
-    assert gateway.get("/api/imports", filled.sender).status == 401
+@pytest.fixture(name="storage", scope="module")
+def fixture_storage(emulator: Emulator) -> str:
+    """An account with little in it, since all of it is searched."""
+    return emulator.account("searched")
 
 
-async def _create(storage: str, slug: str) -> None:
-    async with open_ready_gateway(settings_for(storage)) as opened:
-        await opened.tenants.create(f"Name {uuid.uuid4()}", slug)
+@pytest.fixture(name="gateway", scope="module")
+def fixture_gateway(
+    storage: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    with started(storage, tmp_path_factory.mktemp("gateway"), **SETTINGS) as process:
+        yield process
 
 
-def test_the_id_of_an_erased_tenant_is_never_given_again(storage: str) -> None:
-    slug = f"t{uuid.uuid4().hex[:12]}"
-
-    async def create_and_erase() -> None:
-        async with open_ready_gateway(settings_for(storage, cache_seconds=0)) as opened:
-            await opened.tenants.create(f"Name {slug}", slug)
-            await tenant_erasure_of(opened).erase(slug, slug)
-            with pytest.raises(ConflictError, match="choose another id"):
-                await opened.tenants.create("New", slug)
-            with pytest.raises(NotFoundError):
-                await tenant_erasure_of(opened).erase(f"{slug}-2", f"{slug}-2")
-
-    asyncio.run(create_and_erase())
+@pytest.fixture(name="filled", scope="module")
+def fixture_filled(gateway: GatewayProcess, storage: str) -> MarkedTenant:
+    """A tenant of whom first a person is erased, then everything."""
+    return fill(gateway, storage, uuid.uuid4().hex[:10])
 
 
 def _identities(person: MarkedPerson) -> list[Identity]:
@@ -82,9 +60,8 @@ def _identities(person: MarkedPerson) -> list[Identity]:
 
 
 def test_nothing_of_an_erased_person_is_left_and_nothing_brings_the_person_back(
-    gateway: GatewayProcess, storage: str
+    gateway: GatewayProcess, storage: str, filled: MarkedTenant
 ) -> None:
-    filled = fill(gateway, storage, uuid.uuid4().hex[:10])
     sender, person = filled.sender, filled.person
     marks = (person.mark, person.license_key)
     assert len(places_of(storage, *marks)) > 30
@@ -136,6 +113,44 @@ def test_nothing_of_an_erased_person_is_left_and_nothing_brings_the_person_back(
     # The same references may be used again.
     hired = gateway.post(sender, [a_worker(person.personnel)])
     assert hired.results[0]["importStatus"] == "OK"
+
+
+def test_nothing_of_an_erased_tenant_is_left_but_its_audit_log(
+    gateway: GatewayProcess, storage: str, filled: MarkedTenant
+) -> None:
+    tenant = filled.sender.tenant
+    before = places_of(storage, tenant, filled.other.mark)
+    assert len(before) > 50
+
+    async def erase(confirmation: str) -> dict[str, int]:
+        async with open_ready_gateway(settings_for(storage, cache_seconds=0.1)) as opened:
+            return dict(await tenant_erasure_of(opened).erase(tenant, confirmation))
+
+    with pytest.raises(InvalidRequestError, match=f"--confirm {tenant}"):
+        asyncio.run(erase("other"))
+    assert places_of(storage, filled.other.mark) != []
+    deleted = asyncio.run(erase(tenant))
+    assert deleted["Workers"] > 150
+    left = places_of(storage, tenant, filled.other.mark)
+    assert {place.split()[0] for place in left} == {"Audit", "Tenants"}
+    assert [place for place in left if place.startswith("Tenants")] == [f"Tenants erased {tenant}"]
+    assert asyncio.run(erase(tenant)) == {}
+    assert gateway.get("/api/imports", filled.sender).status == 401
+
+
+def test_the_id_of_an_erased_tenant_is_never_given_again(storage: str) -> None:
+    slug = f"t{uuid.uuid4().hex[:12]}"
+
+    async def create_and_erase() -> None:
+        async with open_ready_gateway(settings_for(storage, cache_seconds=0)) as opened:
+            await opened.tenants.create(f"Name {slug}", slug)
+            await tenant_erasure_of(opened).erase(slug, slug)
+            with pytest.raises(ConflictError, match="choose another id"):
+                await opened.tenants.create("New", slug)
+            with pytest.raises(NotFoundError):
+                await tenant_erasure_of(opened).erase(f"{slug}-2", f"{slug}-2")
+
+    asyncio.run(create_and_erase())
 
 
 def _commands_of_the_guide() -> list[list[str]]:
