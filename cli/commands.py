@@ -15,8 +15,7 @@ import typer
 from typer._click import Context, HelpFormatter, Parameter
 from typer.core import TyperCommand, TyperGroup
 
-from cli.caller import command_caller
-from cli.environment import commands_settings
+from cli.environment import command_caller, commands_settings
 from shared.bootstrap import open_gateway
 from shared.gateway import Gateway
 

@@ -17,9 +17,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from cli.caller import command_caller
 from cli.calls import Answer, KeyPair, call, post_document, send_import
-from cli.environment import ROOT, commands_settings, data_folder, trusted_certificate
+from cli.environment import (
+    ROOT,
+    command_caller,
+    commands_settings,
+    data_folder,
+    trusted_certificate,
+)
 from cli.terminal import complain, say
 from shared.errors import ConflictError, GatewayError, NotFoundError
 from shared.imports.modules import IMPORT_MODULES

@@ -1,19 +1,22 @@
-"""The environment of the commands: the data folder, the local gateway, the settings.
+"""The environment of the commands: the data folder, the local gateway, the settings, the user.
 
 The commands use the storage of the environment variables, else that of the running local gateway,
-else that of `local.settings.json`. This module imports only the standard library and the settings,
-so that the demo starts quickly.
+else that of `local.settings.json`. This module imports only the standard library and what is
+light, so that the demo starts quickly.
 """
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.errors import SettingsError
+from shared.imports.sender import CallerKind, NamedCaller, named_caller
 from shared.settings import Settings, read_settings
 from shared.storage_account import CONNECTION, PARTS
 
@@ -68,6 +71,16 @@ def trusted_certificate(url: str, environ: Mapping[str, str] = os.environ) -> Pa
 def ca_bundle(environ: Mapping[str, str] = os.environ) -> str:
     """The file or folder of certificates that programs with `requests` trust here; "" for none."""
     return environ.get("REQUESTS_CA_BUNDLE", "") or environ.get("CURL_CA_BUNDLE", "")
+
+
+def command_caller() -> NamedCaller:
+    """Who runs a command, for imports and the audit log: `user@host`, which proves nothing."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        # This machine has no user with the user id of the process.
+        user = "unknown"
+    return named_caller(CallerKind.COMMAND, f"{user}@{socket.gethostname()}")
 
 
 def commands_settings(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cli.caller import command_caller
 from cli.commands import Overview, command, on_gateway
+from cli.environment import command_caller
 from cli.output import AsJson, columns, show
 from cli.result_tables import group_table
 from cli.row_files import UnreadableFileError, read_text_file

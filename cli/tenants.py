@@ -13,8 +13,7 @@ from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
 from shared.app import tenant_erasure_of
 from shared.auth.clients import Client, Scope
-from shared.auth.integrations import DEFAULT_DATABASE_VERSION, Database, Integration
-from shared.auth.read_permission import ReadPermission
+from shared.auth.integrations import DEFAULT_DATABASE_VERSION, Database, Integration, ReadPermission
 from shared.gateway import Gateway
 from shared.imports.import_type import OnExisting
 from shared.services.admin.clients import IssuedClient

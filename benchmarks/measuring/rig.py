@@ -31,8 +31,7 @@ from local_host.setup import processes
 from local_host.setup.azurite import Azurite, Programs, running
 from local_host.setup.host_process import HostProcess
 from local_host.setup.paths import ROOT
-from shared.auth.integrations import Integration
-from shared.auth.read_permission import ReadPermission
+from shared.auth.integrations import Integration, ReadPermission
 from shared.bootstrap import open_gateway
 from shared.imports.registry import MESSAGE_TYPES
 from shared.settings import Settings

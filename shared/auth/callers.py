@@ -33,13 +33,13 @@ from shared.auth.integrations import (
     ROW,
     FunctionKey,
     Integration,
+    ReadPermission,
     hash_function_key,
     integration_from_entity,
     integration_keys,
     key_from_entity,
 )
 from shared.auth.lookups import CachedLookups, TenantLookups
-from shared.auth.read_permission import ReadPermission
 from shared.budgets import FailureThrottle
 from shared.clock import Clock
 from shared.errors import (

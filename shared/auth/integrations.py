@@ -10,8 +10,8 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from shared.auth.read_permission import ReadPermission
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import OnExisting, Options
 from shared.storage.entities import decode, encode
@@ -19,6 +19,17 @@ from shared.storage.ports import Entity, Value, reading
 
 # The version of a new integration's database (docs/contracts.md#1).
 DEFAULT_DATABASE_VERSION = 1
+
+
+class ReadPermission(StrEnum):
+    """How much of stored records a caller may read (docs/contracts.md#7).
+
+    The value is what `--read` takes. MASKED hides sensitive values.
+    """
+
+    NONE = "none"
+    MASKED = "masked"
+    FULL = "full"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,6 @@ from shared.storage.entities import (
     unpack_json,
 )
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Value, reading
-from shared.storage.senders import sender_from_entity, sender_values
 
 _Part = TypeVar("_Part")
 # Above the number of every import.
@@ -824,3 +823,24 @@ def removal_operations(record: ImportRecord) -> list[Operation]:
     if record.undone_by:
         rows.append(undone_row(record.number))
     return [Delete(Entity(record.tenant, row, {})) for row in rows]
+
+
+# The columns of a `Sender`, in the records of imports and of batches.
+
+
+def sender_values(sender: Sender) -> dict[str, Value]:
+    """The columns of a sender that have a value."""
+    values: dict[str, Value] = {}
+    if sender.caller is not None:
+        values |= {"CallerKind": sender.caller.kind.value, "Caller": sender.caller.name}
+    if sender.source:
+        values["Source"] = sender.source
+    if sender.body_hash:
+        values["BodyHash"] = sender.body_hash
+    return values
+
+
+def sender_from_entity(entity: Entity) -> Sender:
+    """The inverse of `sender_values`."""
+    caller = caller_from_texts(entity.text("CallerKind"), entity.text("Caller"))
+    return Sender(caller, entity.text("Source"), entity.text("BodyHash"))

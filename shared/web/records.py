@@ -11,7 +11,7 @@ import azure.functions as func
 
 from shared.auth.callers import Caller
 from shared.auth.clients import Scope
-from shared.auth.read_permission import ReadPermission
+from shared.auth.integrations import ReadPermission
 from shared.clock import parse_guid
 from shared.errors import ForbiddenError, InvalidRequestError
 from shared.imports import csv_export

@@ -1,4 +1,8 @@
-"""One gateway with small limits, and senders of every kind, for all tests of the contract."""
+"""One gateway with small limits, and senders of every kind, for all tests of the contract.
+
+It ends with the last of these tests: a gateway asks its queues for messages all the time, which
+costs a sixth of a processor.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import pytest
 
 from shared.auth.integrations import Database
 from shared.imports.documents.rounds import RoundStatus
+from shared.imports.registry import MESSAGE_TYPES
 from tests.builders import a_worker
 from tests.contract.calls import CLOSED, DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
 from tests.documents import ROUND, a_ready_sender
@@ -30,21 +35,27 @@ SETTINGS = {
     "GATEWAY_FAILURES_PER_CREDENTIAL": "1000000",
     "GATEWAY_FAILURES_PER_SOURCE": "1000000",
     "GATEWAY_AUTHDATA_TRIAL_CALLS": "1000000",
+    # No message of these tests is poisoned, and each queue that is listened to costs time.
+    **{
+        f"AzureWebJobs.{name}_{queue}_poison.Disabled": "true"
+        for name in MESSAGE_TYPES
+        for queue in ("rows", "rows_bulk")
+    },
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def storage(emulator: Emulator) -> str:
     return emulator.account("contract")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with started(storage, tmp_path_factory.mktemp("gateway"), **SETTINGS) as process:
         yield process
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def unused_senders(storage: str) -> Iterator[Sender]:
     """Integrations of new tenants without end, made many at a time because that is quicker."""
 
@@ -65,7 +76,7 @@ def sender(unused_senders: Iterator[Sender]) -> Sender:
     return next(unused_senders)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def senders(storage: str) -> Mapping[Kind, Sender]:
     """An integration of each kind, in tenants of their own."""
 
@@ -81,7 +92,7 @@ def senders(storage: str) -> Mapping[Kind, Sender]:
     return asyncio.run(create())
 
 
-@pytest.fixture(name="ready", scope="session")
+@pytest.fixture(name="ready", scope="package")
 def fixture_ready(gateway: GatewayProcess, storage: str) -> Sender:
     """An integration that may send documents, with the workers that they belong to."""
     rounds = (ROUND, RoundStatus.OPEN), ("run", RoundStatus.IN_PROGRESS)

@@ -19,10 +19,9 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.caller import command_caller
+from cli.environment import command_caller
 from shared.auth.clients import hash_client_secret
-from shared.auth.integrations import hash_function_key
-from shared.auth.read_permission import ReadPermission
+from shared.auth.integrations import ReadPermission, hash_function_key
 from shared.errors import ConflictError, StorageUnavailableError
 from shared.gateway import Gateway
 from shared.imports.documents.rounds import RoundStatus

@@ -16,7 +16,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 
 from shared.auth.clients import Scope
-from shared.auth.read_permission import ReadPermission
+from shared.auth.integrations import ReadPermission
 from tests.builders import Row, a_worker
 from tests.contract.calls import MAX_ROWS, check_refusal
 from tests.documents import MEDIA_TYPE, Form, a_ready_sender

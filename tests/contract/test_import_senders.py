@@ -15,7 +15,7 @@ from azure.storage.blob import BlobServiceClient
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.caller import command_caller
+from cli.environment import command_caller
 from shared.auth.clients import Scope
 from shared.imports.sender import MOST_SOURCE, source_name
 from shared.storage.names import DOCUMENT_DROP

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from lxml import etree
 
-from shared.auth.read_permission import ReadPermission
+from shared.auth.integrations import ReadPermission
 from shared.imports.licenses.answer import licenses_xml
 from shared.imports.licenses.xml_reader import INPUT, read_license_xml
 from tests.builders import Row

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import pytest
 
 from shared.auth.clients import Scope
-from shared.auth.read_permission import ReadPermission
+from shared.auth.integrations import ReadPermission
 from shared.services.records.reading import MOST_FORMER_READS
 from tests.builders import Row, a_worker, body_of
 from tests.contract.calls import check_refusal

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from cli.row_files import RowFileError, read_rows
-from shared.auth.read_permission import ReadPermission
+from shared.auth.integrations import ReadPermission
 from shared.errors import ConflictError, GatewayError
 from shared.imports.assignments.rules import RULES as ASSIGNMENT_RULES
 from shared.imports.workers.rules import RULES as WORKER_RULES

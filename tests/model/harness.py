@@ -34,6 +34,7 @@ from shared.imports.licenses.processor import LicenseProcessor, LicenseUndoProce
 from shared.process_stop import ProcessStop
 from shared.services.accept import ImportAcceptor
 from shared.services.changes import ChangeFeed
+from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.import_log import ImportLog
 from shared.services.persons.erasure import PersonErasure
@@ -42,7 +43,7 @@ from shared.services.status import FailedRows
 from shared.services.sweep import Sweep
 from shared.services.undoing import Undoing
 from tests.emulator import settings_for
-from tests.memory_storage import MemoryBlobs, MemoryQueues, MemoryTables
+from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
 
 _T = TypeVar("_T")
 
@@ -274,3 +275,37 @@ def make_process(
 
 async def _one_tenant() -> list[str]:
     return [TENANT]
+
+
+class CountedProcess:
+    """A process on storage in memory, whose requests are counted by kind in `requests`."""
+
+    def __init__(self, **settings: Any) -> None:
+        requests = CountedRequests()
+        self.requests = requests.counts
+        self.tables = MemoryTables(requests)
+        self.queues = MemoryQueues(requests)
+        self.process = make_process(
+            self.tables,
+            MemoryBlobs(requests),
+            self.queues,
+            ModelClock(),
+            CountedIds(),
+            handler_seconds=300,
+            **settings,
+        )
+
+    async def process_message(self) -> ChunkMessage:
+        """Process the message that was sent first."""
+        message = ChunkMessage.from_text(self.queues.messages.pop(0).text)
+        await self.process.chunks.process(message)
+        return message
+
+    async def process_all(self) -> int:
+        """Process messages until there are none; returns how many there were."""
+        count = 0
+        while self.queues.messages:
+            await self.process_message()
+            count += 1
+        assert await self.process.imports.open_of(TENANT) == []
+        return count

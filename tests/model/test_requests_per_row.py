@@ -22,10 +22,8 @@ from shared.imports.import_type import ImportType, Options
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
-from shared.services.chunk_messages import ChunkMessage
 from tests.builders import workers
-from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
-from tests.model.harness import TENANT, CountedIds, ModelClock, make_process
+from tests.model.harness import TENANT, CountedProcess
 
 Rows = list[dict[str, Any]]
 Cost = Counter[str]
@@ -34,23 +32,11 @@ READ_ONCE = 8
 CALLER = Caller(TENANT, "S", "S", Integration(TENANT, "S", "S"))
 
 
-class CountedGateway:
-    """One process; `cost` is what the last import asked of storage."""
+class CountedGateway(CountedProcess):
+    """One process, and what each import asks of storage."""
 
     def __init__(self) -> None:
-        requests = CountedRequests()
-        self.requests = requests.counts
-        self.tables = MemoryTables(requests)
-        self.queues = MemoryQueues(requests)
-        self.process = make_process(
-            self.tables,
-            MemoryBlobs(requests),
-            self.queues,
-            ModelClock(),
-            CountedIds(),
-            chunk_rows=ROWS,
-            handler_seconds=300,
-        )
+        super().__init__(chunk_rows=ROWS)
 
     async def cost_of(self, kind: ImportType, rows: Rows) -> tuple[Cost, int]:
         """Requests by kind, and the entities that were written to the table of the type."""
@@ -64,7 +50,7 @@ class CountedGateway:
             await self.process.intake.accept_planned(kind, draft, planned)
         else:
             await self.process.intake.accept(kind, CALLER, body)
-        await self._process_all()
+        await self.process_all()
         return Cost(self.requests), self.tables.written[kind.table] - written
 
     async def cost_of_undo(self, kind: ImportType) -> tuple[Cost, int]:
@@ -75,14 +61,8 @@ class CountedGateway:
         self.requests.clear()
         written = self.tables.written[kind.table]
         await self.process.undoing.undo(record)
-        await self._process_all()
+        await self.process_all()
         return Cost(self.requests), self.tables.written[kind.table] - written
-
-    async def _process_all(self) -> None:
-        while self.queues.messages:
-            message = ChunkMessage.from_text(self.queues.messages.pop(0).text)
-            await self.process.chunks.process(message)
-        assert not await self.process.imports.open_of(TENANT)
 
 
 def assignments() -> Rows:

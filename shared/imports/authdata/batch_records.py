@@ -20,8 +20,8 @@ from enum import StrEnum
 
 from shared.imports.sender import NO_SENDER, Sender
 from shared.storage.entities import encode, join, join_bytes, pack_json, split_bytes, unpack_json
+from shared.storage.import_records import sender_from_entity, sender_values
 from shared.storage.ports import Entity, Insert, Operation, Replace, Value, reading
-from shared.storage.senders import sender_from_entity, sender_values
 
 # Bytes of a call's records that sit in its entity; more go to a blob.
 MAX_INLINE = 24 * 1024
