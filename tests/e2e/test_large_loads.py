@@ -39,6 +39,8 @@ EMPLOYERS = 10
 LICENSES = "/v1/imports/licenses"
 BAD_LICENSES = range(250, ROWS, 500)
 ASSIGNMENTS = "/api/import/assignments?version=1"
+TIMESHEETS = "/api/import/timesheets?version=2"
+TIMESHEET_ROWS = 500
 WITHOUT_WORKER = range(100, ASSIGNMENT_ROWS, 200)
 MOST_REQUESTS_PER_ROW = 0.08
 MOST_MEMORY_PER_PAYLOAD = 5.0
@@ -69,6 +71,7 @@ def test_thousands_of_workers_and_their_assignments_in_a_call_each(
         peak = gateway.peak_memory()
         requests = watch.requests()
         _check_assignments(gateway, sender)
+        _check_timesheets(gateway, sender)
     results = answer.results
     keys = [tuple(part["value"] for part in result["recordIds"]) for result in results]
     assert keys == [(f"E{number % EMPLOYERS}", f"W{number:06d}") for number in range(ROWS)]
@@ -94,6 +97,40 @@ def _check_assignments(gateway: GatewayProcess, sender: Sender) -> None:
     assert failed == [*WITHOUT_WORKER]
     message_ids = {message["errorID"] for at in failed for message in results[at]["messages"]}
     assert message_ids == {2001}
+
+
+def _check_timesheets(gateway: GatewayProcess, sender: Sender) -> None:
+    """Timesheets of five lines, each of a worker and an assignment that are there but for some."""
+    body = body_of([a_timesheet_of_five_lines(number) for number in range(TIMESHEET_ROWS)])
+    headers = {"Content-Type": "application/json", **sender.headers}
+    results = gateway.call("POST", TIMESHEETS, body, headers).results
+    numbers = [result["recordIds"][-1]["value"] for result in results]
+    assert numbers == [f"{number:09d}" for number in range(TIMESHEET_ROWS)]
+    failed = [at for at, result in enumerate(results) if result["importStatus"] == "Error"]
+    assert failed == [number for number in WITHOUT_WORKER if number < TIMESHEET_ROWS]
+
+
+def a_timesheet_of_five_lines(number: int) -> dict[str, Any]:
+    line = {
+        "RateFrequency": "Hourly",
+        "RateCode": "BAS1",
+        "Units": 7.5,
+        "PayRate": 14.35,
+        "PayAmount": 107.63,
+        "BillRate": 18.9,
+        "BillAmount": 141.75,
+        "IsWTDAccrued": True,
+        "VATCode": "S",
+        "VATCodeSource": "DefaultVATRate",
+    }
+    return {
+        "EmployerRef": f"E{number % EMPLOYERS}",
+        "TimesheetNumber": f"{number:09d}",
+        "PersonnelRef": f"W{number:06d}",
+        "AssignmentRef": f"A{number:06d}",
+        "TimesheetDate": "2024-03-10T00:00:00",
+        "Lines": [line] * 5,
+    }
 
 
 def _an_assignment(number: int) -> dict[str, Any]:
