@@ -203,7 +203,7 @@ def _a_license(number: int) -> dict[str, Any]:
 
 def _check_books(books: Books, tenant: str) -> None:
     """Each row has its record and its result, chunks have one compact result record each."""
-    _, record, _ = books.imports(tenant)
+    _, record, *_ = books.imports(tenant)
     results = books.results(record)
     check_counts(record, results)
     assert Counter(result.outcome.value for result in results.values()) == {"new": ROWS}
