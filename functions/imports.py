@@ -21,7 +21,13 @@ from shared.web.imports import failed_rows_as_csv, failed_rows_as_json
 from shared.web.query_names import QueryNames, query_of
 from shared.web.requests import CSV, JSON, accepted_type, whole_number
 from shared.web.responses import answered
-from shared.web.retry_cancel import cancel_call, ended_import, retry_call, undo_call
+from shared.web.retry_cancel import (
+    UndoOptions,
+    cancel_call,
+    ended_import,
+    retry_call,
+    undo_call,
+)
 
 blueprint = func.Blueprint()
 
@@ -159,8 +165,10 @@ async def imports_retry(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_undo(req: func.HttpRequest) -> func.HttpResponse:
     """Undo an import by a child import, or judge that in a dry run."""
     app = await gateway()
-    caller, report = await _seen(app, req, query_names.IMPORTS_UNDO)
-    return await undo_call(app, caller, report.record, req)
+    caller = await app.callers.authenticate_any(req.headers)
+    options = UndoOptions.from_query(query_names.IMPORTS_UNDO.read(req))
+    report = await _find(app, caller, req)
+    return await undo_call(app, caller, report.record, req, options)
 
 
 @blueprint.function_name("imports_cancel")
@@ -198,7 +206,11 @@ async def _seen(
     """
     caller = await app.callers.authenticate_any(req.headers)
     names.read(req)
+    return caller, await _find(app, caller, req)
+
+
+async def _find(app: Gateway, caller: AnyCaller, req: func.HttpRequest) -> ImportReport:
     report = await app.reporting.find(caller.tenant, req.route_params["importId"])
     if not caller.sees(report.record.type_name):
         raise NotFoundError(NO_SUCH_IMPORT)
-    return caller, report
+    return report

@@ -6,7 +6,8 @@ ended, else 202 with its address.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -19,7 +20,7 @@ from shared.imports.registry import IMPORT_TYPES
 from shared.services.idempotency import KeyedCall
 from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord
-from shared.web import query_names, requests
+from shared.web import requests
 from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import, answer_when_ended
 from shared.web.imports import (
@@ -58,30 +59,48 @@ async def retry_call(
     return await _answer_child(gateway, caller, req, accept, keyed)
 
 
+@dataclass(frozen=True, slots=True)
+class UndoOptions:
+    """What the query of an undo asks for."""
+
+    dry_run: DryRun
+    only_if_all: bool
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> UndoOptions:
+        """Raises InvalidRequestError."""
+        options = cls(requests.dry_run(query), requests.boolean(query, "onlyIfAll", default=False))
+        if options.only_if_all and options.dry_run is not DryRun.NO:
+            raise InvalidRequestError(DRY_RUN_OR_ALL)
+        return options
+
+
 async def undo_call(
-    gateway: Gateway, caller: AnyCaller, parent: ImportRecord, req: func.HttpRequest
+    gateway: Gateway,
+    caller: AnyCaller,
+    parent: ImportRecord,
+    req: func.HttpRequest,
+    options: UndoOptions,
 ) -> func.HttpResponse:
     """POST …/undo: accept the child import, wait, answer with it; or answer a dry run."""
     _check_database(caller, parent)
-    query = query_names.query_of(req)
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)
     if req.get_body().strip() not in (b"", b"{}", b"[]"):
         raise InvalidRequestError(UNDO_HAS_NO_BODY)
-    dry_run = requests.dry_run(query)
-    only_if_all = requests.boolean(query, "onlyIfAll", default=False)
-    if dry_run is not DryRun.NO:
-        if only_if_all:
-            raise InvalidRequestError(DRY_RUN_OR_ALL)
-        judgement = await gateway.undoing.judge(parent, with_changes=dry_run is DryRun.ROWS)
-        if dry_run is DryRun.ROWS:
+    if options.dry_run is not DryRun.NO:
+        with_changes = options.dry_run is DryRun.ROWS
+        judgement = await gateway.undoing.judge(parent, with_changes=with_changes)
+        if with_changes:
             return await judged_rows(judgement.kind, judgement.shown)
         return json_answer(judged_undo_view(judgement))
     keyed = await keyed_call(req, caller.tenant, [], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
         sender = await sender_of(gateway, caller, req)
-        return await gateway.undoing.undo(parent, import_id, sender, only_if_all=only_if_all)
+        return await gateway.undoing.undo(
+            parent, import_id, sender, only_if_all=options.only_if_all
+        )
 
     return await _answer_child(gateway, caller, req, accept, keyed)
 
