@@ -131,6 +131,7 @@ def undone_record(
         updated_at=now,
         created_import_id=created_import_id,
         former=stored.before_import(stamp.number),
+        unreadable=stored.unreadable,
     )
 
 
