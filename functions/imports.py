@@ -7,6 +7,7 @@ from dataclasses import replace
 import azure.functions as func
 
 from shared.auth.callers import AnyCaller
+from shared.auth.read_permission import ReadPermission
 from shared.bootstrap import gateway
 from shared.errors import GoneError, NotBuiltError, NotFoundError
 from shared.gateway import Gateway
@@ -33,6 +34,8 @@ blueprint = func.Blueprint()
 
 _PAGE = 100
 _LARGEST_PAGE = 1000
+# Imports above a retry of retries that are looked at.
+_MOST_ANCESTORS = 100
 
 
 @blueprint.function_name("imports_list")
@@ -133,11 +136,14 @@ async def imports_failures(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
     """The failed rows as they were sent, with their messages, in JSON, or in CSV by `Accept`."""
     app = await gateway()
-    record = (await _report(app, req)).record
+    caller, report = await _seen(app, req)
+    record = report.record
     rules = _type_of(record).rules
     if record.is_undo:
         # Its rows are not those of the type.
         rules = replace(rules, shown=None)
+    elif not await _has_sent(app, caller, record) and caller.read is not ReadPermission.FULL:
+        rules = views.masking_rows(rules)
     is_csv = accepted_type(req, JSON, CSV) == CSV
     async with app.shares.exports.place(record.tenant):
         if is_csv:
@@ -189,6 +195,20 @@ def _type_of(record: ImportRecord) -> ImportType:
     if kind is None:
         raise GoneError(UNREADABLE)
     return kind
+
+
+async def _has_sent(app: Gateway, caller: AnyCaller, record: ImportRecord) -> bool:
+    """Whether the caller has sent the rows of an import: those of a retry may be another's."""
+    for _ in range(_MOST_ANCESTORS):
+        if record.sender.caller != caller.named:
+            return False
+        if not record.parent.number:
+            return True
+        parent = await app.imports.find(record.tenant, record.parent.import_id)
+        if parent is None:
+            return False
+        record = parent
+    return False
 
 
 async def _report(

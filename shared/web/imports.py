@@ -18,6 +18,8 @@ from shared.imports.import_type import ImportType, Rules
 from shared.imports.messages import Message, Severity
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.results import MAX_FULL_ANSWER, MessageGroup, MessageGroups, Outcome, RowResult
+from shared.imports.text_checks import masked_value
+from shared.services.records.rendering import sensitive_names
 from shared.services.status import FailedRow, FailedRows, ImportReport, ImportState, ResultCursor
 from shared.services.undo import shown_results
 from shared.storage.import_records import Counts, ImportRecord
@@ -397,6 +399,30 @@ def _row_as_sent(rules: Rules, row: FailedRow) -> str:
     if rules.shown is None:
         return row.text
     return json.dumps(rules.shown(json.loads(row.text)), ensure_ascii=False)
+
+
+def masking_rows(rules: Rules) -> Rules:
+    """The same rules, which mask sensitive values of the rows that they show.
+
+    Values of fields that the type does not know may be sensitive too, as they are in messages. A
+    type without sensitive fields masks nothing, nor does one that shows only what may be shown.
+    """
+    if rules.shown is not None or not sensitive_names(rules.json_schema(), rules.is_sensitive):
+        return rules
+
+    def masked(value: Any, path: tuple[str | int, ...]) -> Any:
+        if isinstance(value, dict):
+            return {name: masked(item, (*path, name)) for name, item in value.items()}
+        if isinstance(value, list):
+            return [masked(item, (*path, index)) for index, item in enumerate(value)]
+        if value is None or not rules.is_sensitive(path):
+            return value
+        return masked_value(value)
+
+    def shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {name: masked(item, (name,)) for name, item in row.items()}
+
+    return replace(rules, shown=shown)
 
 
 # The results of a dry run by row, with the changes that each row would make.

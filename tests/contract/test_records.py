@@ -333,6 +333,72 @@ def test_a_mask_that_is_sent_back_changes_nothing(gateway: GatewayProcess, stora
     assert readers.items("workers") == before
 
 
+def test_the_records_that_an_import_deleted(gateway: GatewayProcess, storage: str) -> None:
+    readers = Readers(gateway, {FULL: a_sender(storage, read=FULL)})
+    licenses = [a_license(str(at), employeeNumber="7") for at in range(4)]
+    readers.send("/v1/imports/licenses", licenses)
+    stored = {each["record"]["licenseNumber"]: each["record"] for each in readers.items("licenses")}
+    replaced = readers.send("/v1/imports/licenses?importAction=Replace", licenses[:2]).import_id
+    deleted = readers.send("/v1/imports/licenses/delete", licenses[:1]).import_id
+    for import_id, gone in ((replaced, ["2", "3"]), (deleted, ["0"])):
+        found = readers.items("licenses", importId=import_id, deleted="true")
+        assert sorted(each["previous"]["licenseNumber"] for each in found) == gone
+        assert [each["key"]["licenseKey"] for each in found] == [
+            stored[each["previous"]["licenseNumber"]]["licenseKey"] for each in found
+        ]
+        assert all(each["changedBy"] == import_id for each in found)
+    values = {"authValue1": "a", "authValue2": "b", "authValue3": "c"}
+    headers = {"Content-Type": "application/json", **readers.senders[FULL].headers}
+    renames = [
+        gateway.call(
+            "POST",
+            "/api/admin/authdata",
+            json.dumps({"employee": [{"employeeId": name, **values}]}).encode(),
+            headers,
+        ).import_id
+        for name in ("old", "new")
+    ]
+    [item] = readers.items("employees", importId=renames[1], deleted="true")
+    assert item["key"] == {"employeeId": "old"}
+    assert item["previous"] == {"employeeId": "old"}
+
+
+def test_failed_rows_of_another_caller_are_masked(gateway: GatewayProcess, storage: str) -> None:
+    full = a_sender(storage, read=FULL)
+    senders = {
+        FULL: full,
+        **{read: a_sender(storage, full.tenant, read=read) for read in (MASKED, NONE)},
+    }
+    bad = a_worker("P1", PrimaryBankDetails=BANK, PassportNumber="P4554321", Gender="x")
+    odd = {**a_worker("P2", Gender="x"), "passportNUMBER": "P4554321", "Other": ["QQ123456C"]}
+
+    def failed_rows(read: ReadPermission, import_id: str, accept: str) -> str:
+        headers = {**senders[read].headers, "Accept": accept}
+        answer = gateway.call("GET", f"/api/imports/{import_id}/failed-rows", None, headers)
+        assert answer.status == 200
+        return answer.body.decode()
+
+    def retried(read: ReadPermission, import_id: str) -> str:
+        path = f"/api/imports/{import_id}/retry"
+        return gateway.call("POST", path, None, senders[read].headers).import_id
+
+    for sender in (MASKED, NONE):
+        headers = {"Content-Type": "application/json", **senders[sender].headers}
+        body = json.dumps([bad, odd]).encode()
+        own = gateway.call("POST", "/api/import/workers", body, headers).import_id
+        again = retried(sender, own)
+        [other] = {MASKED, NONE} - {sender}
+        taken = retried(other, own)
+        for accept in ("application/json", CSV):
+            for reader, import_id in ((sender, own), (sender, again), (FULL, own), (FULL, taken)):
+                assert "P4554321" in failed_rows(reader, import_id, accept)
+            for reader, import_id in ((other, own), (other, again), (other, taken)):
+                text = failed_rows(reader, import_id, accept)
+                assert not any(secret in text for secret in SECRETS)
+                assert "***4321" in text
+                assert "Sample" in text
+
+
 def test_former_values_are_masked_too(gateway: GatewayProcess, storage: str) -> None:
     full = a_sender(storage, read=FULL)
     readers = Readers(gateway, {FULL: full, MASKED: a_sender(storage, full.tenant)})
@@ -424,7 +490,7 @@ class Fault:
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000001"
 FAULTS = (
-    Fault("wages", {}, 404, "workers or assignments or licenses or employees"),
+    Fault("wages", {}, 404, "ask for workers or assignments"),
     Fault("documents", {}, 404, "/api/documents"),
     Fault("authdata", {}, 404, "employees"),
     Fault(
@@ -437,7 +503,12 @@ FAULTS = (
     Fault("workers", {"deleted": "true", "PersonnelRef": "1"}, 400, "Deleted records are found by"),
     Fault("workers", {"importId": "7"}, 400, "importId must be the id of an import"),
     Fault("workers", {"importId": UNKNOWN_ID}, 404, "import"),
-    Fault("workers", {"importId": UNKNOWN_ID, "deleted": "true"}, 400, "leave deleted out"),
+    Fault(
+        "workers",
+        {"importId": UNKNOWN_ID, "deleted": "true", "EmployerRef": "E1"},
+        400,
+        "leave the other filters out",
+    ),
     Fault("workers", {"pageSize": "0"}, 400, "pageSize must be a whole number from 1 to 1000"),
     Fault("workers", {"pageSize": "1001"}, 400, "pageSize must be a whole number from 1 to 1000"),
     Fault("workers", {"pageSize": "10001"}, 400, "from 1 to 10000", NDJSON),

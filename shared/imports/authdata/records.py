@@ -87,10 +87,13 @@ class EmployeeRecords:
         range_ = EntityRange(own, own, *RECORD_ROWS, equal)
         return Findings(RangeSearch(tables, AUTHDATA.table, range_))
 
-    def place_of(self, tenant: str, result: RowResult) -> RecordKey | None:
-        """See `RecordSource.place_of`."""
+    def places_of(self, tenant: str, result: RowResult, *, is_deleted: bool) -> Sequence[RecordKey]:
+        """See `RecordSource.places_of`: an employee who gets another id leaves the former one."""
         [employee_id] = result.key
-        return None if employee_id is None else employee_key(tenant, employee_id)
+        names = [] if employee_id is None else [employee_id]
+        if is_deleted:
+            names += result.removed
+        return [employee_key(tenant, name) for name in names]
 
     def has_all(self, filters: Mapping[str, str]) -> Predicate:
         """See `RecordSource.has_all`."""

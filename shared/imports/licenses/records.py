@@ -118,13 +118,18 @@ class LicenseRecords:
         search = search_groups(tables, LICENSES.table, query.tenant, company, equal)
         return Findings(search, self.has_all(query.filters))
 
-    def place_of(self, tenant: str, result: RowResult) -> RecordKey | None:
-        """See `RecordSource.place_of`."""
+    def places_of(self, tenant: str, result: RowResult, *, is_deleted: bool) -> Sequence[RecordKey]:
+        """See `RecordSource.places_of`: a deleted license is found by its key."""
         company, *_, key = result.key
-        if company is None or key is None:
-            return None
-        employee = employee_of_key(result.key)
-        return RecordKey(partition_of(tenant, company), license_row(employee, key))
+        if company is None:
+            return ()
+        partition = partition_of(tenant, company)
+        if is_deleted:
+            keys = (*result.removed, *([] if key is None else [key]))
+            return [RecordKey(partition, key_row(each)) for each in keys]
+        if key is None:
+            return ()
+        return (RecordKey(partition, license_row(employee_of_key(result.key), key)),)
 
     def has_all(self, filters: Mapping[str, str]) -> Predicate:
         """See `RecordSource.has_all`."""

@@ -150,9 +150,9 @@ class RecordReader:
         if not request.import_id:
             query = Query(request.tenant, request.filters, request.is_deleted)
             return await source.find(self._tables, query)
-        if request.is_deleted:
+        if request.is_deleted and request.filters:
             raise InvalidRequestError(
-                "importId finds the records that an import wrote last: leave deleted out."
+                "importId finds all records that an import deleted: leave the other filters out."
             )
         record = await self._imports.find(request.tenant, request.import_id)
         if record is None:
@@ -167,7 +167,7 @@ class RecordReader:
             source.kind.table,
             self._reporting,
             record,
-            lambda result: source.place_of(request.tenant, result),
+            lambda result: source.places_of(request.tenant, result, is_deleted=request.is_deleted),
         )
         return Findings(search, source.has_all(request.filters) if request.filters else None)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Protocol
@@ -104,7 +104,7 @@ class KeySearch:
 class ImportSearch:
     """What the rows of an import named, chunk by chunk, where the stored entity is still its own.
 
-    `place_of` gives the keys of the entity that a result is about; None where there is none.
+    `places_of` gives the keys of the entities that a result is about.
     """
 
     def __init__(
@@ -113,13 +113,13 @@ class ImportSearch:
         table: str,
         reporting: Reporting,
         record: ImportRecord,
-        place_of: Callable[[RowResult], RecordKey | None],
+        places_of: Callable[[RowResult], Sequence[RecordKey]],
     ) -> None:
         self._tables = tables
         self._table = table
         self._reporting = reporting
         self._record = record
-        self._place_of = place_of
+        self._places_of = places_of
 
     def is_place(self, place: Place) -> bool:
         """See `RecordSearch.is_place`."""
@@ -129,8 +129,7 @@ class ImportSearch:
         """See `RecordSearch.read`: entities of one chunk only."""
         chunk, *behind = after or ("0", "", "")
         async for number, rows in self._chunks(int(chunk)):
-            keys = {(key.partition, key.row) for key in map(self._key_of, rows) if key is not None}
-            ordered = sorted(keys)
+            ordered = sorted({(key.partition, key.row) for key in self._keys(rows)})
             start = bisect_right(ordered, tuple(behind)) if number == int(chunk) else 0
             some = ordered[start : start + most]
             found = await self._load(number, some)
@@ -143,8 +142,10 @@ class ImportSearch:
     def _chunks(self, first: int) -> AsyncIterator[tuple[int, Sequence[RowResult]]]:
         return self._reporting.chunks(self._record, first)
 
-    def _key_of(self, row: RowResult) -> RecordKey | None:
-        return self._place_of(row) if row.outcome.took_effect else None
+    def _keys(self, rows: Sequence[RowResult]) -> Iterator[RecordKey]:
+        for row in rows:
+            if row.outcome.took_effect or row.removed:
+                yield from self._places_of(row)
 
     async def _load(self, chunk: int, keys: Sequence[tuple[str, str]]) -> list[Found]:
         """Those of the entities that the import wrote last, by ranges; `keys` are sorted."""

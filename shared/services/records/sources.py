@@ -85,8 +85,10 @@ class RecordSource(Protocol):
     async def find(self, tables: RangeTables, query: Query) -> Findings:
         """The way to the records. Raises InvalidRequestError where there is none but a scan."""
 
-    def place_of(self, tenant: str, result: RowResult) -> RecordKey | None:
-        """Where the record lies that a row of an import is about; None where it has no key."""
+    def places_of(self, tenant: str, result: RowResult, *, is_deleted: bool) -> Sequence[RecordKey]:
+        """Where the record lies that a row of an import is about, if it has a key; `is_deleted`:
+        where that record and those that the row removed lie, if they are deleted.
+        """
 
     def has_all(self, filters: Mapping[str, str]) -> Predicate:
         """Whether a document has the values of the filters."""
@@ -265,12 +267,18 @@ class BusinessRecords:
         rows = [f"r|{pointer.row.removeprefix(first)}" for pointer in pointers]
         return [RecordKey(partition, row) for row in (row_of(name), *rows)]
 
-    def place_of(self, tenant: str, result: RowResult) -> RecordKey | None:
-        """See `RecordSource.place_of`."""
+    def places_of(
+        self,
+        tenant: str,
+        result: RowResult,
+        *,
+        is_deleted: bool,  # noqa: ARG002
+    ) -> Sequence[RecordKey]:
+        """See `RecordSource.places_of`: a row removes no other record than its own."""
         group, reference = result.key
         if group is None or reference is None:
-            return None
-        return RecordKey(partition_of(tenant, group), row_of(reference))
+            return ()
+        return (RecordKey(partition_of(tenant, group), row_of(reference)),)
 
     def has_all(self, filters: Mapping[str, str]) -> Predicate:
         """See `RecordSource.has_all`."""
