@@ -7,7 +7,7 @@ from dataclasses import replace
 import azure.functions as func
 
 from shared.auth.callers import AnyCaller
-from shared.auth.read_permission import ReadPermission
+from shared.auth.integrations import ReadPermission
 from shared.bootstrap import gateway
 from shared.errors import GoneError, NotBuiltError, NotFoundError
 from shared.gateway import Gateway

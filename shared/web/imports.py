@@ -19,7 +19,6 @@ from shared.imports.messages import Message, Severity
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.results import MAX_FULL_ANSWER, MessageGroup, MessageGroups, Outcome, RowResult
 from shared.imports.text_checks import masked_value
-from shared.services.records.rendering import sensitive_names
 from shared.services.status import FailedRow, FailedRows, ImportReport, ImportState, ResultCursor
 from shared.services.undo import shown_results
 from shared.storage.import_records import Counts, ImportRecord
@@ -407,6 +406,9 @@ def masking_rows(rules: Rules) -> Rules:
     Values of fields that the type does not know may be sensitive too, as they are in messages. A
     type without sensitive fields masks nothing, nor does one that shows only what may be shown.
     """
+    # Imported late, because it loads the models.
+    from shared.services.records.rendering import sensitive_names
+
     if rules.shown is not None or not sensitive_names(rules.json_schema(), rules.is_sensitive):
         return rules
 
