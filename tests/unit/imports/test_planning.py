@@ -165,17 +165,18 @@ def test_links_name_what_can_be_done_now() -> None:
     assert _links(RUNNING, Counts()) == {*always, "cancel"}
     assert _links(RUNNING) == {*always, "failedRows", "cancel"}
     assert _links(replace(RUNNING, cancelled_at="2026")) == {*always, "failedRows"}
-    assert _links(ENDED) == {*always, "failedRows", "retry"}
-    assert _links(ENDED, Counts(new=10)) == always
+    assert _links(ENDED) == {*always, "failedRows", "retry", "undo"}
+    assert _links(ENDED, Counts(new=10)) == {*always, "undo"}
+    assert _links(ENDED, Counts(unchanged=9, failed=1)) == {*always, "failedRows", "retry"}
     assert _links(replace(ENDED, parent=Parent("i1", 1)), Counts()) == {*always, "parent"}
-    assert _links(replace(ENDED, payload_expired_at="2026")) == always
+    assert _links(replace(ENDED, payload_expired_at="2026")) == {*always, "undo"}
     expired = replace(ENDED, payload_expired_at="2026", results_expired_at="2026")
     assert _links(expired) == {"self"}
 
 
 def test_a_document_is_neither_retried_nor_cancelled() -> None:
     ended = replace(ENDED, type_name="documents")
-    assert _links(ended) == {"self", "results", "failures", "answer", "failedRows"}
+    assert _links(ended) == {"self", "results", "failures", "answer", "failedRows", "undo"}
     assert "cancel" not in _links(replace(RUNNING, type_name="documents"))
 
 
