@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
+import subprocess
+import sys
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.data.tables import TableServiceClient
 from typer.testing import CliRunner
 
 from cli.app import app
@@ -27,6 +31,7 @@ from tests.documents import PDF, Form, a_ready_sender
 from tests.e2e.gateway_process import GatewayProcess, started
 from tests.emulator import DATA_KEYS, Emulator, open_ready_gateway, settings_for
 from tests.marked import MarkedPerson, MarkedTenant, fill, places_of
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -59,6 +64,28 @@ def _identities(person: MarkedPerson) -> list[Identity]:
     ]
 
 
+def _begin_and_kill(storage: str, filled: MarkedTenant) -> None:
+    """Kill the command as soon as its import is accepted."""
+    person, tenant = filled.person, filled.sender.tenant
+    command = [sys.executable, str(ROOT / "manage.py"), "person", "erase", "--tenant", tenant]
+    command += ["--yes", "--employer", "E1", "--personnel", person.personnel, "--company", "C1"]
+    command += ["--employee-number", person.employee_number, "--employee-id", person.employee_id]
+    own = {"AzureWebJobsStorage": storage, "GATEWAY_DATA_KEYS": DATA_KEYS}
+    process = subprocess.Popen(command, env={**os.environ, **own})
+    query = f"PartitionKey eq '{tenant}' and RowKey gt 'open|person' and RowKey lt 'open|q'"
+
+    def is_accepted() -> bool:
+        assert process.poll() is None, "the command has ended before it could be killed"
+        return any(imports.query_entities(query))
+
+    with TableServiceClient.from_connection_string(storage) as service:
+        imports = service.get_table_client("Imports")
+        wait_until(is_accepted, "the acceptance of the erasure", 60)
+        process.kill()
+        process.wait()
+        assert any(imports.query_entities(query)), "the command was killed too late"
+
+
 def test_nothing_of_an_erased_person_is_left_and_nothing_brings_the_person_back(
     gateway: GatewayProcess, storage: str, filled: MarkedTenant
 ) -> None:
@@ -71,6 +98,7 @@ def test_nothing_of_an_erased_person_is_left_and_nothing_brings_the_person_back(
         async with open_ready_gateway(settings_for(storage)) as opened:
             return await opened.persons.erase(sender.tenant, _identities(person))
 
+    _begin_and_kill(storage, filled)
     erased = asyncio.run(erase())
     assert erased.report.unreadable == {}
     for area in ("workers", "assignments", "licenses", "documents", "authdata", "imports"):

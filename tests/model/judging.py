@@ -111,7 +111,7 @@ def judge(world: Simulation) -> None:
         course.failed[record.number] = [
             (index, row) for index, row in _rows(record) if results[index].outcome is Outcome.FAILED
         ]
-    _judge_stored(world.tables, course.documents)
+    judge_stored(world.tables, course.documents)
     _judge_former(world, {record.number: record.import_id for record in records}, course)
     _judge_repairs(world, records, course)
     for number in world.repaired:
@@ -359,7 +359,7 @@ def _is_known(references: Sequence[Reference], documents: dict[Key, Document]) -
     )
 
 
-def _judge_stored(tables: MemoryTables, documents: dict[Key, Document]) -> None:
+def judge_stored(tables: MemoryTables, documents: dict[Key, Document]) -> None:
     """I4: what is stored is what one after another would have left, look-ups included."""
     for kind in IMPORT_TYPES.values():
         stored: dict[tuple[str, str], Document] = {}
@@ -451,7 +451,7 @@ def judge_licenses(world: Simulation) -> None:
         keys = before[record.number].keys() | after.keys()
         changed = [key for key in keys if before[record.number].get(key) != after.get(key)]
         writers |= dict.fromkeys(changed, record.number)
-    _judge_stored_licenses(world, license_set)
+    judge_stored_licenses(world, license_set)
     _judge_former_licenses(world, before, ids)
 
 
@@ -629,7 +629,7 @@ def _judge_former_licenses(
         world.seen["former values of a moved license"] += was.employee != employee
 
 
-def _judge_stored_licenses(world: Simulation, license_set: LicenseSet) -> None:
+def judge_stored_licenses(world: Simulation, license_set: LicenseSet) -> None:
     """I4: licenses, keys and blobs are those that one after another would have left."""
     licenses: list[StoredLicense] = []
     owners: dict[str, Employee] = {}

@@ -74,6 +74,7 @@ class Odds:
 class Simulation:
     """The world of one run."""
 
+    make_tables: ClassVar[type[MemoryTables]] = MemoryTables
     handler_seconds: ClassVar[int] = 40
     steps_between_sweeps: ClassVar[int] = 150
     """More often, and the messages of the sweeps crowd out the work."""
@@ -93,7 +94,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.tables = MemoryTables(self.turnstile)
+        self.tables = self.make_tables(self.turnstile)
         self.queues = MemoryQueues(self.turnstile)
         self.blobs = MemoryBlobs(self.turnstile)
         ids = CountedIds()

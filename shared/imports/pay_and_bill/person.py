@@ -73,14 +73,19 @@ class PayAndBillPerson:
         """
         employer = usable_reference(row.get(_EMPLOYER.lower()))
         personnel = usable_reference(row.get(_PERSONNEL.lower()))
-        external = usable_reference(row.get(_EXTERNAL.lower()))
+        # Another worker may have the external reference by now.
+        external = usable_reference(row.get(_EXTERNAL.lower())) if personnel is None else None
         assignment = usable_reference(row.get(_ASSIGNMENT.lower()))
         names = [usable_reference(row.get(field.lower())) for field in self._fields]
         return (
             _is_one_of(keys.workers, employer, personnel)
             or _is_one_of(keys.owned["assignments"], employer, assignment)
             or _is_one_of(keys.owned[self._kind.name], *names)
-            or (self._is_worker and external is not None and external in keys.external_refs)
+            or _is_one_of(
+                {(worker[0], each) for worker in keys.workers for each in keys.external_refs},
+                employer,
+                external,
+            )
         )
 
     def names_key(self, keys: PersonKeys, key: Sequence[str | None]) -> bool:

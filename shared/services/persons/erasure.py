@@ -47,6 +47,7 @@ from shared.services.persons.search import (
     Sources,
     Trace,
     find_traces,
+    key_count,
 )
 from shared.services.row_processor import BeforeCommit
 from shared.storage import import_records
@@ -120,10 +121,6 @@ class PersonErasure:
             return interrupted
         await self._register.check_not_held(tenant, hashes)
         search = self._search(tenant, PersonKeys.of(identities))
-        await find_traces(search, self._sources)
-        # A record that was the person's before may become so again by its undo.
-        for name, names in search.keys.related.items():
-            search.keys.owned[name] |= names
         row = {ERASURE_KEY: ",".join(hashes), _IDENTITIES: [each.pack() for each in identities]}
         line = line_of(0, json.dumps(row, separators=(",", ":")))
         draft = ImportRecord(
@@ -197,7 +194,17 @@ class PersonErasure:
 
         async def check() -> None:
             await self._register.check_not_held(search.tenant, hashes)
-            for open_import in await self._imports.open_of(search.tenant):
+            open_imports = await self._imports.open_of(search.tenant)
+            # Searched after the open imports were read: what is not among them has ended, so that
+            # its records are found.
+            before = key_count(search.keys)
+            await find_traces(search, self._sources)
+            # A record that was the person's before may become so again by its undo.
+            for name, names in search.keys.related.items():
+                search.keys.owned[name] |= names
+            if key_count(search.keys) != before:
+                others.clear()
+            for open_import in open_imports:
                 if open_import.is_barrier or open_import.import_id in others:
                     continue
                 record = await self._imports.read(search.tenant, open_import.number)
