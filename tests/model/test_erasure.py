@@ -57,6 +57,9 @@ class ErasureSimulation(Simulation):
     """Imports of few records, and erasures of one of the workers."""
 
     make_tables = CapturingTables
+    # An erasure takes many requests, so handlers are slow beside it.
+    handler_seconds = 300
+    steps_between_sweeps = 400
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -289,3 +289,23 @@ def test_a_retry_that_has_read_its_rows_before_an_erasure_is_refused() -> None:
         assert erasure.is_open
 
     asyncio.run(scenario())
+
+
+def test_an_erasure_costs_the_same_few_requests_for_each_further_import() -> None:
+    async def cost(imports: int) -> int:
+        stage = Stage()
+        await stage.import_rows(WORKERS, [a_worker(f"P-{MARK}")])
+        for number in range(imports):
+            rows = [a_worker(f"W{at:03d}", Surname=f"{number}" * 200) for at in range(150)]
+            await stage.import_rows(WORKERS, rows)
+        before = sum(stage.requests.counts.values())
+        await stage.erase()
+        return sum(stage.requests.counts.values()) - before
+
+    async def scenario() -> None:
+        one, few, more = await cost(1), await cost(4), await cost(7)
+        assert more - few == few - one
+        # Twice: the results, and the payload with its two chunks.
+        assert few - one == 3 * 2 * 3
+
+    asyncio.run(scenario())

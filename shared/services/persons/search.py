@@ -31,7 +31,7 @@ from shared.storage.ports import (
     query_pages,
 )
 
-_READ_AT_ONCE = 500
+_READ_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
