@@ -21,8 +21,8 @@ from shared.imports.workers.definition import WORKERS
 class Catalogue:
     """Import types by name and version.
 
-    The versions of a type share its name, its address, its table and its queues, so that their
-    imports run in one order and write the same records. `lowest` has the lowest version of each
+    The versions of a type share all but the rules: so their imports run in one order, write the
+    same records and refer to the same ones. `lowest` has the lowest version of each
     type by name, `all` has every version. `internal` are types that no call imports; only `find`
     knows them.
     """
@@ -34,10 +34,7 @@ class Catalogue:
         for kind in types:
             others = self._versions.get(kind.name, ())
             if any(
-                kind.version == other.version
-                or (kind.table, kind.address, kind.queues)
-                != (other.table, other.address, other.queues)
-                for other in others
+                kind.version == other.version or _shared(kind) != _shared(other) for other in others
             ):
                 raise ValueError(f"{kind.name} v{kind.version} is no version beside the others")
             versions = sorted((*others, kind), key=lambda version: version.version)
@@ -58,6 +55,14 @@ class Catalogue:
         if version is None:
             return self.lowest.get(name)
         return next((kind for kind in self.versions(name) if kind.version == version), None)
+
+
+def _shared(kind: ImportType) -> tuple[object, ...]:
+    """What is the same for all versions of a type."""
+    return (
+        *(kind.table, kind.address, kind.queues),
+        *(kind.contract, kind.on_existing, kind.messages, kind.references),
+    )
 
 
 TYPE_CATALOGUE: Final = Catalogue(

@@ -16,13 +16,14 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from shared.auth.integrations import Database
+from shared.auth.integrations import Database, ReadPermission
 from shared.imports.import_type import ImportType, OnExisting
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.web.openapi.document import SAMPLES
 from tests.contract.calls import check_refusal
+from tests.contract.test_records_round_trip import Round
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.tenants import Sender, a_sender
 
@@ -156,6 +157,18 @@ def test_a_second_time_is_judged_by_the_type_or_by_the_integration(
         )
         exists = sum(ids[entry.id] for entry in kind.messages)
         assert (ids[1103], exists >= succeeded) == ((0, True) if is_error else (succeeded, False))
+
+
+@every_type
+def test_exported_records_go_in_again_and_change_nothing(
+    course: Course, kind: ImportType, storage: str, tmp_path: Path
+) -> None:
+    updating = a_sender(
+        storage, course.sender.tenant, on_existing=OnExisting.UPDATE, read=ReadPermission.FULL
+    )
+    files = Round(course.gateway, storage, updating, tmp_path)
+    count = files.check(kind.name, kind.table, kind.name)
+    assert count == course.sent(kind) - len(course.failures(kind))
 
 
 def test_imports_are_undone_from_the_last_type_to_the_first(course: Course) -> None:
