@@ -52,17 +52,17 @@ def audit(
     No command changes or deletes an entry. One that says `begun` was interrupted, so that the act
     may have been carried out or not; `refused` acts changed nothing.
     """
-    wanted = action_wanted(action)
+    action_filter = action_wanted(action)
     first, last = read_moment("--since", since), read_moment("--until", until)
 
     async def read(gateway: Gateway) -> list[AuditEntry]:
-        found: list[AuditEntry] = []
+        entries: list[AuditEntry] = []
         for each in await _tenants(gateway, tenant):
             page = await gateway.audit_reader.page(
-                each, most, action=wanted, since=first, until=last
+                each, most, action=action_filter, since=first, until=last
             )
-            found += page.entries
-        return sorted(found, key=lambda entry: entry.row)[:most]
+            entries += page.entries
+        return sorted(entries, key=lambda entry: entry.row)[:most]
 
     entries = on_gateway(read)
     head = ("TIME", "TENANT", "CALLER", "ACTION", "STATE", "TARGET", "BEFORE", "AFTER")

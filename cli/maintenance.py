@@ -175,22 +175,22 @@ async def _check_or_repair(
     broken_records: list[BrokenRecord] = []
     records = record_repair_of(gateway)
     for tenant_id in named_tenants or await gateway.tenants.list_ids():
-        found = [record async for record in records.find(tenant_id, types or AREAS)]
+        broken = [record async for record in records.find(tenant_id, types or AREAS)]
         if not repairs:
-            broken_records += [(tenant_id, record, record.repair.value) for record in found]
-        elif found:
-            broken_records += await _repair(gateway, records, tenant_id, found)
+            broken_records += [(tenant_id, record, record.repair.value) for record in broken]
+        elif broken:
+            broken_records += await _repair(gateway, records, tenant_id, broken)
     return broken_records
 
 
 async def _repair(
-    gateway: Gateway, records: RecordRepair, tenant: str, found: Sequence[BrokenEntry]
+    gateway: Gateway, records: RecordRepair, tenant: str, broken: Sequence[BrokenEntry]
 ) -> list[BrokenRecord]:
     """Repair the broken records of a tenant, as one act of the audit log."""
     broken_records: list[BrokenRecord] = []
-    target = {"broken": dict(Counter(record.area for record in found))}
+    target = {"broken": dict(Counter(record.area for record in broken))}
     async with gateway.audit.act(tenant, Action.RECORDS_REPAIR, target) as act:
-        for record in found:
+        for record in broken:
             is_repaired = await records.repair(record)
             outcome = _REPAIR_DONE[record.repair] if is_repaired else record.repair.value
             broken_records.append((tenant, record, outcome))

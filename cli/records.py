@@ -113,10 +113,10 @@ def list_records(
     as_json: AsJson = False,
 ) -> None:
     """List stored records: their keys, and which import changed them last."""
-    asked = _Asked(type_name, tenant, filters, read, continuation)
+    selection = _Selection(type_name, tenant, filters, read, continuation)
 
     async def run(gateway: Gateway) -> tuple[RecordPage, Sequence[str]]:
-        source, request = await asked.prepare(gateway)
+        source, request = await selection.prepare(gateway)
         return await gateway.records.page(type_name, request, most), source.key_fields
 
     page, key_fields = on_gateway(run)
@@ -154,11 +154,11 @@ def list_changes(
     """List what imports created, changed and removed, in the order of acceptance."""
 
     async def run(gateway: Gateway) -> ChangePage:
-        found = await gateway.tenants.find(tenant)
+        stored_tenant = await gateway.tenants.find(tenant)
         query = {"type": type_name} if type_name else {}
         names = names_asked(query, gateway.changes.names)
         place = place_from_text(after)
-        return await gateway.changes.page(found.id, place, most, names.__contains__)
+        return await gateway.changes.page(stored_tenant.id, place, most, names.__contains__)
 
     page = on_gateway(run)
     views = [change_view(each) for each in page.changes]
@@ -195,12 +195,12 @@ def show_record(
                 f"The key of {type_name} has {len(names)} parts: {' '.join(names)}."
             )
         filters = [f"{name}={text}" for name, text in zip(names, key, strict=True)]
-        _, request = await _Asked(type_name, tenant, filters, read).prepare(gateway)
+        _, request = await _Selection(type_name, tenant, filters, read).prepare(gateway)
         page = await gateway.records.page(type_name, request, 1)
         if not page.texts:
             raise NotFoundError("There is no record of this key; `records list` shows them.")
-        found: dict[str, Any] = json.loads(page.texts[0])
-        return found
+        record: dict[str, Any] = json.loads(page.texts[0])
+        return record
 
     item = on_gateway(run)
     show(as_json, item, _lines_of(item))
@@ -234,8 +234,8 @@ def export_records(
         raise ConflictError(
             f"{out.name} exists: choose another name, or go on with it by --continuation."
         )
-    asked = _Asked(type_name, tenant, filters, read, continuation)
-    export = _Export(asked, as_csv=as_csv, continuation=continuation)
+    selection = _Selection(type_name, tenant, filters, read, continuation)
+    export = _Export(selection, as_csv=as_csv, continuation=continuation)
     with _opened(out) as file, _explained(export):
         export.columns = _columns_of(out) if as_csv and continuation and out is not None else {}
         with row_progress(f"{type_name} of {tenant}", None) as on_progress:
@@ -251,7 +251,7 @@ def export_records(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Selection:
     """The records that a command is asked for."""
 
     type_name: str
@@ -306,7 +306,7 @@ class _Asked:
 class _Export:
     """An export that runs, and how far it has come."""
 
-    asked: _Asked
+    selection: _Selection
     as_csv: bool
     continuation: str
     columns: csv_export.Columns = field(default_factory=dict)
@@ -317,10 +317,10 @@ class _Export:
         self, gateway: Gateway, file: BinaryIO, on_progress: Callable[[int], None]
     ) -> None:
         """Write page after page; what is written is counted, and where the next page begins."""
-        source, request = await self.asked.prepare(gateway)
+        source, request = await self.selection.prepare(gateway)
         request = replace(request, as_rows=self.as_csv)
         while True:
-            page = await gateway.records.page(self.asked.type_name, request, _PAGE)
+            page = await gateway.records.page(self.selection.type_name, request, _PAGE)
             data = await asyncio.to_thread(self._rendered, source, page.texts)
             file.write(data)
             file.flush()
@@ -340,7 +340,7 @@ class _Export:
             self.columns = _first_columns(source, texts)
             header = ["\ufeff", csv_export.record_header(self.columns)]
         lines = csv_lines(texts, self.columns)
-        if self.asked.read is Shown.MASKED:
+        if self.selection.read is Shown.MASKED:
             self.masked += sum('"***' in line for line in lines)
         return "".join([*header, *lines]).encode()
 
@@ -349,11 +349,11 @@ def _first_columns(source: RecordSource, texts: Sequence[str]) -> csv_export.Col
     """Every field of the type, and what the first page has besides: elements of lists."""
     paths = known_paths(source.kind.rules.json_schema())
     hidden = source.shape.never_shown
-    shown = [path for path in paths if path.rpartition(".")[2] not in hidden]
-    found = {path.lower(): path for path in (*source.key_fields, *shown)}
+    visible = [path for path in paths if path.rpartition(".")[2] not in hidden]
+    fields = {path.lower(): path for path in (*source.key_fields, *visible)}
     for text in texts:
-        csv_export.note_columns(found, text)
-    return csv_export.bounded_columns(found, 1)
+        csv_export.note_columns(fields, text)
+    return csv_export.bounded_columns(fields, 1)
 
 
 def _columns_of(file: Path) -> csv_export.Columns:
@@ -430,8 +430,8 @@ def _lines_of(item: Mapping[str, Any]) -> Iterator[str]:
         yield "Before the last import:"
         for name, value in previous.items():
             inner = [*_fields(value, name)] if isinstance(value, (dict, list)) else []
-            shown = inner or [(name, "(not there)" if value is None else _text(value))]
-            yield from (f"{path:<{width}}  {text}" for path, text in shown)
+            pairs = inner or [(name, "(not there)" if value is None else _text(value))]
+            yield from (f"{path:<{width}}  {text}" for path, text in pairs)
 
 
 def _fields(value: Any, path: str) -> Iterator[tuple[str, str]]:

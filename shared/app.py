@@ -181,7 +181,7 @@ def _records(dependencies: Dependencies, account: Account) -> RecordReader:
             for module in IMPORT_MODULES.values()
             if module.records is not None
         },
-        kept=timedelta(days=dependencies.settings.keep_result_days),
+        results_kept=timedelta(days=dependencies.settings.keep_result_days),
     )
 
 

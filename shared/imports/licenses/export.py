@@ -51,7 +51,7 @@ class LicenseExport:
 
         Raises TooLargeError if there are too many for one answer.
         """
-        found: list[Document] = []
+        documents: list[Document] = []
         room = MAX_FULL_ANSWER
         async for page in query_pages(
             self._tables,
@@ -62,14 +62,14 @@ class LicenseExport:
             most=_READ_AT_ONCE,
         ):
             room -= sum(len(join_text("Document", entity.values)) for entity in page)
-            found += await self._offload(_BYTES_PER_LICENSE * len(page), _documents, page)
-            if len(found) > self._most or room < 0:
+            documents += await self._offload(_BYTES_PER_LICENSE * len(page), _documents, page)
+            if len(documents) > self._most or room < 0:
                 raise TooLargeError(
                     f"There are more licenses than one answer holds ({self._most}, or "
                     f"{MAX_FULL_ANSWER} characters): ask for one employee, or read them in pages "
                     "from /api/records/licenses?companyCode=…"
                 )
-        return found
+        return documents
 
 
 def _documents(entities: list[Entity]) -> list[Document]:
@@ -87,7 +87,7 @@ def _documents(entities: list[Entity]) -> list[Document]:
 
 
 def _without_content(document: dict[str, Any]) -> Document:
-    shown = {**document, "serializableLicenseKey": document["licenseKey"]}
+    exported = {**document, "serializableLicenseKey": document["licenseKey"]}
     if "documents" in document:
-        shown["documents"] = exported_documents(document["documents"])
-    return shown
+        exported["documents"] = exported_documents(document["documents"])
+    return exported

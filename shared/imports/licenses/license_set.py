@@ -124,8 +124,8 @@ class LicenseSet:
 
     def tombstone(self, key: str, natural: NaturalKey | None) -> StoredLicense | None:
         """The tombstone of a deleted license, by its key or by its natural key."""
-        found = self._tombstones.get(key)
-        return found if found is not None or natural is None else self._tombstones.get(natural)
+        stored = self._tombstones.get(key)
+        return stored if stored is not None or natural is None else self._tombstones.get(natural)
 
     def is_key_used(self, key: str) -> bool:
         """Whether a license of the company has the key."""
@@ -230,8 +230,8 @@ class LicenseSet:
 
     def _former(self, key: str, employee: Employee, number: int) -> Former:
         """The license before the import, of its present employee or of the one who gets it."""
-        for found in (self._licenses.get(key), self._last_tombstones.get((key, employee))):
-            former = NOTHING_FORMER if found is None else found.before_import(number)
+        for candidate in (self._licenses.get(key), self._last_tombstones.get((key, employee))):
+            former = NOTHING_FORMER if candidate is None else candidate.before_import(number)
             if former != NOTHING_FORMER:
                 return former
         return NOTHING_FORMER

@@ -152,7 +152,7 @@ async def _places_of_key(
     owners = KeySearch(
         tables, LICENSES.table, [RecordKey(each, key_row(key)) for each in partitions]
     )
-    found = (await owners.read(None, len(partitions))).found
+    found = (await owners.read(None, len(partitions))).hits
     return [
         RecordKey(each.entity.partition, license_row(employee_of(owner.fields), key))
         for each in found

@@ -17,7 +17,7 @@ from shared.imports.results import MAX_FULL_ANSWER
 from shared.services.background import Offload
 from shared.services.import_log import ImportLog
 from shared.services.records.rendering import RecordRenderer
-from shared.services.records.search import Found, ImportSearch, Place
+from shared.services.records.search import ImportSearch, Place, SearchHit
 from shared.services.records.sources import Findings, Query, RecordSource
 from shared.services.status import NO_SUCH_IMPORT, Reporting, check_results
 from shared.storage.entities import join_text
@@ -56,8 +56,8 @@ class RecordRequest:
 
     def fingerprint(self, name: str) -> str:
         """What a continuation is bound to: the same records, whatever is shown of them."""
-        asked = [name, self.tenant, sorted(self.filters.items()), self.is_deleted, self.import_id]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+        parts = [name, self.tenant, sorted(self.filters.items()), self.is_deleted, self.import_id]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class RecordReader:
     """Reads the records of every type that has some; writes nothing.
 
     `sources` has what makes the source of a type, by the name that callers know its records under.
-    `kept` is how long results of imports are kept: former values are shown as long as the results
-    of the import that replaced them.
+    `results_kept` is how long results of imports are kept: former values are shown as long as the
+    results of the import that replaced them.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class RecordReader:
         clock: Clock,
         offload: Offload,
         sources: Mapping[str, Callable[[], RecordSource]],
-        kept: timedelta,
+        results_kept: timedelta,
     ) -> None:
         self._tables = tables
         self._blobs = blobs
@@ -94,7 +94,7 @@ class RecordReader:
         self._clock = clock
         self._offload = offload
         self._sources = sources
-        self._kept = kept
+        self._results_kept = results_kept
         self._loaded: dict[str, RecordSource] = {}
 
     @property
@@ -131,14 +131,14 @@ class RecordReader:
         texts: list[str] = []
         room = MAX_FULL_ANSWER
         for _ in range(_MOST_READS):
-            wanted = min(size - len(texts), _READ_AT_ONCE)
-            part = await findings.search.read(place, wanted)
+            count = min(size - len(texts), _READ_AT_ONCE)
+            part = await findings.search.read(place, count)
             render = _Rendering(renderer, findings, request, room)
-            found = part.found
+            hits = part.hits
             if not request.as_rows:
-                found = await former.read(found, render.is_asked_for)
-            weight = _BYTES_PER_RECORD * len(found)
-            rendered, stopped = await self._offload(weight, render.texts, found)
+                hits = await former.read(hits, render.is_asked_for)
+            weight = _BYTES_PER_RECORD * len(hits)
+            rendered, stopped = await self._offload(weight, render.texts, hits)
             place = stopped or former.stopped or part.reached
             texts += rendered
             room -= sum(map(len, rendered))
@@ -174,7 +174,7 @@ class RecordReader:
     def _previous(self, former: _FormerElsewhere, entity: Entity) -> Mapping[str, Any] | None:
         """The former values of a record; None where there are none, or none that may be shown."""
         age = age_of(entity.text("UpdatedAt"), self._clock.now())
-        if age is None or age > self._kept:
+        if age is None or age > self._results_kept:
             return None
         return former.fields(entity)
 
@@ -200,28 +200,28 @@ class _FormerElsewhere:
         return self._fields[key] if key in self._fields else former_fields(entity)
 
     async def read(
-        self, found: Sequence[Found], is_shown: Callable[[Found], bool]
-    ) -> Sequence[Found]:
+        self, hits: Sequence[SearchHit], is_shown: Callable[[SearchHit], bool]
+    ) -> Sequence[SearchHit]:
         """Read the former values of these entities, as far as they are shown; those of the
         entities that are still on the page.
         """
         self._fields = {}
         elsewhere: list[Entity] = []
-        for position, each in enumerate(found, 1):
+        for position, each in enumerate(hits, 1):
             is_elsewhere = are_in_blob(each.entity) or self._tombstone_key(each.entity) is not None
             if is_elsewhere and is_shown(each):
                 elsewhere.append(each.entity)
                 self._reads += 1
-                if self._reads >= MOST_FORMER_READS and position < len(found):
+                if self._reads >= MOST_FORMER_READS and position < len(hits):
                     self.stopped = each.place
-                    found = found[:position]
+                    hits = hits[:position]
                     break
         for at in range(0, len(elsewhere), _FORMER_READS_AT_ONCE):
             entities = elsewhere[at : at + _FORMER_READS_AT_ONCE]
             read = await asyncio.gather(*map(self._read, entities))
             for entity, fields in zip(entities, read, strict=True):
                 self._fields[entity.partition, entity.row] = fields
-        return found
+        return hits
 
     def _tombstone_key(self, entity: Entity) -> tuple[str, str] | None:
         return self._source.shape.former_key(entity) if entity.flag("Deleted") else None
@@ -245,12 +245,12 @@ class _Rendering:
     request: RecordRequest
     room: int
 
-    def texts(self, found: Sequence[Found]) -> tuple[list[str], Place | None]:
+    def texts(self, hits: Sequence[SearchHit]) -> tuple[list[str], Place | None]:
         """The texts of the slice, and the place where the room ended; None: nowhere."""
         texts: list[str] = []
         room = self.room
         render = self.renderer.row if self.request.as_rows else self.renderer.item
-        for each in found:
+        for each in hits:
             text = render(each.entity) if self.is_asked_for(each) else ""
             if text:
                 texts.append(text)
@@ -259,13 +259,13 @@ class _Rendering:
                 return texts, each.place
         return texts, None
 
-    def is_asked_for(self, found: Found) -> bool:
+    def is_asked_for(self, hit: SearchHit) -> bool:
         """Whether an entity is a record, or what is left of one, that the caller wants.
 
         An entity without a stamp only keeps imports from writing a record that was never there. A
         record that cannot be read may have every value.
         """
-        entity = found.entity
+        entity = hit.entity
         if entity.flag("Deleted"):
             return self.request.is_deleted and "Number" in entity.values
         if self.request.is_deleted:

@@ -110,8 +110,8 @@ class RecordRenderer:
             raise ValueError("no record")
         masked: list[str] = []
         if self._masks and any(mark in text for mark in self._sensitive):
-            shown = self._masked_document(document, masked)
-            text = json_text(shown) if masked else text
+            visible = self._masked_document(document, masked)
+            text = json_text(visible) if masked else text
         absent = [name for name in self._shape.always_there if name not in document]
         if absent:
             nulls = ",".join(f'"{name}":null' for name in absent)
@@ -130,8 +130,8 @@ class RecordRenderer:
         """The members behind the record, and the end of the item."""
         previous = self._previous(entity)
         if previous is not None:
-            shown = self._shape.former_fields(previous)
-            notes["previous"] = self._masked_document(shown, []) if self._masks else shown
+            visible = self._shape.former_fields(previous)
+            notes["previous"] = self._masked_document(visible, []) if self._masks else visible
         get = entity.text
         rest = {
             "type": self._name,

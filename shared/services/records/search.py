@@ -26,7 +26,7 @@ _CHUNK: Final = re.compile(r"[0-9]{1,6}")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchHit:
     """An entity, and the place behind it."""
 
     entity: Entity
@@ -37,7 +37,7 @@ class Found:
 class SearchSlice:
     """The next entities of a walk; `reached` is where it goes on, None at its end."""
 
-    found: Sequence[Found]
+    hits: Sequence[SearchHit]
     reached: Place | None
 
 
@@ -67,10 +67,10 @@ class RangeSearch:
         """See `RecordSearch.read`."""
         behind = None if after is None else (after[0], after[1])
         part = await self.tables.query_range(self.table, self.range, behind, most)
-        found = [Found(each, (each.partition, each.row)) for each in part.entities]
+        hits = [SearchHit(each, (each.partition, each.row)) for each in part.entities]
         if part.is_last:
-            return SearchSlice(found, None)
-        return SearchSlice(found, found[-1].place if found else after)
+            return SearchSlice(hits, None)
+        return SearchSlice(hits, hits[-1].place if hits else after)
 
 
 _KEYS: Final = 2
@@ -92,13 +92,15 @@ class KeySearch:
         """See `RecordSearch.read`."""
         start = 0 if after is None else bisect_right(self._keys, (after[0], after[1]))
         keys = self._keys[start : start + most]
-        found: list[Found] = []
+        hits: list[SearchHit] = []
         for at in range(0, len(keys), _POINTS_AT_ONCE):
             some = keys[at : at + _POINTS_AT_ONCE]
             read = await asyncio.gather(*(self._tables.get(self._table, *key) for key in some))
-            found += [Found(each, (each.partition, each.row)) for each in read if each is not None]
+            hits += [
+                SearchHit(each, (each.partition, each.row)) for each in read if each is not None
+            ]
         is_last = start + most >= len(self._keys)
-        return SearchSlice(found, None if is_last or not keys else keys[-1])
+        return SearchSlice(hits, None if is_last or not keys else keys[-1])
 
 
 class ImportSearch:
@@ -132,11 +134,11 @@ class ImportSearch:
             ordered = sorted({(key.partition, key.row) for key in self._keys(rows)})
             start = bisect_right(ordered, tuple(behind)) if number == int(chunk) else 0
             some = ordered[start : start + most]
-            found = await self._load(number, some)
+            hits = await self._load(number, some)
             if start + most < len(ordered):
-                return SearchSlice(found, (str(number), *some[-1]))
+                return SearchSlice(hits, (str(number), *some[-1]))
             is_last = number + 1 >= len(self._record.chunks)
-            return SearchSlice(found, None if is_last else (str(number + 1), "", ""))
+            return SearchSlice(hits, None if is_last else (str(number + 1), "", ""))
         return SearchSlice((), None)
 
     def _chunks(self, first: int) -> AsyncIterator[tuple[int, Sequence[RowResult]]]:
@@ -147,15 +149,15 @@ class ImportSearch:
             if row.outcome.took_effect or row.removed:
                 yield from self._places_of(row)
 
-    async def _load(self, chunk: int, keys: Sequence[tuple[str, str]]) -> list[Found]:
+    async def _load(self, chunk: int, keys: Sequence[tuple[str, str]]) -> list[SearchHit]:
         """Those of the entities that the import wrote last, by ranges; `keys` are sorted."""
-        found: list[Found] = []
+        hits: list[SearchHit] = []
         for partition, group in groupby(keys, key=lambda key: key[0]):
             rows = [row for _, row in group]
             entities = await load_records(self._tables, self._table, partition, rows)
-            found += [
-                Found(entities[row], (str(chunk), partition, row))
+            hits += [
+                SearchHit(entities[row], (str(chunk), partition, row))
                 for row in rows
                 if row in entities and entities[row].values.get("Number") == self._record.number
             ]
-        return found
+        return hits

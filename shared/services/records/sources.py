@@ -96,9 +96,9 @@ class RecordSource(Protocol):
 
 def need(name: str, *others: str) -> InvalidRequestError:
     """The refusal of a filter that finds records only together with others."""
-    named = " and ".join(others)
+    names = " and ".join(others)
     return InvalidRequestError(
-        f"Records cannot be found by {name} without a look at all of them: send {named} too."
+        f"Records cannot be found by {name} without a look at all of them: send {names} too."
     )
 
 
