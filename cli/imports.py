@@ -200,7 +200,8 @@ def undo_one(
     async def judge(gateway: Gateway) -> UndoJudgement:
         tenant_record = await gateway.tenants.find(tenant)
         parent = (await gateway.reporting.find(tenant_record.id, import_id)).record
-        return await gateway.undoing.judge(parent, with_changes=False)
+        planned = await gateway.undoing.plan(parent)
+        return await gateway.undoing.judge(planned, with_changes=False)
 
     async def undo(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
         tenant_record = await gateway.tenants.find(tenant)

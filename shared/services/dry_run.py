@@ -301,12 +301,11 @@ class DryRuns:
                     "several calls."
                 ) from None
 
-    def check_rows(self, plan: Plan) -> None:
+    def check_rows(self, plan: Plan, advice: str = "send it in several calls") -> None:
         """Raises TooLargeError for more rows than a dry run accepts."""
         if plan.rows > self._max_rows:
             raise TooLargeError(
-                f"The payload has {plan.rows} rows and a dry run takes {self._max_rows}: send "
-                "it in several calls."
+                f"The payload has {plan.rows} rows and a dry run takes {self._max_rows}: {advice}."
             )
 
     async def judge(

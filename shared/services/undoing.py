@@ -48,6 +48,7 @@ RESULTS_LOST = (
     "The results of this import cannot be read, so its undo would not be whole: send the wanted "
     "values in a new import."
 )
+WITHOUT_DRY_RUN = "undo the import without dryRun and onlyIfAll"
 NOT_ALL = (
     "Nothing was undone, since onlyIfAll is set: {reversed} of {total} rows can be undone, "
     "{failed} cannot ({reasons}). Ask with dryRun=true and view=rows which, or leave out onlyIfAll."
@@ -55,7 +56,9 @@ NOT_ALL = (
 
 
 @dataclass(frozen=True, slots=True)
-class _PlannedUndo:
+class PlannedUndo:
+    """The undo of an import before it is accepted. `draft` is the record that it would have."""
+
     kind: ImportType
     draft: ImportRecord
     plan: Plan
@@ -130,7 +133,7 @@ class Undoing:
             accepted = await self._imports.find(parent.tenant, import_id)
             if accepted is not None:
                 return accepted
-        planned = await self._plan(parent, import_id, sender)
+        planned = await self.plan(parent, import_id, sender)
         if only_if_all:
             await self._check_all(planned)
         draft = planned.draft
@@ -146,19 +149,16 @@ class Undoing:
         await run_without_queues(record, self._run_directly)
         return record
 
-    async def judge(self, parent: ImportRecord, *, with_changes: bool) -> UndoJudgement:
-        """What the undo of an import would do. Raises what `undo` and `DryRuns.judge` raise."""
-        planned = await self._plan(parent, "", NO_SENDER)
-        return await self._judge(planned, with_changes=with_changes)
-
-    async def _judge(self, planned: _PlannedUndo, *, with_changes: bool) -> UndoJudgement:
+    async def judge(self, planned: PlannedUndo, *, with_changes: bool) -> UndoJudgement:
+        """What an undo would do. Raises what `DryRuns.judge` raises."""
+        self._dry_runs.check_rows(planned.plan, WITHOUT_DRY_RUN)
         result = await self._dry_runs.judge(
             planned.kind, planned.draft, planned.plan, with_changes=with_changes
         )
         return UndoJudgement(planned.kind, planned.draft, result)
 
-    async def _check_all(self, planned: _PlannedUndo) -> None:
-        judgement = await self._judge(planned, with_changes=False)
+    async def _check_all(self, planned: PlannedUndo) -> None:
+        judgement = await self.judge(planned, with_changes=False)
         failed = [row for row in judgement.result.results if row.outcome is Outcome.FAILED]
         if not failed:
             return
@@ -171,7 +171,10 @@ class Undoing:
             )
         )
 
-    async def _plan(self, parent: ImportRecord, import_id: str, sender: Sender) -> _PlannedUndo:
+    async def plan(
+        self, parent: ImportRecord, import_id: str = "", sender: Sender = NO_SENDER
+    ) -> PlannedUndo:
+        """Plan the undo of an import from its results. Raises the refusals of `undo`."""
         if parent.is_broken:
             raise GoneError(UNREADABLE)
         if not self.can_undo(parent.type_name):
@@ -197,7 +200,7 @@ class Undoing:
             undone_rows=row_set([row.place for row in rows]),
             media_type=parent.media_type,
         )
-        return _PlannedUndo(kind, draft, plan)
+        return PlannedUndo(kind, draft, plan)
 
     async def _rows(self, parent: ImportRecord, kind: ImportType) -> list[_UndoRow]:
         """The rows of the undo, in the order of the rows that they undo.

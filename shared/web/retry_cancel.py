@@ -90,7 +90,9 @@ async def undo_call(
         raise InvalidRequestError(UNDO_HAS_NO_BODY)
     if options.dry_run is not DryRun.NO:
         with_changes = options.dry_run is DryRun.ROWS
-        judgement = await gateway.undoing.judge(parent, with_changes=with_changes)
+        async with gateway.shares.acceptance.place(caller.tenant):
+            planned = await gateway.undoing.plan(parent)
+        judgement = await gateway.undoing.judge(planned, with_changes=with_changes)
         if with_changes:
             return await judged_rows(judgement.kind, judgement.shown)
         return json_answer(judged_undo_view(judgement))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cli.environment import ROOT
-from tests.builders import a_worker, body_of
-from tests.contract.calls import check_refusal
+from tests.builders import a_worker, body_of, workers
+from tests.contract.calls import DRY_RUN_ROWS, check_refusal
 from tests.contract.test_pay_and_bill import an_assignment
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.integration.manage import Manage
@@ -158,6 +158,15 @@ def test_what_cannot_be_undone_is_refused(gateway: GatewayProcess, sender: Sende
     check_refusal(undo(gateway, sender, parent, Accept="text/html"), 406)
     check_refusal(undo(gateway, sender, "00000000-0000-0000-0000-000000000000"), 404)
     assert gateway.get(f"/api/imports/{parent}", sender).json["undoneBy"] is None
+
+
+def test_more_rows_than_a_dry_run_takes_are_undone_without_one(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    parent = send(gateway, sender, *workers(DRY_RUN_ROWS + 1))
+    for query in ("?dryRun=true", "?onlyIfAll=true"):
+        check_refusal(undo(gateway, sender, parent, query), 413, "without dryRun and onlyIfAll")
+    assert undo(gateway, sender, parent).json["rows"]["reversed"] == DRY_RUN_ROWS + 1
 
 
 def test_another_tenant_cannot_undo(
