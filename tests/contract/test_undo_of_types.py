@@ -86,6 +86,8 @@ def test_a_wrong_replacement_of_licenses_is_undone_with_its_files(
         a_license("L4", "10", licenseKey=l4),
     ]
     parent = send(wrong, "Replace")
+    again = "importAction=Replace&allowSameFile=false"
+    assert send_licenses(gateway, sender, wrong, again).status == 409
     second = stored_licenses(storage, sender)
     [l5] = {each["licenseKey"] for each in second} - {l1, l2, l3, l4}
     send([a_license("L3", "8", notes="corrected")], "Merge")
@@ -113,6 +115,8 @@ def test_a_wrong_replacement_of_licenses_is_undone_with_its_files(
     after = [corrected if each["licenseKey"] == l3 else each for each in second]
     assert stored_licenses(storage, sender) == after
     assert stored_blobs(storage, sender) == files
+    answer = send_licenses(gateway, sender, wrong, again)
+    assert answer.status == 200, "an import that was undone does not count"
 
 
 # Authentication data: hashes, a rename, values that another employee has by now.

@@ -551,14 +551,16 @@ class ImportedFiles:
         self._imports = imports
 
     async def check(self, tenant: str, hashes: Sequence[str], import_id: str = "") -> None:
-        """Raise ConflictError where another import of the content runs or ended without errors.
+        """Raise ConflictError where another import of the content runs, or ended without errors and
+        was not undone.
 
         `hashes` are those of the content under each key (`FingerprintKeys`). `import_id` is the id
         of the call itself, which may be repeated and find its own import.
         """
         for content_hash in hashes:
             async for other in self._imports.sent_as(tenant, LICENSES.name, content_hash):
-                is_valid = other.is_open or not (other.counts.failed or other.results_expired_at)
+                is_in = not (other.counts.failed or other.results_expired_at or other.undone_by)
+                is_valid = other.is_open or is_in
                 if is_valid and other.import_id != import_id:
                     raise ConflictError(
                         f"The same content was imported before, as import {other.import_id}: "
