@@ -78,8 +78,7 @@ def read_undone_row(index: int, row: Mapping[str, Any]) -> UndoneRow:
 class _Reversal:
     """What becomes of a license: `target` comes back, or the license goes where it is None.
 
-    `fault` is why it stays as it is. `is_done`: there is nothing to do, for example since an undo
-    that this one retries has done it.
+    `fault` is why it stays as it is, `is_done` that the undo, or one that it retries, has done it.
     """
 
     present: StoredLicense | None
@@ -176,9 +175,6 @@ class LicenseUndo:
             return _Reversal(None, fault=Message(MessageId.FORMER_VALUES_NOT_KEPT))
         if self._is_own(newest.number):
             return _Reversal(present, is_done=True)
-        if present is not None and present.number < self._undoes:
-            # An undo of Replace that left the license of its row as it was.
-            return _Reversal(present, is_done=True)
         if newest.number != self._undoes:
             return _Reversal(present, fault=Message(MessageId.CHANGED_SINCE_UNDONE_IMPORT))
         # A license that the import removed and made anew elsewhere has its former state only in the
@@ -236,10 +232,13 @@ class LicenseUndo:
         own = undone.get(row.own_key)
         if own is not None:
             self._notify_change(row.index, own)
+        outcome = Outcome.UNCHANGED
+        if row.own_key in row.license_keys:
+            outcome = Outcome.NEW if own is not None and own.is_return else Outcome.UPDATED
         return RowResult(
             row.index,
             row.key,
-            Outcome.NEW if own is not None and own.is_return else Outcome.UPDATED,
+            outcome,
             removed=tuple(key for key, each in undone.items() if each.target is None),
             restored=tuple(
                 key for key, each in undone.items() if each.is_return and key != row.own_key
