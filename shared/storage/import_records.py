@@ -62,7 +62,8 @@ class Counts:
     """The number of rows by outcome. The sum of the first four is the number of ended rows.
 
     `cancelled` counts the failed rows that a cancel ended. `warnings` and `infos` count the rows,
-    of any outcome, that have a message of that severity, `removing` those that removed a record.
+    of any outcome, that have a message of that severity, `removing` those that removed a record or
+    brought one back beside their own.
     """
 
     new: int = 0

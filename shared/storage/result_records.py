@@ -69,7 +69,7 @@ class ChunkResult:
             ),
             sum(1 for result in self.results if result.count(Severity.WARNING)),
             sum(1 for result in self.results if result.count(Severity.INFO)),
-            sum(1 for result in self.results if result.removed),
+            sum(1 for result in self.results if result.removed or result.restored),
         )
 
 

@@ -424,7 +424,7 @@ class Simulation:
             for (_, row), entity in self.tables.tables["Imports"].items()
             if row.startswith("n|")
             and entity.text("EndedAt")
-            and entity.number("New") + entity.number("Updated")
+            and any(entity.number(name) for name in ("New", "Updated", "Removing"))
             and not entity.text("UndoneBy")
         )
 

@@ -160,6 +160,11 @@ def test_a_record_that_an_undo_brings_back_beside_its_own_is_created() -> None:
     assert read == rows
     expected = [(1, "k1", DELETED), (1, "k2", CREATED), (2, "k3", CHANGED), (2, "k4", CREATED)]
     assert folded(LICENSES, *read) == expected
+    unchanged = a_license(0, "k1", UNCHANGED)
+    counts = ChunkResult(
+        "an-import", 0, (replace(unchanged, restored=("k2",)), unchanged), ""
+    ).counts
+    assert counts.removing == 1, "the feed reads its results"
     renamed_back = RowResult(0, ("new",), UPDATED, removed=("new",), restored=("old",))
     assert folded(EMPLOYEES, renamed_back) == [(1, "new", DELETED), (1, "old", CREATED)]
 
