@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import re
 import string
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,18 +16,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.app import app
 from shared.app import data_key_rotation_of, record_repair_of
 from shared.bootstrap import open_gateway
 from shared.clock import SystemClock
 from shared.gateway import Gateway
 from shared.imports.authdata.hashing import HashKey
 from shared.imports.registry import TYPE_CATALOGUE
+from shared.services.admin.audit import Action
 from shared.services.data_key_rotation import MARGIN
+from shared.storage.audit_records import audit_entry
+from shared.storage.names import AUDIT
 from shared.storage.ports import Merge
 from tests.builders import Row, a_worker, body_of
 from tests.contract.test_secrets import everything
-from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
+from tests.e2e.gateway_process import ROOT, WORKERS, Answer, GatewayProcess, started
 from tests.emulator import DATA_KEYS, Emulator, settings_for
 from tests.tenants import Sender, a_sender
 
@@ -385,3 +391,42 @@ class DyingTables:
             raise Killed
         self._writes -= 1
         return done
+
+
+# The commands of the page run as they stand there, one after another.
+
+COMMANDS = re.findall(
+    r"^python manage\.py (.*)$", (ROOT / "docs" / "sealing.md").read_text("utf-8"), re.MULTILINE
+)
+
+
+def test_the_commands_of_the_page_do_what_it_says(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = a_sender(storage)
+    with gateway_with(storage, tmp_path, DATA_KEYS) as gateway:
+        gateway.post(sender, [marked("P1"), marked("P2")])
+        monkeypatch.setenv("AzureWebJobsStorage", storage)
+        monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
+        monkeypatch.setenv("GATEWAY_DATA_KEYS", DATA_KEYS)
+        printed = []
+        for command in COMMANDS:
+            # The other tenants of this account have lost their keys, or would be rotated.
+            words = command if "--tenant" in command else f"{command} --tenant acme"
+            words = words.replace("acme", sender.tenant)
+            ran = CliRunner().invoke(app, words.split(), catch_exceptions=False)
+            assert ran.exit_code == 0, (command, ran.output)
+            printed.append(ran.stdout.splitlines())
+        assert [len(lines) for lines in printed] == [2, 2, 2, 4, 4, 2]
+        assert printed[2][1].split() == [sender.tenant, "2"]
+        assert [line.split()[-1] for line in printed[4][1:]] == ["0", "0", "2"]
+        assert len(items(gateway, sender)) == 2
+    audit = on_gateway(storage, lambda opened: rotations(opened, sender.tenant))
+    assert audit == [{"key": number} for number in (4, 3, 2)]
+
+
+async def rotations(opened: Gateway, tenant: str) -> list[Any]:
+    """What the audit log says of the rotations of a tenant, newest first."""
+    found = await opened.account.tables.query(AUDIT, tenant)
+    entries = [audit_entry(entity) for entity in found]
+    return [each.after for each in entries if each.action == Action.DATA_KEY_ROTATE]
