@@ -309,8 +309,9 @@ class SealingTables:
                 opened.append(entity)
                 continue
             tenant = tenant_of(table, entity.partition)
-            if sealer is None or sealer.tenant != tenant:
-                sealer = await self._data_keys.opener(tenant)
+            newest = _newest_key(table, entity.values)
+            if sealer is None or sealer.tenant != tenant or sealer.current < newest:
+                sealer = await self._data_keys.opener(tenant, newest)
             opened.append(_open_entity(table, entity, fields, sealer))
         return opened
 
@@ -419,6 +420,13 @@ def _still_lost(text: str, lost: _Lost) -> _Lost:
 def _is_absent(document: Any, path: Path) -> bool:
     container = _container(document, path)
     return container is None or path[-1] not in container
+
+
+def _newest_key(table: str, values: Mapping[str, Value]) -> int:
+    """The highest number of the data keys under which values of an entity are sealed."""
+    names = ("Sealed0", _PREVIOUS, *SEALED_COLUMNS.get(table, ()))
+    sealed = (value for name in names if isinstance(value := values.get(name), bytes))
+    return max((key_number(value) for value in sealed if is_sealed(value)), default=0)
 
 
 def _has_sealed(table: str, values: Mapping[str, Value]) -> bool:
@@ -595,7 +603,7 @@ class SealingBlobs:
         if not is_sealed(sealed):
             # Written before the setting was there.
             return await self._blobs.read(container, name, start, length)
-        data = _opened_blocks(sealed, first, sealer, (container, name))
+        data = await self._opened_blocks(sealed, first, tenant, (container, name))
         return data[skipped:] if length is None else data[skipped : skipped + length]
 
     async def touch(self, container: str, name: str) -> bool:
@@ -608,8 +616,7 @@ class SealingBlobs:
         tenant = tenant_of_blob(container, name)
         if found is None or not tenant or not is_sealed(found[0]):
             return found
-        sealer = await self._data_keys.opener(tenant)
-        return _opened_blocks(found[0], 0, sealer, (container, name)), found[1]
+        return await self._opened_blocks(found[0], 0, tenant, (container, name)), found[1]
 
     async def replace(self, container: str, name: str, parts: Iterable[bytes], etag: str) -> None:
         """See `RewritableBlobs.replace`. Raises DataKeysNotSetError too."""
@@ -627,14 +634,19 @@ class SealingBlobs:
         """See `ListedBlobs.names_before`."""
         return await self._blobs.names_before(container, prefix, time)
 
+    async def _opened_blocks(
+        self, sealed: bytes, first: int, tenant: str, place: tuple[str, str]
+    ) -> bytes:
+        """The content of sealed blocks, of which the first has that number.
 
-def _opened_blocks(sealed: bytes, first: int, sealer: Sealer, place: tuple[str, str]) -> bytes:
-    """The content of sealed blocks, of which the first has that number. Raises SealedDataError."""
-    blocks = [
-        sealer.open(sealed[at : at + _SEALED_BLOCK], *place, str(first + number))
-        for number, at in enumerate(range(0, len(sealed), _SEALED_BLOCK))
-    ]
-    return b"".join(blocks)
+        Raises SealedDataError.
+        """
+        sealer = await self._data_keys.opener(tenant, key_number(sealed))
+        blocks = [
+            sealer.open(sealed[at : at + _SEALED_BLOCK], *place, str(first + number))
+            for number, at in enumerate(range(0, len(sealed), _SEALED_BLOCK))
+        ]
+        return b"".join(blocks)
 
 
 def _sealed_parts(

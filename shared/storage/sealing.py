@@ -187,14 +187,20 @@ class DataKeys:
             sealer = await self._read(tenant)
         return sealer
 
-    async def opener(self, tenant: str) -> Sealer:
+    async def opener(self, tenant: str, newest: int = 0) -> Sealer:
         """The sealer of a tenant with the data keys that the setting opens; it may have none.
 
-        `current` is 0 where the tenant has no data key. Raises StorageUnavailableError.
+        `current` is 0 where the tenant has no data key. `newest` is the number of a key that
+        something is sealed under: another process may have made it since this one has looked.
+        Raises StorageUnavailableError.
         """
         cached = self._sealers.get(tenant)
         now = self._clock.elapsed()
-        if cached is not None and now - cached.read_at < self._cache_seconds:
+        if (
+            cached is not None
+            and now - cached.read_at < self._cache_seconds
+            and cached.sealer.current >= newest
+        ):
             return cached.sealer
         return await self._read(tenant)
 
@@ -292,8 +298,10 @@ class DataKeys:
                     reason="GATEWAY_DATA_KEYS",
                 )
         sealer = Sealer(tenant, stored[-1].number if stored else 0, keys)
-        # The oldest entry goes; a tenant that is in use comes back with its next reading.
         self._sealers.pop(tenant, None)
+        if not stored:  # another process may make the first one at any time
+            return sealer
+        # The oldest entry goes; a tenant that is in use comes back with its next reading.
         self._sealers[tenant] = _CachedSealer(sealer, read_at)
         while len(self._sealers) > _MOST_TENANTS:
             del self._sealers[next(iter(self._sealers))]

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,10 +25,11 @@ from shared.gateway import Gateway
 from shared.imports.authdata.hashing import HashKey
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.services.admin.audit import Action
-from shared.services.data_key_rotation import MARGIN
+from shared.services.data_key_rotation import MARGIN, DataKeyState
 from shared.storage.audit_records import audit_entry
 from shared.storage.names import AUDIT
 from shared.storage.ports import Merge
+from shared.storage.sealing import DataKeys
 from tests.builders import Row, a_worker, body_of
 from tests.contract.test_secrets import everything
 from tests.e2e.gateway_process import ROOT, WORKERS, Answer, GatewayProcess, started
@@ -317,45 +317,43 @@ def test_a_rotation_that_dies_anywhere_loses_nothing(storage: str, tmp_path: Pat
         gateway.post(sender, [marked(f"P{at}", number=1) for at in range(6)])
         before = items(gateway, sender)
 
-    async def rotate(opened: Gateway) -> None:
-        await data_key_rotation_of(opened).rotate(tenant)
-
     async def work(opened: Gateway, deaths: int, ahead: timedelta) -> bool:
-        """The timer's work on the tenant; whether it died at that write."""
-        rotation = data_key_rotation_of(opened, LaterClock(ahead))
-        tables = DyingTables(opened.account.unsealed_tables, deaths)
+        """The timer's work on the tenant, in a process of its own; whether it died at a write."""
+        clock = LaterClock(ahead)
+        tables: Any = DyingTables(opened.account.unsealed_tables, deaths)
+        rotation = data_key_rotation_of(opened, clock)
         rotation._tables = tables
-        rotation._data_keys._tables = tables
+        rotation._data_keys = DataKeys(tables, opened.settings.data_keys, clock, 0)
         try:
-            await rotation.work_on(tenant, opened.data_keys._clock.elapsed() + 60)
+            await rotation.work_on(tenant, clock.elapsed() + 60)
         except Killed:
             return True
         return False
 
-    on_gateway(storage, rotate)
-    deaths, states = 0, []
-    for _ in range(60):
-        died = on_gateway(storage, partial(work, deaths=deaths, ahead=MARGIN * 2), new, old)
-        deaths = deaths + 1 if died else deaths
-        states = on_gateway(
-            storage, lambda opened: data_key_rotation_of(opened).states(tenant, counts=True),
-            new, old,
-        )  # fmt: skip
-        with_key = on_gateway(storage, lambda opened: read_all(opened, sender), new, old)
-        assert with_key == 12
-        if not died and states[0].records == 0:
-            break
+    async def die_everywhere(opened: Gateway) -> list[DataKeyState]:
+        await data_key_rotation_of(opened).rotate(tenant)
+        deaths = 0
+        while await work(opened, deaths, MARGIN * 2):
+            deaths += 1
+            assert await read_all(opened, sender) == 12
+        assert deaths >= 4
+        return await data_key_rotation_of(opened).states(tenant, counts=True)
+
+    states = on_gateway(storage, die_everywhere, new, old)
     assert [state.records for state in states] == [0, 12]
     assert {state.key.under for state in states} == {"new"}
     with gateway_with(storage, tmp_path, f"new:{base64.b64encode(b'n' * 32).decode()}") as gateway:
         assert items(gateway, sender) == before, "the old key of the setting is not needed any more"
         gateway.post(sender, [marked("P1", number=2)])
-    # The older data key goes when payloads and results of its time have expired.
-    for ahead in (1, 1, 1, 200, 200):
-        on_gateway(storage, partial(work, deaths=99, ahead=timedelta(days=ahead)), new)
-    states = on_gateway(storage, lambda opened: data_key_rotation_of(opened).states(tenant), new)
-    assert [state.key.number for state in states] == [2]
-    assert on_gateway(storage, lambda opened: read_all(opened, sender), new) == 12
+
+    async def expire(opened: Gateway) -> list[DataKeyState]:
+        # The older data key goes when payloads and results of its time have expired.
+        for days in (1, 1, 1, 200, 200):
+            assert not await work(opened, 99, timedelta(days=days))
+        assert await read_all(opened, sender) == 12
+        return await data_key_rotation_of(opened).states(tenant)
+
+    assert [state.key.number for state in on_gateway(storage, expire, new)] == [2]
 
 
 async def read_all(opened: Gateway, sender: Sender) -> int:

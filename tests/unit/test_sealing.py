@@ -14,7 +14,8 @@ from shared.clock import SystemClock
 from shared.errors import DataKeysNotSetError, SealedDataError
 from shared.imports.authdata.hashing import HashKey
 from shared.storage.names import DATA_KEYS, IMPORT_PAYLOADS
-from shared.storage.sealed_storage import BLOCK_BYTES, SealedFields, SealingBlobs
+from shared.storage.ports import Entity, Upsert
+from shared.storage.sealed_storage import BLOCK_BYTES, SealedFields, SealingBlobs, SealingTables
 from shared.storage.sealing import OVERHEAD, DataKeys, is_sealed, key_number
 from tests.memory_storage import MemoryBlobs, MemoryTables
 
@@ -213,5 +214,29 @@ def test_blobs_are_read_in_ranges_as_they_were_written() -> None:
         await stored.put(IMPORT_PAYLOADS, "acme/open", [data])
         assert await blobs.read(IMPORT_PAYLOADS, "acme/open", 5, 7) == data[5:12]
         assert await blobs.read(IMPORT_PAYLOADS, "acme/open", len(data) - 1) == data[-1:]
+
+    asyncio.run(run())
+
+
+def test_what_another_process_has_sealed_after_a_rotation_opens_at_once() -> None:
+    async def run() -> None:
+        tables, stored = MemoryTables(), MemoryBlobs()
+        one, other = (DataKeys(tables, (OLD,), SystemClock(), 60) for _ in range(2))
+        our_blobs, their_blobs = (SealingBlobs(stored, keys) for keys in (one, other))
+        our_tables, their_tables = (
+            SealingTables(tables, keys, lambda _: FIELDS)  # type: ignore[arg-type]
+            for keys in (one, other)
+        )
+        assert await our_blobs.read(IMPORT_PAYLOADS, "acme/x") is None
+        for content in ("first", "second", "third"):
+            await their_blobs.put(IMPORT_PAYLOADS, "acme/x", [content.encode()])
+            assert await our_blobs.read(IMPORT_PAYLOADS, "acme/x") == content.encode()
+            await other.rotate("acme")
+            values = {"Document0": f'{{"A":"{content}"}}'}
+            await their_tables.write("T", Upsert(Entity("acme|1", "r|1", values)))
+            assert content not in str(await tables.get("T", "acme|1", "r|1"))
+            found = await our_tables.get("T", "acme|1", "r|1")
+            assert found is not None
+            assert found.values == values
 
     asyncio.run(run())
