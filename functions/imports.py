@@ -9,7 +9,7 @@ import azure.functions as func
 from shared.auth.callers import AnyCaller
 from shared.auth.integrations import ReadPermission
 from shared.bootstrap import gateway
-from shared.errors import GoneError, NotBuiltError, NotFoundError
+from shared.errors import GoneError, NotFoundError
 from shared.gateway import Gateway
 from shared.imports.import_type import ImportType
 from shared.imports.modules import IMPORT_MODULES
@@ -104,7 +104,7 @@ async def imports_answer(req: func.HttpRequest) -> func.HttpResponse:
     report = await _report(app, req)
     module = IMPORT_MODULES.get(_type_of(report.record).name)
     if module is None:
-        raise NotBuiltError("No call made this import, so it has no answer: ask for its results.")
+        raise NotFoundError("No call made this import, so it has no answer: ask for its results.")
     if report.record.is_undo:
         # The call of an undo answers with the import object.
         is_open = report.record.is_open

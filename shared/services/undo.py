@@ -14,7 +14,7 @@ from typing import Any
 from shared.imports.former_values import FormerState
 from shared.imports.import_type import ImportType
 from shared.imports.messages import Message, MessageId
-from shared.imports.results import Outcome, RowResult, rows_in
+from shared.imports.results import Outcome, RowResult, is_erased, rows_in
 from shared.storage.import_records import ImportRecord
 
 # The names of an undo's row that are not key fields.
@@ -25,7 +25,11 @@ UNCHANGED = "unchanged"
 
 
 def has_effect(result: RowResult) -> bool:
-    """Whether there is something to undo for a row of an import."""
+    """Whether there is something to undo for a row of an import. Nothing is left of a row that was
+    erased with its person.
+    """
+    if is_erased(result):
+        return False
     return result.outcome.took_effect or bool(result.removed or result.restored)
 
 

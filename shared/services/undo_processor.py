@@ -94,8 +94,7 @@ class RecordUndoProcessor(RecordProcessor):
     ) -> list[RowResult]:
         facts.begin(part.groups)
         # Each row of the undone import that took effect has a key, so such a row is broken.
-        # A row of an undo has no key where its row was erased with its person.
-        results = list(fail_all_rows(part.without_key, Message(MessageId.FORMER_VALUES_NOT_KEPT)))
+        results = list(fail_all_rows(part.without_key, Message(MessageId.COULD_NOT_BE_PROCESSED)))
         results += await self._commit_records(
             record, self._type(record), part.keys, resolve, before_commit, facts.read
         )

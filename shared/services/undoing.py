@@ -40,6 +40,10 @@ from shared.storage.import_records import ImportRecord, Parent
 
 STILL_OPEN = "This import is still running: undo it when it has ended, or cancel it first."
 NOTHING_TOOK_EFFECT = "No row of this import changed anything: there is nothing to undo."
+ALL_ARE_ERASED = (
+    "The rows of this import were erased with the data of their persons (9004), or changed "
+    "nothing: there is nothing to undo."
+)
 UNDONE_ALREADY = (
     "The import {undone_by} has undone this import already: undo that import to bring the rows "
     "back, or retry it to undo the rows that it could not undo."
@@ -190,7 +194,7 @@ class Undoing:
         kind = import_type(parent.type_name, parent.type_version)
         rows = await self._rows(parent, kind)
         if not rows:
-            raise ConflictError(NOTHING_TOOK_EFFECT)
+            raise ConflictError(ALL_ARE_ERASED if parent.erased_by else NOTHING_TOOK_EFFECT)
         size = sum(len(row.text) for row in rows)
         plan = await self._intake.plan_payload(size, partial(_payload, rows))
         draft = self._intake.draft(kind, parent.tenant, plan, parent.options, import_id, sender)

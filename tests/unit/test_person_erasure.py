@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -307,5 +308,29 @@ def test_an_erasure_costs_the_same_few_requests_for_each_further_import() -> Non
         assert more - few == few - one
         # Twice: the results, and the payload with its two chunks.
         assert few - one == 3 * 2 * 3
+
+    asyncio.run(scenario())
+
+
+def test_an_undo_leaves_out_the_rows_of_an_erased_person() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        records = await fill(stage)
+        await stage.erase()
+        undone: Counter[str] = Counter()
+        for record in records:
+            process = stage.process()
+            current = await process.imports.read(TENANT, record.number)
+            assert current is not None
+            try:
+                undo = await process.undoing.undo(current)
+            except ConflictError:
+                undone["refused"] += 1
+                continue
+            await stage.drain()
+            assert all(key is not None for key, _, _ in await stage.outcomes(undo))
+            undone[record.type_name] += 1
+        assert undone == {"refused": 2, "workers": 2, "assignments": 2, "licenses": 1}
+        assert stage.places_of(MARK) == []
 
     asyncio.run(scenario())

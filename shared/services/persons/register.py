@@ -4,7 +4,7 @@ Table `Persons`, partition tenant:
 
 t|<hash>      the tombstone of an erased person: number and id of the erasure, its time
 h|<hash>      a hold, which refuses the erasure: reason, time, who set it
-e|<number>    what an erasure has found, until its report is given out
+e|<number>    how much an erasure has found, by area; a run that completes it reports that
 
 A hash is HMAC-SHA-256 of one name of the person under a key of the tenant (`DataKeys.hash_key`), so
 that nothing here says who the person is, and nobody can try out names without that key.

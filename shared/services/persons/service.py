@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.clock import Clock, to_iso
-from shared.errors import StorageUnavailableError
+from shared.errors import GatewayError
 from shared.imports.persons import Identity, PersonKeys
 from shared.imports.sender import NamedCaller, Sender
 from shared.services.admin.audit import Action, AuditLog
@@ -81,8 +81,8 @@ class PersonService:
     async def erase(self, reference: str, identities: Sequence[Identity]) -> Erased:
         """Erase a person; an erasure that was interrupted is completed.
 
-        Raises NotFoundError, the errors of `PersonErasure.accept`, and StorageUnavailableError if
-        it is not complete: the same call, or the sweep, completes it.
+        Raises NotFoundError, the errors of `PersonErasure.accept`, and GatewayError if it is not
+        complete: the same call, or the sweep, completes it.
         """
         tenant = (await self._tenants.find(reference)).id
         hashes = await self._register.hashes(tenant, identities)
@@ -93,7 +93,7 @@ class PersonService:
             await self._chunks.process(message)
             current = await self._imports.read(tenant, record.number)
             if current is None or current.is_open or current.counts.failed:
-                raise StorageUnavailableError("the erasure is not complete: repeat the command")
+                raise GatewayError("The erasure is not complete: repeat the command.")
             report = await self._register.report(record)
             act.after = {"importId": record.import_id, "erased": dict(report.found)}
         return Erased(record.import_id, report)
