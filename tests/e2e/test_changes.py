@@ -12,6 +12,7 @@ import http.client
 import os
 import random
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -39,11 +40,15 @@ Key = tuple[str, ...]
 
 @dataclass
 class World:
-    """Two gateways, of which one may be dead, and who sends to them."""
+    """Two gateways, of which one may be dead, and who sends to them.
+
+    `accepted` counts the imports, cancels and retries that a gateway has taken.
+    """
 
     sender: Sender
     random: random.Random
     alive: list[GatewayProcess] = field(default_factory=list)
+    accepted: Counter[str] = field(default_factory=Counter)
 
     def call(self, method: str, path: str, rows: list[Row] | None = None) -> Answer | None:
         """A call to either gateway; None where the gateway was killed meanwhile."""
@@ -73,6 +78,13 @@ class World:
             return None
         assert answer.status in (200, 202, 409), answer.body
         return answer.headers.get("x-import-id")
+
+    def retry(self, import_id: str, sent: list[str]) -> None:
+        """A retry, which is added to `sent` where it is accepted."""
+        answer = self.call("POST", f"/api/imports/{import_id}/retry")
+        if answer is not None and "x-import-id" in answer.headers:
+            sent.append(answer.headers["x-import-id"])
+            self.accepted["retry"] += 1
 
     def _workers(self) -> list[Row]:
         pick = self.random
@@ -189,9 +201,15 @@ def test_a_reader_of_the_feed_ends_with_a_copy_of_what_is_stored(
         reader = Reader(world, seed)
         reader.start()
         try:
-            _play(world, other, lambda: running.enter_context(started(storage, tmp_path, **QUICK)))
+            sent = _play(
+                world, other, lambda: running.enter_context(started(storage, tmp_path, **QUICK))
+            )
             sender = world.sender
             wait_until(lambda: _all_ended(surviving, sender), "the end of all imports", ENDS_WITHIN)
+            # Now every import can be retried whose rows have failed.
+            for import_id in [*sent]:
+                world.retry(import_id, sent)
+            wait_until(lambda: _all_ended(surviving, sender), "the end of all retries", ENDS_WITHIN)
         finally:
             reader.is_last.set()
             reader.join(60)
@@ -200,12 +218,19 @@ def test_a_reader_of_the_feed_ends_with_a_copy_of_what_is_stored(
         assert not reader.is_alive()
         expected = stored(surviving, world.sender)
     assert reader.copy == expected
+    # A call to the gateway that is killed may be lost; the others are taken.
+    assert world.accepted["import"] >= IMPORTS - 2, world.accepted
+    assert world.accepted["retry"] >= 2, world.accepted
+    assert world.accepted["cancel"] >= 1, world.accepted
     assert reader.pages > 5
     assert len(expected) > 10
 
 
-def _play(world: World, other: GatewayProcess, start_again: Any) -> None:
-    """The imports, with cancels and retries; one gateway dies and comes back meanwhile."""
+def _play(world: World, other: GatewayProcess, start_again: Any) -> list[str]:
+    """The imports, with cancels and retries; one gateway dies and comes back meanwhile.
+
+    Returns the ids of the imports and retries that were accepted.
+    """
     sent: list[str] = []
     for at in range(IMPORTS):
         if at == KILLED_AFTER:
@@ -216,12 +241,13 @@ def _play(world: World, other: GatewayProcess, start_again: Any) -> None:
         import_id = world.send()
         if import_id is not None:
             sent.append(import_id)
-        if sent and world.random.random() < 0.2:
-            world.call("POST", f"/api/imports/{world.random.choice(sent[-3:])}/cancel")
+            world.accepted["import"] += 1
+        if sent and world.random.random() < 0.3:
+            cancelled = world.call("POST", f"/api/imports/{world.random.choice(sent[-3:])}/cancel")
+            world.accepted["cancel"] += cancelled is not None and cancelled.status in (200, 202)
         if sent and world.random.random() < 0.4:
-            retried = world.call("POST", f"/api/imports/{world.random.choice(sent)}/retry")
-            if retried is not None and "x-import-id" in retried.headers:
-                sent.append(retried.headers["x-import-id"])
+            world.retry(world.random.choice(sent), sent)
+    return sent
 
 
 def _all_ended(gateway: GatewayProcess, sender: Sender) -> bool:

@@ -26,6 +26,7 @@ from shared.imports.authdata.services import compose_authdata
 from shared.imports.import_type import ImportType
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
+from shared.services.changes import ChangePlace
 from shared.services.chunk_messages import ChunkMessage
 from tests.emulator import settings_for
 from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
@@ -267,3 +268,37 @@ def test_many_employees_are_loaded_and_the_same_again_writes_nothing() -> None:
             assert per_record <= REQUESTS[name], (name, per_record)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("imports", "rows", "size", "requests"),
+    [
+        # The imports are listed 200 at a time, and their results read by a request each.
+        (50, 1, 1_000, 53),
+        # The results of 16 imports are read at once, and some of them again for the next page.
+        (50, 1, 10, 81),
+        # A chunk of 1,000 rows has one result, which each page reads.
+        (1, 1_000, 1_000, 4),
+        (1, 1_000, 100, 31),
+    ],
+)
+def test_pages_of_the_feed_cost_a_few_requests_each(
+    imports: int, rows: int, size: int, requests: int
+) -> None:
+    async def scenario() -> tuple[int, int]:
+        backlog = Backlog()
+        for number in range(imports):
+            workers = [_worker(f"P{number}-{at}") | {"Surname": "S"} for at in range(rows)]
+            await backlog.accept(WORKERS, workers)
+        await backlog.work_off()
+        feed, place = backlog.process.changes, ChangePlace(0)
+        backlog.requests.clear()
+        changes = 0
+        while True:
+            page = await feed.page(TENANT, place, size, lambda _name: True)
+            if page.following == place:
+                return changes, sum(backlog.requests.values())
+            changes += len(page.changes)
+            place = page.following
+
+    assert asyncio.run(scenario()) == (imports * rows, requests)
