@@ -25,6 +25,7 @@ from shared.web.openapi.document import SAMPLES
 from tests.contract.calls import check_refusal
 from tests.contract.test_records_round_trip import Round
 from tests.e2e.gateway_process import Answer, GatewayProcess
+from tests.emulator import DATA_KEYS
 from tests.tenants import Sender, a_sender
 
 pytestmark = pytest.mark.e2e
@@ -169,6 +170,27 @@ def test_exported_records_go_in_again_and_change_nothing(
     files = Round(course.gateway, storage, updating, tmp_path)
     count = files.check(kind.name, kind.table, kind.name)
     assert count == course.sent(kind) - len(course.failures(kind))
+
+
+def test_an_export_of_a_person_finds_the_records_of_every_type(
+    course: Course, storage: str, tmp_path: Path
+) -> None:
+    person = {"EmployerRef": "NORTHWIND", "PersonnelRef": "00418"}
+    environ = {
+        "AzureWebJobsStorage": storage,
+        "GATEWAY_DATA": str(tmp_path),
+        "GATEWAY_DATA_KEYS": DATA_KEYS,
+    }
+    words = ["person", "export", "--tenant", course.sender.tenant, "--json"]
+    words += ["--employer", "NORTHWIND", "--personnel", "00418", "--out", str(tmp_path / "p.zip")]
+    ran = CliRunner().invoke(app, words, env=environ, catch_exceptions=False)
+    found = {each["what"]: each["found"] for each in json.loads(ran.stdout)["searched"]}
+    for kind in KINDS:
+        items = course.get(f"/api/records/{kind.name}?pageSize=1000")["items"]
+        records = [item["record"] for item in items]
+        theirs = [record for record in records if person.items() <= record.items()]
+        assert theirs, "the sample has a row of this worker"
+        assert found[kind.name] == len(theirs)
 
 
 def test_imports_are_undone_from_the_last_type_to_the_first(course: Course) -> None:
