@@ -113,6 +113,16 @@ def test_a_referenced_type_has_the_group_and_the_key_that_are_looked_up(kind: Im
     for declared in kind.references:
         assert declared.type.rules.key_fields[0] == kind.rules.key_fields[0]
         assert declared.type.name in kind.waits_for
+        # An undo finds the records that refer to one by this column.
+        assert declared.field in _columns(kind)
+        assert {*declared.agrees} <= _columns(declared.type)
+
+
+def _columns(kind: ImportType) -> set[str]:
+    rules = kind.record_rules
+    full = rules.decide(rules.read(0, max(sample_of(kind), key=len)), None, Options()).document
+    assert full is not None
+    return set(rules.columns(full))
 
 
 # The contract: calls, versions, samples.
