@@ -125,12 +125,16 @@ class AzureRecordFiles:
         self._container = service.get_container_client(container)
 
     async def list_files(self, tenant: str) -> list[RecordFile]:
-        """See `RecordFiles.list_files`."""
-        async with storage_call():
-            return [
-                _record_file(blob)
-                async for blob in self._container.list_blobs(f"{tenant}/", include=["metadata"])
-            ]
+        """See `RecordFiles.list_files`. Each page has a time limit of its own."""
+        listed = self._container.list_blobs(f"{tenant}/", include=["metadata"])
+        pages = aiter(listed.by_page())
+        files: list[RecordFile] = []
+        while True:
+            async with storage_call():
+                page = await anext(pages, None)
+                if page is None:
+                    return files
+                files += [_record_file(blob) async for blob in page]
 
     async def mark(self, file: RecordFile) -> None:
         """See `RecordFiles.mark`."""

@@ -554,7 +554,9 @@ def _follow_licenses(
         is_overtaken=record.origins.is_overtaken,
     )
     for sent in rows:
-        if OVERTAKEN in {message.id for message in results[sent.index].messages}:
+        is_overtaken = OVERTAKEN in {message.id for message in results[sent.index].messages}
+        # Where the license is there, its own number decides.
+        if is_overtaken and not any(_is_about(sent, each) for each in license_set.all_licenses()):
             for tombstone in passed_through:
                 if _is_about(sent, tombstone) and record.origins.is_overtaken(
                     sent.index, tombstone.number
@@ -583,12 +585,14 @@ def _follow_licenses(
     license_set.mark_stored()
 
 
-def _is_about(row: ReadRow, tombstone: StoredLicense) -> bool:
-    """Whether the row would find the license that has left that place."""
+def _is_about(row: ReadRow, found: StoredLicense) -> bool:
+    """Whether the row would find the license, or the one that has left that place."""
     if row.values.get("licenseKey") is not None:
-        return bool(row.values["licenseKey"] == tombstone.key)
+        return bool(row.values["licenseKey"] == found.key)
     natural = natural_key(row.values)
-    return natural is not None and natural == natural_key(tombstone.tombstone_fields or {})
+    return natural is not None and natural == natural_key(
+        found.document or found.tombstone_fields or {}
+    )
 
 
 def _never_unforeseen(error: Exception) -> Message:
