@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+import timeit
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +12,10 @@ from benchmarks.catalogue import Outcome
 from benchmarks.measuring.figures import middle, quotient, rounded
 from benchmarks.measuring.tables import Line, number, render
 from benchmarks.workers_import_readings import IMPORTS, CaseReadings, OneRowReadings, Step
+from local_host.setup.paths import ROOT
+from shared.app import sealed_fields
+from shared.imports.workers.definition import WORKERS
+from shared.storage.sealing import Sealer, aes_gcm
 
 _TITLES = {
     Step.FLOOR_A: "floor A",
@@ -27,7 +34,7 @@ _QUOTIENTS = (
 
 def outcome_of(cases: Sequence[CaseReadings], one_row: OneRowReadings) -> Outcome:
     """The result of the bench."""
-    document = {
+    document: dict[str, Any] = {
         "cases": [_case(case) for case in cases],
         "oneRow": {
             "employers": 1,
@@ -40,7 +47,52 @@ def outcome_of(cases: Sequence[CaseReadings], one_row: OneRowReadings) -> Outcom
             },
         },
     }
-    return Outcome(document, [*_table(cases), "", *_sentences(one_row)])
+    sealing = measure_sealing()
+    document["notComparableBetweenRuns"] = {
+        f"{name}MicrosecondsPerRow": rounded(cost) for name, cost in sealing.items()
+    }
+    costs = ", ".join(f"{name} {number(cost, 0)}" for name, cost in sealing.items())
+    return Outcome(
+        document,
+        [
+            *_table(cases),
+            "",
+            *_sentences(one_row),
+            f"Processor time for a worker with all fields, in microseconds: {costs} "
+            "(not comparable between runs)",
+        ],
+    )
+
+
+def measure_sealing(rounds: int = 5, times: int = 400) -> dict[str, float]:
+    """The processor time, in microseconds, of sealing and opening the worker of our sample that has
+    all fields: in its record, and in the payload.
+    """
+    fields = sealed_fields(WORKERS.table)
+    assert fields is not None
+    samples = json.loads((ROOT / "samples" / "workers.json").read_text("utf-8"))
+    text = max((json.dumps(each, separators=(",", ":")) for each in samples), key=len)
+    sealer = Sealer("bench", 1, {1: aes_gcm(bytes(32))})
+    place = ("bench", "-", "-")
+
+    def seal() -> tuple[str, bytes]:
+        open_text, values = fields.take_out(text)
+        return open_text, sealer.seal(values.encode(), *place)
+
+    open_text, sealed = seal()
+    payload = sealer.seal(text.encode() * times, *place)
+    work = {
+        "seal": (seal, times),
+        "open": (lambda: fields.put_back(open_text, sealer.open(sealed, *place).decode()), times),
+        "sealPayload": (lambda: sealer.seal(text.encode() * times, *place), 1),
+        "openPayload": (lambda: sealer.open(payload, *place), 1),
+    }
+    return {
+        name: min(timeit.repeat(call, number=count, repeat=rounds, timer=time.process_time))
+        / times
+        * 1e6
+        for name, (call, count) in work.items()
+    }
 
 
 def _case(case: CaseReadings) -> dict[str, Any]:

@@ -288,7 +288,7 @@ class DataKeys:
         read_at = self._clock.elapsed()
         stored = await self.stored(tenant)
         data = {each.number: self.unwrapped(each) for each in stored}
-        keys = {number: _aes_gcm(key) for number, key in data.items() if key is not None}
+        keys = {number: aes_gcm(key) for number, key in data.items() if key is not None}
         for key in stored:
             if key.number not in keys:
                 log.warning(
@@ -327,7 +327,7 @@ class DataKeys:
         if master.id not in self._ciphers:
             # A key of the setting may be longer than 32 bytes, or also hash authentication data.
             key = hmac.digest(master.secret, b"payroll-import-gateway data keys", hashlib.sha256)
-            self._ciphers[master.id] = _aes_gcm(key)
+            self._ciphers[master.id] = aes_gcm(key)
         return self._ciphers[master.id]
 
 
@@ -343,7 +343,8 @@ def _place(number: int) -> tuple[str, str]:
     return DATA_KEYS, str(number)
 
 
-def _aes_gcm(key: bytes) -> Any:
+def aes_gcm(key: bytes) -> Any:
+    """The cipher of a key of 32 bytes."""
     # Imported here, since it takes some time that a cold start does not have.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 

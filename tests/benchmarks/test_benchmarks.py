@@ -160,6 +160,7 @@ def test_the_import_benchmark_runs_and_prints_its_figures(
     [case] = document["cases"]
     _check_case(case)
     _check_one_row(document["oneRow"])
+    assert 0 < document["notComparableBetweenRuns"]["sealMicrosecondsPerRow"] < 1_000
 
 
 @pytest.mark.e2e
