@@ -42,6 +42,9 @@ MARK = "Zq7xJ0"
 Item = dict[str, Any]
 
 READING = {
+    "data-key list",
+    # Seals the same values anew.
+    "data-key reseal",
     *("tenant list", "tenant show", "integration list", "client list", "round list"),
     *("threshold show", "format show", "imports list", "imports show", "records check"),
     *("poison list", "signing-key list", "audit", "records list", "records show"),
@@ -168,6 +171,7 @@ def test_every_command_that_changes_something_leaves_an_entry(
              str(tmp_path / "workers.ndjson"), "--filter", f"ExternalWorkerRef={MARK}X"),
             Action.RECORDS_EXPORT,
         ),
+        (("data-key", "rotate", *here), Action.DATA_KEY_ROTATE),
         (("purge", *here, "--days", "0", "--yes"), Action.PURGE),
     ]  # fmt: skip
     before = len(commands.log(*here))
