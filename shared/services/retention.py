@@ -318,7 +318,11 @@ class ExpiringImports:
         """Restore lost open-import entities, so that the sweep finds the imports again."""
         if not summaries:
             return
-        open_numbers = {open_import.number for open_import in await self._imports.open_of(tenant)}
+        open_numbers = {
+            open_import.number
+            for open_import in await self._imports.open_of(tenant)
+            if not open_import.is_barrier
+        }
         for summary in summaries:
             if summary.number in open_numbers:
                 continue

@@ -51,7 +51,7 @@ READING = {
     "records changes",
 }
 """Commands that change nothing; of those that read records, only masked ones are meant."""
-OF_IMPORTS = {"import", "imports retry", "imports cancel", "document upload"}
+OF_IMPORTS = {"import", "imports retry", "imports cancel", "imports undo", "document upload"}
 """Commands whose effect is an import, which says itself who had it made, or ends one."""
 
 
@@ -127,8 +127,13 @@ def all_commands(command: Command, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def test_every_command_that_changes_something_leaves_an_entry(
-    gateway: GatewayProcess, storage: str, commands: Commands, tmp_path: Path
+    gateway: GatewayProcess,
+    storage: str,
+    commands: Commands,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    person = ("--employer", "E1", "--personnel", "no-one")
     tenant = commands.run("tenant", "create", f"Audited {MARK} {datetime.now(UTC)}")["tenant"]
     here = ("--tenant", tenant)
     own = (*here, "--software-key", "HR1")
@@ -172,6 +177,11 @@ def test_every_command_that_changes_something_leaves_an_entry(
             Action.RECORDS_EXPORT,
         ),
         (("data-key", "rotate", *here), Action.DATA_KEY_ROTATE),
+        (("person", "hold", *here, *person, "--reason", "a case"), Action.PERSON_HOLD),
+        (("person", "release", *here, *person), Action.PERSON_RELEASE),
+        (("person", "export", *here, *person, "--out", str(tmp_path / "person.zip")),
+         Action.PERSON_EXPORT),
+        (("person", "erase", *here, *person, "--yes"), Action.PERSON_ERASE),
         (("purge", *here, "--days", "0", "--yes"), Action.PURGE),
     ]  # fmt: skip
     before = len(commands.log(*here))
@@ -186,17 +196,24 @@ def test_every_command_that_changes_something_leaves_an_entry(
                   "poison requeue": Action.POISON_REQUEUE}  # fmt: skip
     for command in of_gateway:
         commands.run(*command.split())
+    monkeypatch.setenv("GATEWAY_CACHE_SECONDS", "0")
+    other = commands.run("tenant", "create", f"other {tenant}")["tenant"]
+    commands.run("tenant", "erase", other, "--confirm", other)
     own_acts = [item for item in commands.log() if item["tenant"] is None]
+    assert [item for item in own_acts if item["target"] == {"tenant": other}][-1]["action"] == (
+        Action.TENANT_ERASE
+    )
     created = [item for item in own_acts if item["target"] == {"tenant": tenant}]
     assert [item["action"] for item in created] == [Action.TENANT_CREATE]
     assert {Action.SIGNING_KEY_ROTATE, Action.POISON_REQUEUE} <= {i["action"] for i in own_acts}
 
     acts = {" ".join(words[:1] if words[0] == "purge" else words[:2]) for words, _ in walked}
-    acts |= {"tenant create", "integration add", *of_gateway}
+    acts |= {"tenant create", "tenant erase", "integration add", *of_gateway}
     known = set(all_commands(typer.main.get_command(app)))
     assert known - READING - OF_IMPORTS == acts, "a new command reads, imports, or is audited"
     tested = {action for _, action in walked} | {*of_gateway.values()}
-    assert tested | {Action.TENANT_CREATE, Action.INTEGRATION_ADD} == set(Action)
+    tested |= {Action.TENANT_CREATE, Action.TENANT_ERASE, Action.INTEGRATION_ADD}
+    assert tested == set(Action)
 
     by_action = {entry["action"]: entry for entry in entries}
     assert by_action["integration.set"]["before"] == {"onExisting": "default"}

@@ -225,7 +225,7 @@ FAULTS = (
     ({"after": "0.000009"}, "is not a place"),
     ({"pageSize": "0"}, "pageSize must be a whole number from 1 to 1000"),
     ({"pageSize": "1001"}, "pageSize must be a whole number from 1 to 1000"),
-    ({"type": "wages"}, "type must be one of workers, assignments, licenses, documents, employees"),
+    ({"type": "wages"}, "type must be one of workers, assignments, timesheets,"),
     ({"type": ""}, "type must be one of"),
     ({"type": "authdata"}, "type must be one of"),
     ({"from": "1"}, "this call takes after, type, pageSize"),
