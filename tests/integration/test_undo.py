@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from cli.environment import ROOT
 from shared.app import retention_of
 from shared.errors import ConflictError, GoneError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.import_type import Document
+from shared.imports.pay_and_bill.contract import PAY_AND_BILL
+from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity, Merge, Value
@@ -171,5 +174,44 @@ def test_with_the_results_goes_what_is_known_of_an_undo(delivered: str) -> None:
         assert rows == []
         with pytest.raises(GoneError):
             await stage.gateway.undoing.undo(other)
+
+    play(delivered, scenario)
+
+
+def test_records_of_every_type_that_others_refer_to_are_kept(delivered: str) -> None:
+    """The samples are imported in the order of their references, and undone in the other order."""
+    kinds = [kind for kind in TYPE_CATALOGUE.lowest.values() if kind.contract is PAY_AND_BILL]
+    bodies = {
+        kind.name: (ROOT / "samples" / f"{kind.name}.json").read_bytes()
+        for kind in sorted(kinds, key=lambda kind: len(kind.references))
+    }
+
+    async def scenario(stage: Harness) -> None:
+        gateway = stage.gateway
+        records: list[ImportRecord] = []
+        for name, body in bodies.items():
+            kind = IMPORT_TYPES[name]
+            accepted = await gateway.intake.accept(kind, stage.sender.caller, body)
+            assert accepted is not None
+            records.append(accepted)
+            await stage.drain()
+        referred = {name for kind in kinds for name in kind.waits_for}
+        undos = [await undone(stage, each) for each in records]
+        for undo in undos:
+            codes = [code for row in await stage.codes(undo) for code in row]
+            is_referred = undo.type_name in referred
+            assert (1105 in codes) is is_referred, undo.type_name
+            assert undo.counts.failed == len(codes)
+        for undo in reversed(undos):
+            if undo.counts.failed:
+                retry = await gateway.retrying.retry(undo, b"")
+                await stage.drain()
+                assert (await stage.again(retry)).counts.failed == 0, undo.type_name
+        for kind in kinds:
+            tables = gateway.account.tables
+            partition = partition_of(stage.sender.tenant, "NORTHWIND")
+            stored = await tables.query(kind.table, partition, "r|", "r|~")
+            assert stored
+            assert all(entity.flag("Deleted") for entity in stored)
 
     play(delivered, scenario)
