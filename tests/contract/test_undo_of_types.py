@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from azure.storage.blob import ContainerClient
 
-from shared.bootstrap import open_gateway
 from shared.storage.names import DOCUMENT_BLOBS
 from tests.builders import a_worker
 from tests.contract.calls import (
@@ -27,7 +26,7 @@ from tests.contract.calls import (
 )
 from tests.documents import PDF, ROUND, Form, a_ready_sender
 from tests.e2e.gateway_process import GatewayProcess
-from tests.emulator import settings_for
+from tests.emulator import open_ready_gateway, settings_for
 from tests.integration.harness import an_employee
 from tests.integration.manage import Manage
 from tests.tenants import Sender
@@ -126,7 +125,7 @@ def lookups_of(storage: str, sender: Sender) -> list[tuple[str, str]]:
     """The employees that a combination of values names, and those that have one."""
 
     async def read() -> list[tuple[str, str]]:
-        async with open_gateway(settings_for(storage)) as opened:
+        async with open_ready_gateway(settings_for(storage)) as opened:
             entities = await opened.account.tables.query("AuthData", sender.tenant)
         named = sorted(each.row.rpartition("|")[2] for each in entities if each.row[0] == "x")
         live = sorted(
