@@ -1,6 +1,6 @@
 """One storage emulator for each process that runs tests, with an account for each kind of them.
 
-`dev.py test` runs the whole suite in two processes and a narrow one in a single process. A test
+`dev.py test` runs the whole suite in three processes and a narrow one in a single process. A test
 with the mark `quiet` measures time: no other test runs beside it.
 
 Queues belong to an account, and every gateway process takes from them: tests that run a gateway of
@@ -42,8 +42,11 @@ ACCOUNTS = (
 )
 
 
-WORKERS = 2
-"""Processes for the whole suite. Each has an emulator and gateways of its own, on free ports."""
+WORKERS = 3
+"""Processes for the whole suite. Each has an emulator and gateways of its own, on free ports.
+
+They are more than two processors, because many tests wait for leases, timers and limits of time.
+"""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
