@@ -219,10 +219,13 @@ def _check_import(answer: Answer, total: int) -> None:
         "acceptedAt",
         "endedAt",
         "caller",
+        "cancelledBy",
         "source",
         "bodySha256",
         "parentId",
         "childIds",
+        "undoes",
+        "undoneBy",
         "links",
     ]
     assert shown["importId"] == answer.import_id
