@@ -16,7 +16,12 @@ from typing import Any
 
 from shared import log
 from shared.clock import Clock, to_iso
-from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
+from shared.errors import (
+    GatewayError,
+    PreconditionFailedError,
+    StorageUnavailableError,
+    UnreadableDataError,
+)
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.model import Upload
 from shared.imports.documents.rules import KEY_FIELDS
@@ -268,10 +273,13 @@ class DocumentUndoProcessor(DocumentProcessor):
 
 
 def _undone_rows(tenant: str, lines: bytes) -> KeyRows:
-    """The one row of an undo. Raises UnreadablePayloadError."""
+    """The one row of an undo. Raises UnreadablePayloadError or UnreadableDataError."""
     [(index, row)] = read_lines(lines)
     key = tuple(row.get(name) for name in KEY_FIELDS)
-    return KeyRows(key_of(tenant, row[KEY_FIELDS[-1]]), (ReadRow(index, key, {}, ()),))
+    document_id = key[-1]
+    if not isinstance(document_id, str):
+        raise UnreadableDataError("the row of an undo")
+    return KeyRows(key_of(tenant, document_id), (ReadRow(index, key, {}, ()),))
 
 
 def document_fields(upload: Upload) -> Document:
