@@ -1,10 +1,12 @@
 """What callers sent and were answered, and what storage holds afterwards: all that is judged.
 
-`read_books` reads storage through the plain SDK; only the mapping of entities is the product's.
+`read_books` reads storage through the plain SDK; only what opens sealed values and the mapping of
+entities are the product's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections import defaultdict
@@ -13,10 +15,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import TableServiceClient
 from azure.storage.blob import BlobServiceClient
 
+from shared.app import compose
 from shared.imports.authdata import batch_records
 from shared.imports.authdata.batch_records import BatchState, PartData
 from shared.imports.documents.definition import DOCUMENTS
@@ -26,6 +28,7 @@ from shared.imports.licenses.attachments import blobs_of
 from shared.imports.licenses.store import license_from_entity, owner_from_entity
 from shared.imports.results import RowResult
 from shared.storage import business_records, import_records, result_records
+from shared.storage.account import Account
 from shared.storage.entities import expand_json
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import (
@@ -40,7 +43,9 @@ from shared.storage.names import (
     LICENSE_DOCUMENTS,
 )
 from shared.storage.ports import Entity
+from shared.storage.sealed_storage import SealingTables
 from tests.builders import Row
+from tests.emulator import settings_for
 
 RECORD_TABLES = {"workers": "Workers", "assignments": "Assignments", "authdata": "AuthData"}
 """Types whose records are documents of their own; the table of each."""
@@ -191,14 +196,35 @@ def read_books(storage: str, tenants: Iterable[str]) -> dict[str, TenantBooks]:
     with (
         TableServiceClient.from_connection_string(storage) as tables,
         BlobServiceClient.from_connection_string(storage) as blobs,
+        asyncio.Runner() as runner,
     ):
-        return {tenant: _Reader(tables, blobs, tenant).read() for tenant in tenants}
+        account = runner.run(_open_account(storage))
+        try:
+            return {
+                tenant: _Reader(tables, blobs, account, runner, tenant).read() for tenant in tenants
+            }
+        finally:
+            runner.run(account.close())
+
+
+async def _open_account(storage: str) -> Account:
+    """The account as a gateway opens it: what is sealed is opened by it."""
+    return compose(settings_for(storage)).account
 
 
 class _Reader:
-    def __init__(self, tables: TableServiceClient, blobs: BlobServiceClient, tenant: str) -> None:
+    def __init__(
+        self,
+        tables: TableServiceClient,
+        blobs: BlobServiceClient,
+        account: Account,
+        runner: asyncio.Runner,
+        tenant: str,
+    ) -> None:
         self._tables = tables
         self._blobs = blobs
+        self._account = account
+        self._runner = runner
         self._books = TenantBooks(tenant)
 
     def read(self) -> TenantBooks:
@@ -250,22 +276,20 @@ class _Reader:
     def _staged_rows(self, added: PartData) -> list[Row]:
         data = added.data
         if added.blob:
-            blob = self._blobs.get_blob_client(AUTH_BATCHES, added.blob)
-            try:
-                data = blob.download_blob().readall()
-            except ResourceNotFoundError:
+            stored = self._read_blob(AUTH_BATCHES, added.blob)
+            if stored is None:
                 return []
+            data = stored
         return list(expand_json(data))
 
     def _rows_of(self, record: ImportRecord) -> dict[int, Row] | None:
         if record.inline:
             data = record.inline.encode()
         else:
-            blob = self._blobs.get_blob_client(IMPORT_PAYLOADS, record.blob_name)
-            try:
-                data = blob.download_blob().readall()
-            except ResourceNotFoundError:
+            stored = self._read_blob(IMPORT_PAYLOADS, record.blob_name)
+            if stored is None:
                 return None
+            data = stored
         return dict(read_lines(data))
 
     def _results_of(self, record: ImportRecord) -> dict[int, list[RowResult]]:
@@ -274,8 +298,7 @@ class _Reader:
             stored = result_records.from_entity(entity)
             data = stored.data
             if stored.spilled:
-                blob = self._blobs.get_blob_client(IMPORT_RESULT_BLOBS, stored.spilled)
-                data = blob.download_blob().readall()
+                data = self._read_blob(IMPORT_RESULT_BLOBS, stored.spilled) or b""
             results[stored.chunk] = list(result_records.rows_of(data))
         return results
 
@@ -336,13 +359,20 @@ class _Reader:
         )
 
     def _entities(self, table: str, query: str) -> Iterator[Entity]:
+        sealed: list[Entity] = []
         for item in self._tables.get_table_client(table).query_entities(query):
             values = {
                 name: getattr(value, "value", value)
                 for name, value in item.items()
                 if name not in ("PartitionKey", "RowKey")
             }
-            yield Entity(item["PartitionKey"], item["RowKey"], values)
+            sealed.append(Entity(item["PartitionKey"], item["RowKey"], values))
+        tables = self._account.tables
+        assert isinstance(tables, SealingTables)
+        yield from self._runner.run(tables._opened(table, sealed))
+
+    def _read_blob(self, container: str, name: str) -> bytes | None:
+        return self._runner.run(self._account.blobs.read(container, name))
 
 
 def digest_of(content: bytes) -> str:
