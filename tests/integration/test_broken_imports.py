@@ -22,7 +22,7 @@ from shared.services.status import ResultCursor, RowFilter
 from shared.storage.entities import encode
 from shared.storage.idempotency_records import IdempotencyRecord, KeptAnswer
 from shared.storage.import_records import ImportRecord, index_row, open_row, record_row
-from shared.storage.names import IMPORT_PAYLOADS
+from shared.storage.names import DOCUMENT_BLOBS, IMPORT_PAYLOADS
 from shared.storage.ports import Delete, Entity, Insert, Upsert
 from shared.storage.result_records import result_row
 from tests.builders import a_worker, body_of
@@ -249,6 +249,7 @@ def test_a_step_goes_past_an_import_and_a_tenant_that_fail(delivered: str) -> No
         # A document without its file's name: no file of that tenant can be called unused.
         columns = Entity(broken, "r|d", {"Number": 1, "Document0": "{"})
         await gateway.account.tables.write("Documents", Insert(columns))
+        await gateway.account.blobs.put(DOCUMENT_BLOBS, f"{broken}/file", [b"%PDF-"])
         record = await stage.accept([a_worker("P1", PersonnelNotes="x" * 30_000)])
         await stage.drain()
         retention = retention_of(gateway, SystemClock())
