@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from shared.imports.former_values import FormerState
@@ -91,4 +92,10 @@ def shown_results(record: ImportRecord, rows: Iterable[RowResult]) -> Iterator[R
 
 def shown_indexes(record: ImportRecord) -> Sequence[int]:
     """For each row of an undo the index of the row that it undoes."""
-    return list(rows_in(record.undone_rows))
+    return _indexes(record.undone_rows)
+
+
+# Results are shown chunk by chunk, and each chunk needs them.
+@lru_cache(maxsize=2)
+def _indexes(rows: int) -> tuple[int, ...]:
+    return tuple(rows_in(rows))

@@ -206,6 +206,8 @@ class Simulation:
     def _try_again(self) -> bool:
         """Whether an import that has ended is being retried now."""
         failed = self._failed_imports()
+        if self.random.random() < 0.5:
+            failed = self._failed_imports("Undoes") or failed
         if not self.odds.retries or not failed:
             return False
         self.odds.retries -= 1
@@ -428,11 +430,15 @@ class Simulation:
             and not entity.text("UndoneBy")
         )
 
-    def _failed_imports(self) -> list[int]:
+    def _failed_imports(self, column: str = "Failed") -> list[int]:
+        """The imports that have ended with a failed row, and of which the column is not 0."""
         return [
             import_records.number_of(row)
             for (_, row), entity in self.tables.tables["Imports"].items()
-            if row.startswith("n|") and entity.text("EndedAt") and entity.number("Failed")
+            if row.startswith("n|")
+            and entity.text("EndedAt")
+            and entity.number("Failed")
+            and entity.number(column)
         ]
 
     def _open_imports(self) -> list[str]:

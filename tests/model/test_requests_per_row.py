@@ -28,7 +28,7 @@ from tests.model.harness import TENANT, CountedProcess
 Rows = list[dict[str, Any]]
 Cost = Counter[str]
 ROWS = 1_000
-READ_ONCE = 8
+READ_ONCE = 10
 CALLER = Caller(TENANT, "S", "S", Integration(TENANT, "S", "S"))
 
 
