@@ -370,8 +370,9 @@ class ImportLog:
         entities = await self._tables.query(IMPORTS, tenant, first, last)
         return [records.open_from_entity(entity) for entity in entities]
 
-    async def check_not_erased(self, parent: ImportRecord) -> None:
-        """Raise ConflictError if rows of an import were erased since it was read, or may be now.
+    async def check_not_erased(self, parent: ImportRecord) -> ImportRecord | None:
+        """Raise ConflictError if rows of an import were erased since it was read, or may be now;
+        returns the import as it is now.
 
         To be called before an import of rows of that import is accepted. Otherwise rows that were
         read before an erasure would come back after it.
@@ -381,12 +382,14 @@ class ImportLog:
             raise ConflictError(
                 "The data of a person are being erased: let that end, then repeat the call."
             )
+        # Read after the query: an erasure that has ended meanwhile has left its mark.
         current = await self.read(parent.tenant, parent.number)
         if current is not None and current.erased_by != parent.erased_by:
             raise ConflictError(
                 "Rows of this import were erased meanwhile with the data of their person: repeat "
                 "the call for the rows that are left."
             )
+        return current
 
     async def has_result(self, import_id: str, chunk: int) -> bool:
         """Whether a chunk has a result."""

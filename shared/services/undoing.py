@@ -244,13 +244,12 @@ class Undoing:
         """
 
         async def check() -> None:
-            current = await self._imports.read(parent.tenant, parent.number)
+            current = await self._imports.check_not_erased(parent)
             if current is None:
                 raise GoneError(RESULTS_EXPIRED)
             check_results(current)
             if current.undone_by not in ("", import_id):
                 raise ConflictError(UNDONE_ALREADY.format(undone_by=current.undone_by))
-            await self._imports.check_not_erased(parent)
 
         return check
 
