@@ -12,13 +12,15 @@ from shared.clock import SystemClock
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.documents.processor import DocumentProcessor
-from shared.imports.import_type import ImportType
+from shared.imports.import_type import ImportType, OnExisting
 from shared.imports.json_rows import read_row_texts
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.pay_and_bill.http import vendor_answer
+from shared.imports.placements.definition import PLACEMENTS
 from shared.imports.registry import IMPORT_TYPES
 from shared.imports.results import Outcome
+from shared.imports.timesheets.definition import TIMESHEETS
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.results import Payloads
@@ -38,6 +40,8 @@ from tests.integration.harness import (
 )
 from tests.integration.test_authdata_deaths import dying_after, lines_of, work_of
 from tests.integration.test_documents import Desk, at_desk
+from tests.unit.imports.row_types.placements import a_placement
+from tests.unit.imports.row_types.timesheets import a_timesheet
 
 pytestmark = pytest.mark.integration
 LONG = "x" * 300
@@ -214,7 +218,9 @@ class Play:
             desk = AuthdataHarness(gateway, self.stage.pump, caller.tenant)
             return await desk.begin((await desk.stage(rows)).file_log_id)
         planned = await gateway.intake.read(self.kind, caller.tenant, body_of(rows))
-        options = replace(caller.options, action=LicenseAction.MERGE.value)
+        options = replace(
+            caller.options, action=LicenseAction.MERGE.value, on_existing=OnExisting.UPDATE
+        )
         draft = gateway.intake.draft(self.kind, caller.tenant, planned, options)
         return await gateway.intake.accept_planned(self.kind, draft, planned)
 
@@ -266,6 +272,15 @@ def _row_of(kind: ImportType, at: int, changed: str) -> Row:
             return an_assignment(f"A{at:03d}", "P000", JobTitle=changed)
         case LICENSES.name:
             return a_row(f"L{at:03d}", f"{at:03d}", companyCode=f"C{at // CHUNK}", notes=changed)
+        case PLACEMENTS.name:
+            return a_placement(PlacementRef=f"L{at:03d}", JobTitle=changed)
+        case TIMESHEETS.name:
+            return a_timesheet(
+                EmployerRef="E1",
+                TimesheetNumber=f"{at:09d}",
+                PersonnelRef="P000",
+                JobDescription=changed,
+            )
         case _:
             return an_employee(f"e{at:03d}", status=changed)
 
@@ -361,7 +376,7 @@ KEPT = [_committed, _not_closed, _ended]
 def test_a_poisoned_chunk_ends_its_own_rows_only(delivered: str, kind: ImportType) -> None:
     async def scenario(stage: Harness) -> None:
         play = Play(stage, kind)
-        if kind is ASSIGNMENTS:
+        if kind.references:
             await stage.accept([a_worker("P000")])
             await stage.drain()
         for at_stage in [*FAILED, *KEPT]:
