@@ -11,13 +11,15 @@ slices, each of which may be repeated or left out:
    when all imports of its time have ended, and the time for which they are kept has passed.
 
 A key that no key of the setting opens never goes, since what it has sealed cannot be sealed anew.
+Where the setting opens other keys than it did when the pass over the records began, the pass begins
+again: a key that has come back may have sealed any of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Final
@@ -155,16 +157,21 @@ class DataKeyRotation:
         current = keys[-1]
         if (age_of(current.created_at, self._clock.now()) or MARGIN) < MARGIN:
             return
+        opened = [key for key in keys[:-1] if self._data_keys.unwrapped(key) is not None]
         if owner != GATEWAY:
+            numbers = " ".join(str(key.number) for key in opened)
+            if current.progress.get("ResealedKeys") != numbers:
+                begin = {"ResealedKeys": numbers, "ResealAfter": "", "ResealedAt": ""}
+                await self._data_keys.note(current, **begin)
+                current = replace(current, progress={**current.progress, **begin})
             if not current.progress.get("ResealedAt"):
                 await self._reseal_records(owner, current, end)
                 return
             if not await self._is_out_of_use(owner, current):
                 return
-        for key in keys[:-1]:
-            if self._data_keys.unwrapped(key) is not None:
-                await self._data_keys.remove(key)
-                log.event("data_key.removed", tenant=owner, number=key.number)
+        for key in opened:
+            await self._data_keys.remove(key)
+            log.event("data_key.removed", tenant=owner, number=key.number)
 
     async def reseal(self, owner: str) -> int:
         """Seal the values of a tenant under its current key at once; how many records were not."""

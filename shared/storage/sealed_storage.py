@@ -496,7 +496,7 @@ def _compact(value: Any) -> str:
 
 
 # What has to be read of a record to seal it anew.
-RESEALED_COLUMNS: Final = (*_SELECTED[:-1], _PREVIOUS)
+RESEALED_COLUMNS: Final = (*_SELECTED, _PREVIOUS)
 
 
 def resealed(table: str, entity: Entity, sealer: Sealer) -> Operation | None:
@@ -518,14 +518,28 @@ def resealed(table: str, entity: Entity, sealer: Sealer) -> Operation | None:
         with suppress(SealedDataError):
             sealed = sealer.seal(sealer.open(value, *place, name), *place, name)
             values |= split_bytes(name, sealed) if name == "Sealed" else {name: sealed}
+    lost = _read_lost(entity.text(_UNREADABLE))
+    anew = [(paths, _lost_anew(data, sealer, place)) for paths, data in lost]
+    if anew != lost:
+        values[_UNREADABLE] = _lost_text(anew)
     if not values:
         return None
     return Merge(Entity(entity.partition, entity.row, values, entity.etag))
 
 
+def _lost_anew(sealed: bytes, sealer: Sealer, place: tuple[str, str, str]) -> bytes:
+    """A value that did not open, under the current key if it opens by now."""
+    with suppress(SealedDataError):
+        data = sealer.open(sealed, *place, "Sealed")
+        if key_number(sealed) != sealer.current:
+            return sealer.seal(data, *place, "Sealed")
+    return sealed
+
+
 def key_numbers(entity: Entity) -> set[int]:
     """The data keys under which values of a record are sealed, as it is stored."""
-    values = (entity.values.get(name) for name in ("Sealed0", _PREVIOUS))
+    values = [entity.values.get(name) for name in ("Sealed0", _PREVIOUS)]
+    values += [data for _, data in _read_lost(entity.text(_UNREADABLE))]
     return {key_number(each) for each in values if isinstance(each, bytes) and is_sealed(each)}
 
 

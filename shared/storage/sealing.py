@@ -10,7 +10,7 @@ PartitionKey   tenant, or `-` for the gateway itself      RowKey   `k|` and the 
 Wrapped        the key of 32 random bytes, sealed under a key of GATEWAY_DATA_KEYS
 Under          the id of that key
 CreatedAt      when it was made, and so when the key before it was retired
-ResealAfter, ResealedAt, LastNumber, ImportsEndedAt
+ResealAfter, ResealedAt, ResealedKeys, LastNumber, ImportsEndedAt
                how far the values under older keys are sealed anew
                (`shared/services/data_key_rotation.py`)
 
@@ -53,7 +53,7 @@ OVERHEAD: Final = _HEADER.size + _NONCE_BYTES + 16
 _MOST_TENANTS: Final = 1_000
 # Stands for the key of keyed hashes, in the row `h|`; data keys count from 1.
 _HASH_NUMBER: Final = -1
-_PROGRESS: Final = ("ResealAfter", "ResealedAt", "LastNumber", "ImportsEndedAt")
+_PROGRESS: Final = ("ResealAfter", "ResealedAt", "ResealedKeys", "LastNumber", "ImportsEndedAt")
 
 
 def is_sealed(data: bytes) -> bool:

@@ -215,6 +215,10 @@ def test_what_a_missing_key_leaves_and_what_its_return_brings_back(
         await rotation.rotate(sender.tenant, is_lost=True)
         await rotation.reseal(sender.tenant)
 
+    async def wait(gateway: Gateway) -> list[tuple[int, int | None]]:
+        states = await expire(gateway, sender.tenant)
+        return [(state.key.number, state.records) for state in states]
+
     on_gateway(storage, give_up, other)
     with gateway_with(storage, tmp_path, OTHER_KEYS) as gateway:
         changed = {"PassportNumber": "1", "PrimaryBankDetails": {"BankRef": "new"}, "Title": "Ms"}
@@ -223,6 +227,7 @@ def test_what_a_missing_key_leaves_and_what_its_return_brings_back(
         found = items(gateway, sender)
         assert found["P2"]["unreadable"] == ["SecondaryBankDetails", "UKPayrollDetails.NINumber"]
         assert found["P1"]["unreadable"] == FIELDS
+    assert on_gateway(storage, wait, other) == [(1, 2), (2, 1)]
     # The key is found again.
     with gateway_with(storage, tmp_path, f"{OTHER_KEYS},{DATA_KEYS}") as gateway:
         found = items(gateway, sender)
@@ -236,6 +241,12 @@ def test_what_a_missing_key_leaves_and_what_its_return_brings_back(
         retry = f"/api/imports/{failed}/retry"
         done = gateway.call("POST", retry, body_of(corrected), sender.headers)
         assert done.json["rows"]["new"] == 1
+        found = items(gateway, sender)
+    # It goes when nothing is sealed under it any more.
+    old = settings_for(storage).data_keys
+    assert on_gateway(storage, wait, other, *old) == [(2, 3)]
+    with gateway_with(storage, tmp_path, OTHER_KEYS) as gateway:
+        assert items(gateway, sender) == found
 
 
 def check_sealed(answer: Answer) -> None:
@@ -308,6 +319,27 @@ class LaterClock(SystemClock):
         return super().now() + self._ahead
 
 
+async def work(opened: Gateway, tenant: str, deaths: int, ahead: timedelta) -> bool:
+    """The timer's work on the tenant, in a process of its own; whether it died at a write."""
+    clock = LaterClock(ahead)
+    tables: Any = DyingTables(opened.account.unsealed_tables, deaths)
+    rotation = data_key_rotation_of(opened, clock)
+    rotation._tables = tables
+    rotation._data_keys = DataKeys(tables, opened.settings.data_keys, clock, 0)
+    try:
+        await rotation.work_on(tenant, clock.elapsed() + 60)
+    except Killed:
+        return True
+    return False
+
+
+async def expire(opened: Gateway, tenant: str) -> list[DataKeyState]:
+    """The data keys that are left when payloads and results of their time have expired."""
+    for days in (1, 1, 1, 200, 200):
+        assert not await work(opened, tenant, 99, timedelta(days=days))
+    return await data_key_rotation_of(opened).states(tenant, counts=True)
+
+
 def test_a_rotation_that_dies_anywhere_loses_nothing(storage: str, tmp_path: Path) -> None:
     sender = a_sender(storage)
     tenant = sender.tenant
@@ -317,23 +349,10 @@ def test_a_rotation_that_dies_anywhere_loses_nothing(storage: str, tmp_path: Pat
         gateway.post(sender, [marked(f"P{at}", number=1) for at in range(6)])
         before = items(gateway, sender)
 
-    async def work(opened: Gateway, deaths: int, ahead: timedelta) -> bool:
-        """The timer's work on the tenant, in a process of its own; whether it died at a write."""
-        clock = LaterClock(ahead)
-        tables: Any = DyingTables(opened.account.unsealed_tables, deaths)
-        rotation = data_key_rotation_of(opened, clock)
-        rotation._tables = tables
-        rotation._data_keys = DataKeys(tables, opened.settings.data_keys, clock, 0)
-        try:
-            await rotation.work_on(tenant, clock.elapsed() + 60)
-        except Killed:
-            return True
-        return False
-
     async def die_everywhere(opened: Gateway) -> list[DataKeyState]:
         await data_key_rotation_of(opened).rotate(tenant)
         deaths = 0
-        while await work(opened, deaths, MARGIN * 2):
+        while await work(opened, tenant, deaths, MARGIN * 2):
             deaths += 1
             assert await read_all(opened, sender) == 12
         assert deaths >= 4
@@ -346,14 +365,12 @@ def test_a_rotation_that_dies_anywhere_loses_nothing(storage: str, tmp_path: Pat
         assert items(gateway, sender) == before, "the old key of the setting is not needed any more"
         gateway.post(sender, [marked("P1", number=2)])
 
-    async def expire(opened: Gateway) -> list[DataKeyState]:
-        # The older data key goes when payloads and results of its time have expired.
-        for days in (1, 1, 1, 200, 200):
-            assert not await work(opened, 99, timedelta(days=days))
+    async def end(opened: Gateway) -> list[DataKeyState]:
+        states = await expire(opened, tenant)
         assert await read_all(opened, sender) == 12
-        return await data_key_rotation_of(opened).states(tenant)
+        return states
 
-    assert [state.key.number for state in on_gateway(storage, expire, new)] == [2]
+    assert [state.key.number for state in on_gateway(storage, end, new)] == [2]
 
 
 async def read_all(opened: Gateway, sender: Sender) -> int:
