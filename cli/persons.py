@@ -20,7 +20,7 @@ from shared.services.persons.erasure import check_identities
 person_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
-    help="Persons: export or erase what is stored about one, or hold an erasure.",
+    help="Persons: export or erase what is stored about one; forbid the erasure by a hold.",
 )
 
 Employer = Annotated[

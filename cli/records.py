@@ -170,7 +170,7 @@ def list_changes(
         ]
         for each in page.changes
     ]
-    lines = columns(["IMPORT", "TYPE", "KEY", "CHANGE", "AT"], cells)
+    lines = columns(["NUMBER", "TYPE", "KEY", "CHANGE", "AT"], cells)
     if str(page.following) == str(place_from_text(after)):
         lines.append("There is nothing new yet.")
     else:

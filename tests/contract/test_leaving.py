@@ -183,7 +183,7 @@ def test_the_id_of_an_erased_tenant_is_never_given_again(storage: str) -> None:
 
 def _commands_of_the_guide() -> list[list[str]]:
     page = (ROOT / "docs" / "persons-and-tenants.md").read_text("utf-8")
-    head = "python manage.py "
+    head = "python3 dev.py manage "
     return [shlex.split(line[len(head) :]) for line in page.splitlines() if line.startswith(head)]
 
 

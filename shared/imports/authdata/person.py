@@ -52,7 +52,7 @@ class AuthdataPerson:
                 for document in (stored.document, before):
                     _note(keys, document)
                 yield removal(
-                    AUTHDATA.name if stored.document is not None else "tombstones",
+                    AUTHDATA.name if stored.document is not None else "deleted records",
                     AUTHDATA.table,
                     entity,
                     blobs=former_range(stored),
@@ -72,7 +72,7 @@ class AuthdataPerson:
         async for entity in search.entities(AUTHDATA.table, encode(search.tenant), "x|", "x|~"):
             if entity.row.endswith(suffixes):
                 keys.triples.add(entity.row.split("|")[1])
-                yield removal("look-ups", AUTHDATA.table, entity)
+                yield removal("index entries", AUTHDATA.table, entity)
         async for trace in self._batches(search):
             yield trace
 
@@ -108,13 +108,14 @@ class AuthdataPerson:
                 if any(name.startswith("Data") and value for name, value in entity.values.items()):
                     kept = {n: v for n, v in entity.values.items() if not n.startswith("Data")}
                     write = Replace(Entity(entity.partition, entity.row, kept, entity.etag))
-                    yield Trace("plans", AUTH_STAGING, write)
+                    yield Trace("plans of batches", AUTH_STAGING, write)
                 if entity.text("Blob"):
-                    yield Trace("plans", blobs=(BlobRange(AUTH_BATCHES, entity.text("Blob")),))
+                    plan = BlobRange(AUTH_BATCHES, entity.text("Blob"))
+                    yield Trace("plans of batches", blobs=(plan,))
             elif entity.partition in ended:
                 blob = entity.text("Blob")
                 blobs = (BlobRange(AUTH_BATCHES, blob),) if blob else ()
-                yield removal("ended batches", AUTH_STAGING, entity, blobs=blobs)
+                yield removal("records of ended batches", AUTH_STAGING, entity, blobs=blobs)
 
 
 async def staged_batches_of(search: PersonSearch) -> list[str]:

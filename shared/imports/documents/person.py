@@ -52,7 +52,7 @@ class DocumentPerson:
             imports = {document["importId"]} | (set() if former is None else _import_ids(former))
             files = [BlobRange(DOCUMENT_BLOBS, blob_of(search.tenant, each)) for each in imports]
             yield removal(
-                DOCUMENTS.name if stored.document is not None else "tombstones",
+                DOCUMENTS.name if stored.document is not None else "deleted records",
                 DOCUMENTS.table,
                 entity,
                 blobs=(*files, *former_range(stored)),
@@ -64,7 +64,7 @@ class DocumentPerson:
         async for entity in search.entities(DOCUMENTS.table, encode(search.tenant), "x|", "x|~"):
             is_own = entity.row.rpartition("|")[2] in ids
             if is_own or entity.row.startswith(prefixes):
-                yield removal("look-ups", DOCUMENTS.table, entity)
+                yield removal("index entries", DOCUMENTS.table, entity)
         for container in (DOCUMENT_DROP, DOCUMENT_REJECTED):
             later = datetime.now(UTC) + timedelta(days=1)
             for name in await search.blobs.names_before(container, f"{search.tenant}/", later):

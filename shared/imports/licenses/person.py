@@ -131,7 +131,7 @@ class LicensePerson:
                 tombstones[stored.key] = blobs_of((before or {}).get("documents", ()))
                 search.keys.related[LICENSES.name].add((company, stored.key))
             return removal(
-                LICENSES.name if stored.document is not None else "tombstones",
+                LICENSES.name if stored.document is not None else "deleted records",
                 LICENSES.table,
                 entity,
                 blobs=former_range(stored),
@@ -167,7 +167,7 @@ class LicensePerson:
         ]
         if tuple(results) == tuple(entry.results):
             return None
-        return Trace("logs", LICENSES.table, Replace(with_log_results(entity, results)))
+        return Trace("logs of licenses", LICENSES.table, Replace(with_log_results(entity, results)))
 
     async def _all_files(self, search: PersonSearch, company: str) -> list[Trace]:
         """The files of the person's licenses, former ones too."""

@@ -63,7 +63,7 @@ class PayAndBillPerson:
                 continue
             async for entity in search.entities(self._kind.table, partition, "x|", "x|~"):
                 if entity.row.endswith(f"|{encode(worker[1])}"):
-                    yield removal("look-ups", self._kind.table, entity)
+                    yield removal("index entries", self._kind.table, entity)
             async for trace in self._names(search, worker):
                 yield trace
 
@@ -119,7 +119,7 @@ class PayAndBillPerson:
                 if self._is_worker and document is not None and document.get(_EXTERNAL)
             }
             return removal(
-                kind.name if present is not None else "tombstones",
+                kind.name if present is not None else "deleted records",
                 kind.table,
                 entity,
                 blobs=former_range(stored),
@@ -130,7 +130,7 @@ class PayAndBillPerson:
             return forgetting("former values", kind.table, entity, former_range(stored), before)
         if json.dumps(worker[1], ensure_ascii=False) in stored.stamp.packed:
             write = Replace(without_messages(entity, stored.stamp))
-            return Trace("messages on records", kind.table, write)
+            return Trace("messages on other records", kind.table, write)
         return None
 
     def _is_named_by(
@@ -154,7 +154,7 @@ class PayAndBillPerson:
                 _, kind, name, _ = entity.row.split("|")
                 if kind == _EXTERNAL_NAME:
                     search.keys.external_refs.add(decode(name))
-                yield removal("names", self._kind.table, entity)
+                yield removal("index entries", self._kind.table, entity)
 
 
 def _is_one_of(

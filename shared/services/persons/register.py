@@ -105,8 +105,8 @@ class PersonRegister:
         hold = await self.find_hold(tenant, hashes)
         if hold is not None:
             raise ConflictError(
-                f"This person must not be erased, since {hold.at[:10]}: {hold.reason}. Release the "
-                "hold first, `person release`."
+                f"A hold of {hold.at[:10]} refuses the erasure of this person: {hold.reason}. "
+                "Release the hold first, with `person release`."
             )
 
     async def add_tombstones(self, record: ImportRecord, hashes: Sequence[str]) -> None:

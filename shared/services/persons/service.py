@@ -13,6 +13,7 @@ from typing import Any
 from shared.clock import Clock, to_iso
 from shared.errors import GatewayError
 from shared.imports.persons import Identity, PersonKeys
+from shared.imports.results import Outcome, RowResult
 from shared.imports.sender import NamedCaller, Sender
 from shared.services.admin.audit import Action, AuditLog
 from shared.services.admin.tenants import TenantService
@@ -23,12 +24,14 @@ from shared.services.persons.erasure import PersonErasure
 from shared.services.persons.imports import NamedImport, PersonImports
 from shared.services.persons.register import ErasureReport, PersonRegister
 from shared.services.persons.search import PersonSearch, Sources, Trace, find_traces
+from shared.storage.import_records import ImportRecord
 from shared.storage.ports import RangeTables, StoredBlobs
 
 # What a search looks at besides the records of each type.
 _PLACES = (
-    *("look-ups", "names", "tombstones", "former values", "messages on records"),
-    *("files of licenses", "license keys", "logs", "dropped files", "ended batches", "plans"),
+    *("index entries", "deleted records", "former values", "messages on other records"),
+    *("files of licenses", "license keys", "logs of licenses", "dropped files"),
+    *("records of ended batches", "plans of batches"),
     *("imports", "rows of payloads", "results of rows"),
 )
 NOT_SEARCHED = (
@@ -185,7 +188,7 @@ def _import(named: NamedImport) -> dict[str, Any]:
             {
                 "index": row.index,
                 "key": list(row.key),
-                "outcome": row.outcome.value,
+                "outcome": _outcome(record, row).value,
                 "messages": [
                     {"id": each.id, "field": each.field, "value": each.value, "text": each.text}
                     for each in row.messages
@@ -194,6 +197,12 @@ def _import(named: NamedImport) -> dict[str, Any]:
             for row in named.results
         ],
     }
+
+
+def _outcome(record: ImportRecord, row: RowResult) -> Outcome:
+    """The outcome of a row as it is shown everywhere: a row of an undo is reversed."""
+    is_reversed = record.is_undo and row.outcome.took_effect
+    return Outcome.REVERSED if is_reversed else row.outcome
 
 
 def _write_json(archive: zipfile.ZipFile, name: str, value: Any) -> None:
