@@ -11,6 +11,7 @@ errors and the unknown names become messages.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -71,7 +72,8 @@ def message_from_error(error: Mapping[str, Any], shape: Shape) -> Message:
         actual = f"{json_kind(value)} was sent"
         detail = f"{detail}, {actual}" if detail else actual
     shown = None if is_sensitive(path, shape) else as_sent(value)
-    return Message(fault, dotted(path), shown, detail)
+    # A list of wrong elements has the same detail a thousand times.
+    return Message(fault, dotted(path), shown, None if detail is None else sys.intern(detail))
 
 
 def dotted(path: Sequence[str | int]) -> str:

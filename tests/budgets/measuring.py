@@ -44,7 +44,7 @@ class Entry:
     bytes: int
     seconds: float = 10.0
     memory: float = 100.0
-    fixed: int = 1_000_000
+    fixed: int = 1_100_000
     dear: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     refused: tuple[type[Exception], ...] = field(default=(GatewayError,))
 

@@ -14,7 +14,7 @@ import azure.functions as func
 
 from shared.imports.pay_and_bill.http import import_call
 from shared.imports.workers.definition import WORKERS
-from shared.storage.azure_tables import AzureTables
+from shared.storage.sealed_storage import SealingTables
 from tests.builders import a_worker, body_of
 from tests.integration.harness import Harness, play
 
@@ -33,7 +33,7 @@ def _way(name: str) -> list[str]:
 def _files_above_writes(table: str) -> Iterator[list[list[str]]]:
     """The files of the app on the stack at each transaction of that table, the outermost first."""
     ways: list[list[str]] = []
-    code = AzureTables.transact.__code__
+    code = SealingTables.transact.__code__
 
     def note(frame: FrameType, event: str, _argument: Any) -> None:
         if event == "call" and frame.f_code is code and frame.f_locals["table"] == table:
