@@ -84,6 +84,16 @@ class PersonKeys:
                     keys.employee_ids.add(parts[0])
         return keys
 
+    def identities(self) -> Iterator[Identity]:
+        """The inverse of `of`, with the names that a search has found."""
+        for kind, names in (
+            (IdentityKind.WORKER, self.workers),
+            (IdentityKind.LICENSE_EMPLOYEE, self.license_employees),
+            (IdentityKind.LICENSE_PERSONAL_ID, self.license_personal_ids),
+            (IdentityKind.EMPLOYEE_ID, ((name,) for name in self.employee_ids)),
+        ):
+            yield from (Identity(kind, parts) for parts in sorted(names))
+
     @property
     def personnel_refs(self) -> set[str]:
         """The PersonnelRefs, without their employers."""

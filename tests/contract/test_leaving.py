@@ -25,11 +25,12 @@ from shared.errors import ConflictError, InvalidRequestError, NotFoundError
 from shared.imports.persons import Identity, IdentityKind
 from shared.services.persons.service import Erased
 from tests.builders import a_worker
-from tests.contract.calls import send_document
+from tests.contract.calls import send_authdata, send_document
 from tests.contract.conftest import SETTINGS
 from tests.documents import PDF, Form, a_ready_sender
 from tests.e2e.gateway_process import GatewayProcess, started
 from tests.emulator import DATA_KEYS, Emulator, open_ready_gateway, settings_for
+from tests.integration.harness import an_employee
 from tests.marked import MarkedPerson, MarkedTenant, fill, places_of
 from tests.waiting import wait_until
 
@@ -141,6 +142,25 @@ def test_nothing_of_an_erased_person_is_left_and_nothing_brings_the_person_back(
     # The same references may be used again.
     hired = gateway.post(sender, [a_worker(person.personnel)])
     assert hired.results[0]["importStatus"] == "OK"
+
+
+def test_a_hold_counts_under_every_id_of_a_renamed_employee(
+    gateway: GatewayProcess, storage: str
+) -> None:
+    sender = a_ready_sender(storage)
+    for employee in ("E1", "E2"):
+        assert send_authdata(gateway, sender, [an_employee(employee, "same")]).status == 200
+
+    async def hold_and_erase(held: str, erased: str) -> None:
+        one, other = ([Identity(IdentityKind.EMPLOYEE_ID, (each,))] for each in (held, erased))
+        async with open_ready_gateway(settings_for(storage)) as opened:
+            await opened.persons.hold(sender.tenant, one, "Case 14")
+            with pytest.raises(ConflictError, match="Case 14"):
+                await opened.persons.erase(sender.tenant, other)
+            await opened.persons.release(sender.tenant, one)
+
+    asyncio.run(hold_and_erase("E2", "E1"))
+    asyncio.run(hold_and_erase("E1", "E2"))
 
 
 def test_nothing_of_an_erased_tenant_is_left_but_its_audit_log(

@@ -195,6 +195,28 @@ def test_nothing_is_left_of_an_erased_person() -> None:
     asyncio.run(scenario())
 
 
+def test_a_row_that_spells_the_key_in_another_form_of_unicode_is_found() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        # NFC makes a K of the sign of Kelvin; the second payload is a blob.
+        for size in (1, 30_000):
+            row = a_worker(f"P-Mar\u212a7q{size}", PersonnelNotes="secret" * size, Gender="?")
+            record = await stage.import_rows(WORKERS, [row, a_worker("P1")])
+            identity = Identity(IdentityKind.WORKER, ("E1", f"P-MarK7q{size}"))
+            process = stage.process()
+            erasure = await process.erasure.accept(TENANT, [identity])
+            await process.chunks.process(
+                ChunkMessage(erasure.tenant, erasure.number, erasure.import_id, 0)
+            )
+            assert stage.places_of("secret") == []
+            current = await process.imports.read(TENANT, record.number)
+            assert current is not None
+            with pytest.raises(ConflictError, match="9004"):
+                await process.retrying.retry(current, b"")
+
+    asyncio.run(scenario())
+
+
 def test_killed_at_any_write_the_next_run_completes_it() -> None:
     async def scenario() -> None:
         stage = Stage()

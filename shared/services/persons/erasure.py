@@ -193,12 +193,14 @@ class PersonErasure:
         others: set[str] = set()
 
         async def check() -> None:
-            await self._register.check_not_held(search.tenant, hashes)
             open_imports = await self._imports.open_of(search.tenant)
             # Searched after the open imports were read: what is not among them has ended, so that
             # its records are found.
             before = key_count(search.keys)
             await find_traces(search, self._sources)
+            # A hold counts under each of the person's names, also those that the search has found.
+            named = await self._register.hashes(search.tenant, [*search.keys.identities()])
+            await self._register.check_not_held(search.tenant, [*hashes, *named])
             # A record that was the person's before may become so again by its undo.
             for name, names in search.keys.related.items():
                 search.keys.owned[name] |= names

@@ -33,6 +33,8 @@ _IMPORTS_AT_ONCE = 50
 _RESULTS_AT_ONCE = 20
 # About the factor by which a compressed result grows, for the choice of a thread.
 _GROWS = 20
+# What NFC makes ASCII characters of: the signs of Kelvin, of a Greek question, of a Greek accent.
+_BECOMES_ASCII = tuple(sign.encode() for sign in "\u212a\u037e\u1fef")
 # An erased row: an object without fields, as long as the row was.
 _ERASED_ROW = "{}"
 
@@ -280,5 +282,7 @@ def _may_name(lines: bytes, keys: PersonKeys) -> bool:
     """
     texts = list(keys.texts())
     if any(not text.isascii() for text in texts) or b"\\" in lines:
+        return True
+    if any(sign in lines for sign in _BECOMES_ASCII):
         return True
     return any(json.dumps(text)[1:-1].encode() in lines for text in texts)
