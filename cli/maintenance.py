@@ -318,7 +318,9 @@ KeyTenant = Annotated[
 IsLost = Annotated[
     bool,
     typer.Option(
-        "--lost", help="Also where GATEWAY_DATA_KEYS has no key that opens the present data key."
+        "--lost",
+        help="Rotate even if no key of GATEWAY_DATA_KEYS opens the current data key: what is "
+        "sealed under it stays unreadable.",
     ),
 ]
 Counts = Annotated[
@@ -346,7 +348,7 @@ def rotate_data_key(tenant: KeyTenant = "", lost: IsLost = False, as_json: AsJso
 
 @command(data_key_commands, "reseal", example="data-key reseal --tenant acme")
 def reseal(tenant: KeyTenant = "", as_json: AsJson = False) -> None:
-    """Seal all records under the present data keys, and data keys under the first key of the
+    """Seal all records under the current data keys, and data keys under the first key of the
     setting. The gateway does the same in the background.
     """
 

@@ -53,7 +53,7 @@ _SIGNING_PARTITIONS: Final = ("signing", "fingerprints")
 class DataKeyState:
     """A data key for an operator. `is_opened`: a key of the setting opens it.
 
-    `records` is how many records still have values under it; None where nobody has counted.
+    `records` is how many records still have values under it; None if they were not counted.
     """
 
     key: StoredDataKey
@@ -63,7 +63,7 @@ class DataKeyState:
 
 
 class DataKeyRotation:
-    """Rotates data keys, seals anew, removes keys. `tables` are those that do not seal.
+    """Rotates data keys, seals anew, removes keys. `tables` read and write without sealing.
 
     `record_tables` are the tables of records with sensitive fields, `keep` is how long payloads and
     results are kept.

@@ -25,7 +25,7 @@ from shared.storage.result_records import ChunkResult, StoredResult
 _READ_AT_ONCE = 20
 _BYTES_PER_ROW = 500
 # About the factor by which a compressed result grows, for the choice of a thread.
-_GROWS = 20
+_COMPRESSION_RATIO = 20
 
 
 class Results:
@@ -78,7 +78,7 @@ class Results:
             if blob is None:
                 raise UnreadableDataError("the results of a chunk")
             data = blob
-        return await self._offload(_GROWS * len(data), result_records.rows_of, data)
+        return await self._offload(_COMPRESSION_RATIO * len(data), result_records.rows_of, data)
 
 
 # A small payload is read from the import record, a larger one from its blob.

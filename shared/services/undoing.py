@@ -55,7 +55,8 @@ RESULTS_LOST = (
 WITHOUT_DRY_RUN = "undo the import without dryRun and onlyIfAll"
 NOT_ALL = (
     "Nothing was undone, since onlyIfAll is set: {reversed} of {total} rows can be undone, "
-    "{failed} cannot ({reasons}). Ask with dryRun=true and view=rows which, or leave out onlyIfAll."
+    "{failed} cannot ({reasons}). Call with dryRun=true and view=rows to see which, or leave out "
+    "onlyIfAll."
 )
 
 

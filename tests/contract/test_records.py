@@ -490,7 +490,7 @@ class Fault:
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000001"
 FAULTS = (
-    Fault("wages", {}, 404, "ask for workers or assignments"),
+    Fault("wages", {}, 404, "ask for one of workers, assignments"),
     Fault("documents", {}, 404, "/api/documents"),
     Fault("authdata", {}, 404, "employees"),
     Fault(

@@ -66,7 +66,7 @@ _MOST_PASSES = 10
 # An entity of these traces may have 1 MiB, and a transaction 4 MiB.
 _OPERATIONS_AT_ONCE = 3
 _MOST_TRIES = 20
-# How often a running erasure says so, in seconds; the sweep leaves it alone meanwhile.
+# How often a running erasure notes that it runs, in seconds; the sweep leaves it alone meanwhile.
 _HEARTBEAT_SECONDS = 15.0
 
 # Deletes what the host keeps of the person's dropped files; returns how much.

@@ -32,7 +32,7 @@ from shared.storage.ports import Entity, RangeTables, Replace, StoredBlobs, quer
 _IMPORTS_AT_ONCE = 50
 _RESULTS_AT_ONCE = 20
 # About the factor by which a compressed result grows, for the choice of a thread.
-_GROWS = 20
+_COMPRESSION_RATIO = 20
 # What NFC makes ASCII characters of: the signs of Kelvin, of a Greek question, of a Greek accent.
 _BECOMES_ASCII = tuple(sign.encode() for sign in "\u212a\u037e\u1fef")
 # An erased row: an object without fields, as long as the row was.
@@ -129,7 +129,7 @@ class PersonImports:
         try:
             return bool(await self._named_rows(record, source, keys))
         except UnreadableDataError:
-            return True  # it ends soon, since nobody can read its rows
+            return True  # it ends soon, since its rows cannot be read
 
     async def erase(self, named: NamedImport, keys: PersonKeys, number: int) -> None:
         """Rewrite an import without what it says of the person; `number` is that of the erasure.
@@ -177,7 +177,7 @@ class PersonImports:
         if new == list(rows):
             return
         changed, spilled = await self._offload(
-            _GROWS * 100 * len(rows), result_records.with_rows, entity, new
+            _COMPRESSION_RATIO * 100 * len(rows), result_records.with_rows, entity, new
         )
         if spilled:
             await self._blobs.put(IMPORT_RESULT_BLOBS, changed.text("Spilled"), [spilled])
@@ -261,7 +261,7 @@ def _rows_of_person(lines: bytes, source: PersonSource, keys: PersonKeys) -> dic
         return {}
     named: dict[int, str] = {}
     for index, text, row in _parsed(lines):
-        with suppress(Exception):  # a row that its own reader cannot read names no one
+        with suppress(Exception):  # a row that its own reader cannot read names no person
             if source.names_row(keys, row):
                 named[index] = text
     return named

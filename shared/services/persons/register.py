@@ -7,7 +7,7 @@ h|<hash>      a hold, which refuses the erasure: reason, time, who set it
 e|<number>    how much an erasure has found, by area; a run that completes it reports that
 
 A hash is HMAC-SHA-256 of one name of the person under a key of the tenant (`DataKeys.hash_key`), so
-that nothing here says who the person is, and nobody can try out names without that key.
+that nothing here says who the person is, and names cannot be tried out without that key.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ErasureReport:
     def to_document(self) -> dict[str, Any]:
         """For programs."""
         kept = [
-            {"what": area, "count": count, "reason": "it cannot be read: see records check"}
+            {"what": area, "count": count, "reason": "it cannot be read: `records check` says why"}
             for area, count in self.unreadable.items()
         ]
         return {"found": dict(self.found), "erased": dict(self.found), "kept": kept}

@@ -107,7 +107,7 @@ class RecordReader:
         known = name.lower()
         if known not in self._sources:
             raise NotFoundError(
-                f"There are no records under this name: ask for {' or '.join(self.names)}; "
+                f"There are no records under this name: ask for one of {', '.join(self.names)}; "
                 "documents are at /api/documents."
             )
         if known not in self._loaded:
