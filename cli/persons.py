@@ -125,7 +125,7 @@ def erase_person(
     document = {"importId": erased.import_id, **erased.report.to_document()}
     lines = [f"{count:>8}  {area}" for area, count in erased.report.found.items()]
     lines += [
-        f"{each['count']:>8}  {each['what']}: kept, since {each['reason']}"
+        f"{each['count']:>8}  {each['what']}: kept, since {each['reason']} (see records check)"
         for each in document["kept"]
     ]
     head = "Erased:" if erased.report.found else "Nothing is stored about this person."

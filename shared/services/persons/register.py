@@ -42,7 +42,7 @@ class ErasureReport:
     def to_document(self) -> dict[str, Any]:
         """For programs."""
         kept = [
-            {"what": area, "count": count, "reason": "it cannot be read: `records check` says why"}
+            {"what": area, "count": count, "reason": "it cannot be read"}
             for area, count in self.unreadable.items()
         ]
         return {"found": dict(self.found), "erased": dict(self.found), "kept": kept}
