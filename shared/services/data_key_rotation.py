@@ -112,6 +112,8 @@ class DataKeyRotation:
         tenant = "" if owner == GATEWAY else owner
         async with self._audit.act(tenant, Action.DATA_KEY_ROTATE, {}) as act:
             number = await self._data_keys.rotate(owner)
+            if is_lost:
+                await self._data_keys.replace_lost_hash_key(owner)
             act.after = {"key": number}
         log.event("data_key.rotated", tenant=owner, number=number)
         return number

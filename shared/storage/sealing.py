@@ -239,6 +239,19 @@ class DataKeys:
                 return data
         raise DataKeysNotSetError(f"GATEWAY_DATA_KEYS has no key that opens the keys of {tenant}")
 
+    async def replace_lost_hash_key(self, tenant: str) -> None:
+        """Make a new key of keyed hashes where no key of the setting opens the present one.
+
+        Hashes under the lost key match no name any more. Raises StorageUnavailableError.
+        """
+        for stored in await self._stored_hash_keys(tenant):
+            if self.unwrapped(stored) is None:
+                wrapped = self._wrap(tenant, _HASH_NUMBER, os.urandom(_KEY_BYTES))
+                now = to_iso(self._clock.now())
+                entity = stored.entity(Wrapped=wrapped, Under=self.master_id, CreatedAt=now)
+                with suppress(PreconditionFailedError):  # another process has done it
+                    await self._tables.write(DATA_KEYS, Merge(entity))
+
     async def _stored_hash_keys(self, tenant: str) -> list[StoredDataKey]:
         entity = await self._tables.get(DATA_KEYS, encode(tenant), _row_of(_HASH_NUMBER))
         return [] if entity is None else [StoredDataKey.from_entity(tenant, entity)]

@@ -21,8 +21,10 @@ from cli.app import app
 from shared.app import data_key_rotation_of, record_repair_of
 from shared.bootstrap import open_gateway
 from shared.clock import SystemClock
+from shared.errors import DataKeysNotSetError
 from shared.gateway import Gateway
 from shared.imports.authdata.hashing import HashKey
+from shared.imports.persons import Identity, IdentityKind
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.services.admin.audit import Action
 from shared.services.data_key_rotation import MARGIN, DataKeyState
@@ -208,11 +210,20 @@ def test_what_a_missing_key_leaves_and_what_its_return_brings_back(
     # The operator gives the key up: the tenant can be imported again, and says what it lost.
     other = HashKey("other", b"o" * 32)
 
+    async def lose(gateway: Gateway) -> None:
+        await gateway.data_keys.hash_key(sender.tenant)
+
+    on_gateway(storage, lose)
+
     async def give_up(gateway: Gateway) -> None:
         rotation = data_key_rotation_of(gateway)
         with pytest.raises(Exception, match="--lost"):
             await rotation.rotate(sender.tenant)
+        person = [Identity(IdentityKind.EMPLOYEE_ID, ("E1",))]
+        with pytest.raises(DataKeysNotSetError):
+            await gateway.persons.erase(sender.tenant, person)
         await rotation.rotate(sender.tenant, is_lost=True)
+        assert not (await gateway.persons.erase(sender.tenant, person)).report.found
         await rotation.reseal(sender.tenant)
 
     async def wait(gateway: Gateway) -> list[tuple[int, int | None]]:

@@ -128,6 +128,22 @@ def test_with_a_wrong_key_nothing_opens_and_nothing_is_sealed(wrong: HashKey) ->
     asyncio.run(run())
 
 
+def test_only_a_lost_key_of_hashes_is_replaced() -> None:
+    async def run() -> None:
+        tables = MemoryTables()
+        first = await data_keys(tables).hash_key("acme")
+        await data_keys(tables, (NEW, OLD)).replace_lost_hash_key("acme")
+        assert await data_keys(tables).hash_key("acme") == first
+        keys = data_keys(tables, (NEW,))
+        with pytest.raises(DataKeysNotSetError):
+            await keys.hash_key("acme")
+        await keys.replace_lost_hash_key("acme")
+        assert await keys.hash_key("acme") == await data_keys(tables, (NEW,)).hash_key("acme")
+        assert await keys.hash_key("acme") != first
+
+    asyncio.run(run())
+
+
 def test_without_the_setting_nothing_is_sealed() -> None:
     async def run() -> None:
         keys = data_keys(MemoryTables(), ())
