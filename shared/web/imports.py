@@ -128,6 +128,7 @@ def _can_be_undone(report: ImportReport) -> bool:
     took_effect = report.counts.new + report.counts.updated + report.counts.removing
     return (
         took_effect > 0
+        and record.type_name in IMPORT_TYPES
         and not (record.is_open or record.is_broken)
         and not (record.undone_by or record.results_expired_at)
     )
