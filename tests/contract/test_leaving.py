@@ -241,6 +241,7 @@ def test_the_commands_of_the_guide_run(
     found = {each["what"]: each["found"] for each in documents["person export"]["searched"]}
     assert (found["workers"], found["documents"], found["rows of payloads"]) == (1, 1, 2)
     assert found["licenses"] == 0
+    assert out.stat().st_mode & 0o777 == 0o600
     with zipfile.ZipFile(out) as archive:
         names = archive.namelist()
         [worker_shown] = json.loads(archive.read("records/workers.json"))

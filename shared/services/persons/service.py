@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -133,7 +134,12 @@ class PersonService:
         traces = await find_traces(search, self._sources)
         counts = Counter(dict.fromkeys((*self._sources, *_PLACES), 0))
         counts.update(trace.area for trace in traces)
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        # Only the user may read the file.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with (
+            os.fdopen(handle, "wb") as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        ):
             files = await self._write_records(archive, traces)
             async for named in self._person_imports.find(tenant, keys, _no_beat, search.unreadable):
                 counts["imports"] += 1
