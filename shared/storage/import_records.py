@@ -32,7 +32,7 @@ from shared import log
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import OnExisting, Options
 from shared.imports.planning import Chunk, Span
-from shared.imports.registry import IMPORT_TYPES, import_type
+from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE, import_type
 from shared.imports.results import NO_ORIGINS, Origins, pack_rows, unpack_origins, unpack_rows
 from shared.imports.sender import NO_SENDER, NamedCaller, Sender, caller_from_texts
 from shared.storage.entities import (
@@ -369,7 +369,8 @@ def _open_entity(record: ImportRecord) -> Entity:
 
 def _barriers(record: ImportRecord) -> list[Entity]:
     """The entities by which an import holds back the imports of every type."""
-    if not import_type(record.type_name, record.type_version).holds_back_all:
+    kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
+    if kind is None or not kind.holds_back_all:
         return []
     values: dict[str, Value] = {
         "ImportId": record.import_id,

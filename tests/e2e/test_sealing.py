@@ -422,7 +422,9 @@ class DyingTables:
 # The commands of the page run as they stand there, one after another.
 
 COMMANDS = re.findall(
-    r"^python manage\.py (.*)$", (ROOT / "docs" / "sealing.md").read_text("utf-8"), re.MULTILINE
+    r"^python3 dev\.py manage (.*)$",
+    (ROOT / "docs" / "sealing.md").read_text("utf-8"),
+    re.MULTILINE,
 )
 
 
