@@ -27,6 +27,7 @@ from cli.environment import (
 )
 from cli.terminal import complain, say
 from shared.errors import ConflictError, GatewayError, NotFoundError
+from shared.imports.import_type import OnExisting
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import import_type
 
@@ -135,17 +136,25 @@ Result = dict[str, Any]
 
 
 BAD_ON_PURPOSE = "(bad on purpose)"
+IMPORTED_BEFORE = "(imported by an earlier start)"
 
 
-def row_lines(results: list[Result], made_to_fail: Set[str] = frozenset()) -> Iterator[str]:
+def row_lines(
+    results: list[Result],
+    made_to_fail: Set[str] = frozenset(),
+    imported_before: Set[int] = frozenset(),
+) -> Iterator[str]:
     """Index, key and status of each row, then a line for each of its messages.
 
-    `made_to_fail` has the record id of each row that should fail. Such a row is marked.
+    `made_to_fail` has the record id of each row that should fail, `imported_before` the indexes of
+    rows that fail because their records are there. Such rows are marked.
     """
     width = max((len(_row_key(result)) for result in results), default=0)
     for index, result in enumerate(results):
         is_marked = any(part["value"] in made_to_fail for part in result["recordIds"])
         mark = f"  {BAD_ON_PURPOSE}" if is_marked else ""
+        if index in imported_before:
+            mark = f"  {IMPORTED_BEFORE}"
         yield f"index {index:<3}  {_row_key(result):<{width}}  {result['importStatus']}{mark}"
         for message in result["messages"]:
             yield f"         {_message_line(message)}"
@@ -268,6 +277,18 @@ class Sample:
         """The file's content."""
         return (ROOT / "samples" / f"{self.type_name}.json").read_bytes()
 
+    def imported_before(self, results: list[Result]) -> frozenset[int]:
+        """The rows that fail because their records are there, of a type that refuses that."""
+        kind = import_type(self.type_name)
+        if kind.on_existing is not OnExisting.ERROR:
+            return frozenset()
+        ids = {entry.id for entry in kind.messages}
+        errors = [
+            {entry["errorID"] for entry in result["messages"] if entry["messageType"] == "Error"}
+            for result in results
+        ]
+        return frozenset(index for index, found in enumerate(errors) if found and found <= ids)
+
 
 SAMPLES = tuple(
     Sample(name, module.sample_failures)
@@ -311,7 +332,8 @@ def show_sample(url: str, sample: Sample) -> str:
         answer = _with_results(url, answer)
     if answer.status == 200:
         say(["", f"samples/{sample.type_name}.json"])
-        say(row_lines(answer.document["results"], sample.made_to_fail))
+        results = answer.document["results"]
+        say(row_lines(results, sample.made_to_fail, sample.imported_before(results)))
     return find_fault(sample, answer)
 
 
@@ -348,7 +370,8 @@ def find_fault(sample: Sample, answer: Answer) -> str:
     results = answer.document["results"]
     if len(results) != len(json.loads(sample.body)):
         return f"not every row of the {sample.type_name} has a result."
-    failed = failed_rows(results)
+    before = sample.imported_before(results)
+    failed = failed_rows([row for index, row in enumerate(results) if index not in before])
     keys_of_failed = [{part["value"] for part in result["recordIds"]} for result in failed]
     if len(failed) != len(sample.made_to_fail) or not all(
         names & sample.made_to_fail for names in keys_of_failed
@@ -456,7 +479,7 @@ def closing_lines(url: str) -> list[str]:
     rows = sum(len(json.loads(sample.body)) for sample in SAMPLES)
     bad = sum(len(sample.made_to_fail) for sample in SAMPLES)
     return [
-        f"Summary: of {rows} rows {rows - bad} were imported, and {bad} failed, all of them bad on "
+        f"Summary: of {rows} rows {rows - bad} are stored, and {bad} failed, all of them bad on "
         f"purpose. Of the {BATCH_TOTALS['totalRecords']} records of authentication data, "
         f"{BATCH_TOTALS['totalErrors']} is bad on purpose. 2 documents are stored.",
         f"What to do next: send the call above, read {url}/api/docs, or make a tenant of your own "

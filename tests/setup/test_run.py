@@ -173,9 +173,9 @@ def test_the_demo_runs_as_expected_and_shows_every_row(tmp_path: Path) -> None:
     for row in json.loads((ROOT / "samples" / "workers.json").read_text()):
         names = {name.lower(): value for name, value in row.items()}
         assert str(names["personnelref"]) in done.stdout
-    # Five rows of the samples and one record of the batch.
-    assert done.stdout.count("(bad on purpose)") == 6
-    assert "\nSummary: of 17 rows 12 were imported, and 5 failed" in done.stdout
+    # Eight rows of the samples and one record of the batch.
+    assert done.stdout.count("(bad on purpose)") == 9
+    assert "\nSummary: of 25 rows 17 are stored, and 8 failed" in done.stdout
     assert "\nWhat to do next: " in done.stdout
     assert ready_lines(done.stdout) == 1
     assert not (tmp_path / "gateway.json").exists()

@@ -185,6 +185,25 @@ def test_anything_else_is_a_fault(answer: Answer) -> None:
     assert find_fault(WORKERS, answer)
 
 
+def test_rows_of_an_earlier_start_may_fail_where_their_type_refuses_them() -> None:
+    [timesheets] = [sample for sample in SAMPLES if sample.type_name == "timesheets"]
+    exists = {**A_MESSAGE, "message": "Timesheet already exists", "errorID": 10002}
+    rows = [
+        {name.lower(): value for name, value in row.items()} for row in json.loads(timesheets.body)
+    ]
+    numbers = [row["timesheetnumber"] for row in rows]
+    results = [
+        a_result(number, "Error", A_MESSAGE if number in timesheets.made_to_fail else exists)
+        for number in numbers
+    ]
+    assert find_fault(timesheets, Answer(200, {}, {"results": results})) == ""
+    before = timesheets.imported_before(results)
+    assert len(before) == len(results) - len(timesheets.made_to_fail)
+    marked = [line for line in row_lines(results, frozenset(), before) if "earlier start" in line]
+    assert len(marked) == len(before)
+    assert find_fault(WORKERS, an_answer(BAD, a_result("other", "Error", exists)))
+
+
 def test_the_key_is_remembered_for_this_user_only(tmp_path: Path) -> None:
     memory = tmp_path / "new" / "demo.json"
     save_keys(memory, KeyPair("DEMO-SOFTWARE", "older"))
@@ -243,7 +262,7 @@ def test_the_demo_closes_with_a_summary_and_what_to_do_next() -> None:
     summary, following = closing_lines("http://127.0.0.1:7071")
     rows = sum(len(json.loads(sample.body)) for sample in SAMPLES)
     bad = sum(len(sample.made_to_fail) for sample in SAMPLES)
-    assert f"of {rows} rows {rows - bad} were imported, and {bad} failed" in summary
+    assert f"of {rows} rows {rows - bad} are stored, and {bad} failed" in summary
     assert following.startswith("What to do next: ")
     assert "http://127.0.0.1:7071/api/docs" in following
 
