@@ -16,9 +16,10 @@ from cli.tenants import TenantOption
 from shared.gateway import Gateway
 from shared.imports.results import MessageGroups, Outcome, RowResult
 from shared.imports.sender import NamedCaller, Sender, source_name
+from shared.services.import_views import import_view
 from shared.services.status import ImportReport, ResultCursor, RowFilter
 from shared.services.undoing import UndoJudgement
-from shared.web.imports import groups_view, import_view, imports_wanted, judged_undo_view
+from shared.web.imports import groups_view, imports_wanted, judged_undo_view
 
 import_commands = typer.Typer(
     cls=Overview,

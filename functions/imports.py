@@ -14,6 +14,8 @@ from shared.gateway import Gateway
 from shared.imports.import_type import ImportType
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import TYPE_CATALOGUE
+from shared.services.failed_rows import masking_rows
+from shared.services.import_views import import_view, result_view
 from shared.services.status import NO_SUCH_IMPORT, UNREADABLE, ImportReport, RowFilter
 from shared.storage.import_records import ImportRecord
 from shared.web import imports as views
@@ -55,7 +57,7 @@ async def imports_list(req: func.HttpRequest) -> func.HttpResponse:
     page = await app.reporting.newest(caller.tenant, after, size, is_shown)
     return views.json_answer(
         {
-            "items": [views.import_view(report) for report in page.reports],
+            "items": [import_view(report) for report in page.reports],
             "continuation": views.number_to_text(page.following),
         }
     )
@@ -66,7 +68,7 @@ async def imports_list(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def imports_show(req: func.HttpRequest) -> func.HttpResponse:
     """One import."""
-    return views.json_answer(views.import_view(await _report(await gateway(), req)))
+    return views.json_answer(import_view(await _report(await gateway(), req)))
 
 
 @blueprint.function_name("imports_results")
@@ -87,7 +89,7 @@ async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
     kind = _type_of(record)
     return views.json_answer(
         {
-            "items": [views.result_view(kind, result) for result in page.results],
+            "items": [result_view(kind, result) for result in page.results],
             "continuation": views.place_to_text(page.following),
         }
     )
@@ -143,7 +145,7 @@ async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
         # Its rows are not those of the type.
         rules = replace(rules, shown=None)
     elif not await _has_sent(app, caller, record) and caller.read is not ReadPermission.FULL:
-        rules = views.masking_rows(rules)
+        rules = masking_rows(rules)
     is_csv = accepted_type(req, JSON, CSV) == CSV
     async with app.shares.exports.place(record.tenant):
         if is_csv:

@@ -18,14 +18,13 @@ from shared.errors import InvalidRequestError
 from shared.gateway import Gateway
 from shared.imports.registry import IMPORT_TYPES
 from shared.services.idempotency import KeyedCall
+from shared.services.import_views import address, import_view
 from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord
 from shared.web import requests
 from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import, answer_when_ended
 from shared.web.imports import (
-    address,
-    import_view,
     json_answer,
     judged_rows,
     judged_undo_view,

@@ -15,13 +15,13 @@ from shared.imports.sender import CallerKind, named_caller
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import messages_for
 from shared.services.import_log import ImportLog
+from shared.services.import_views import import_view
 from shared.services.results import Results
 from shared.services.status import ImportReport, ImportState, Reporting
 from shared.storage import import_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Entity, Merge
-from shared.web.imports import import_view
 from tests.builders import a_worker, body_of
 from tests.integration.harness import CountedTables, Harness, play
 

@@ -31,12 +31,13 @@ from shared.imports.licenses.definition import LICENSES
 from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan
 from shared.imports.results import RowResult, failed
+from shared.services.import_views import import_view
 from shared.services.status import ImportReport
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import
-from shared.web.imports import import_view, judged_rows, not_yet
+from shared.web.imports import judged_rows, not_yet
 from shared.web.media_types import charset_of, marked_utf16
 from shared.web.requests import DryRun
 from shared.web.responses import refusal

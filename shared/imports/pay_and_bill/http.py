@@ -20,11 +20,12 @@ from shared.imports.import_type import ImportType
 from shared.imports.messages import Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE, Catalogue
 from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
+from shared.services.import_views import message_view
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
 from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import
-from shared.web.imports import judged_rows, message_view
+from shared.web.imports import judged_rows
 from shared.web.requests import DryRun
 from shared.web.sender import sender_of
 

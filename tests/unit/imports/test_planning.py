@@ -24,9 +24,9 @@ from shared.imports.results import (
     unite,
     unpack_rows,
 )
+from shared.services.import_views import import_view
 from shared.services.status import ImportReport, ImportState, Throughput
 from shared.storage.import_records import Counts, ImportRecord, Parent
-from shared.web.imports import import_view
 
 # Plans: rows of one record together, spans that say exactly which places a few rows touch.
 

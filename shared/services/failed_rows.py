@@ -1,0 +1,137 @@
+"""Failed rows as text: JSON that can be corrected and sent back, or CSV (docs/contracts.md#5)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from shared.imports import csv_export
+from shared.imports.import_type import Rules
+from shared.imports.messages import Message
+from shared.imports.results import MAX_FULL_ANSWER
+from shared.imports.text_checks import masked_value
+from shared.services.import_views import message_view
+from shared.services.status import FailedRow, FailedRows
+from shared.services.undo import shown_results
+from shared.storage.import_records import ImportRecord
+
+
+async def failed_rows_json(chunks: FailedRows, rules: Rules, record: ImportRecord) -> bytes:
+    """`[{"index", "row", "messages"}…]`, one row a line: the body that a retry takes."""
+    parts: list[str] = []
+    byte_counts = 0
+    async for rows in chunks.chunks(record):
+        shown = _shown_rows(record, _bounded(rows, byte_counts))
+        lines = await asyncio.to_thread(_json_lines, rules, shown)
+        byte_counts += sum(map(len, lines))
+        parts += lines
+    return await asyncio.to_thread(_array, parts)
+
+
+async def failed_rows_csv(chunks: FailedRows, rules: Rules, record: ImportRecord) -> bytes:
+    """One row a line, with a column for each field that occurs; UTF-8 with a BOM, for spreadsheets.
+
+    The rows are read twice, so that only a chunk of them and the answer's text are in memory.
+    """
+    columns: csv_export.Columns = {name.lower(): name for name in rules.key_fields}
+    count = 0
+    async for rows in chunks.chunks(record):
+        count += len(rows)
+        await asyncio.to_thread(_note_columns, columns, rules, rows)
+    columns = csv_export.bounded_columns(columns, count)
+    parts = [csv_export.header_line(columns)]
+    byte_counts = 0
+    async for rows in chunks.chunks(record):
+        shown = _shown_rows(record, _bounded(rows, byte_counts))
+        lines = await asyncio.to_thread(_csv_lines, columns, rules, shown)
+        byte_counts += sum(map(len, lines))
+        parts += lines
+    return await asyncio.to_thread(lambda: "".join(parts).encode("utf-8-sig"))
+
+
+def _bounded(rows: Sequence[FailedRow], byte_counts: int) -> Sequence[FailedRow]:
+    """The rows. Beyond the limit of an answer, rows have only the first of their messages."""
+    if byte_counts <= MAX_FULL_ANSWER:
+        return rows
+    return [replace(row, result=row.result.shortened()) for row in rows]
+
+
+def _shown_rows(record: ImportRecord, rows: Sequence[FailedRow]) -> Sequence[FailedRow]:
+    """The rows with the indexes that are shown."""
+    results = shown_results(record, (row.result for row in rows))
+    return [replace(row, result=shown) for row, shown in zip(rows, results, strict=True)]
+
+
+def _array(parts: Sequence[str]) -> bytes:
+    return ("[\n" + ",\n".join(parts) + "\n]\n" if parts else "[]\n").encode()
+
+
+def _json_lines(rules: Rules, rows: Sequence[FailedRow]) -> list[str]:
+    return [
+        f'{{"index":{row.index},"row":{_row_as_sent(rules, row)},"messages":{_messages(row)}}}'
+        for row in rows
+    ]
+
+
+def _messages(row: FailedRow) -> str:
+    views = [message_view(message) for message in row.result.messages]
+    return json.dumps(views, ensure_ascii=False, separators=(",", ":"))
+
+
+def _note_columns(columns: csv_export.Columns, rules: Rules, rows: Sequence[FailedRow]) -> None:
+    for row in rows:
+        csv_export.note_columns(columns, _row_as_sent(rules, row))
+
+
+def _csv_lines(columns: csv_export.Columns, rules: Rules, rows: Sequence[FailedRow]) -> list[str]:
+    return [
+        csv_export.row_line(
+            columns, row.index, _said(row.result.messages), _row_as_sent(rules, row)
+        )
+        for row in rows
+    ]
+
+
+def _said(messages: Sequence[Message]) -> str:
+    """All messages in one cell, with the names of their fields. Values are in their own cells."""
+    return "; ".join(
+        f"{message.id} {message.field + ': ' if message.field else ''}{message.text}"
+        for message in messages
+    )
+
+
+def _row_as_sent(rules: Rules, row: FailedRow) -> str:
+    """The row as it was sent, or the part of it that its type shows."""
+    if rules.shown is None:
+        return row.text
+    return json.dumps(rules.shown(json.loads(row.text)), ensure_ascii=False)
+
+
+def masking_rows(rules: Rules) -> Rules:
+    """The same rules, which mask sensitive values of the rows that they show.
+
+    Values of fields that the type does not know may be sensitive too, as they are in messages. A
+    type without sensitive fields masks nothing, nor does one that shows only what may be shown.
+    """
+    # Imported late, because it loads the models.
+    from shared.services.records.rendering import sensitive_names
+
+    if rules.shown is not None or not sensitive_names(rules.json_schema(), rules.is_sensitive):
+        return rules
+
+    def masked(value: Any, path: tuple[str | int, ...]) -> Any:
+        if isinstance(value, dict):
+            return {name: masked(item, (*path, name)) for name, item in value.items()}
+        if isinstance(value, list):
+            return [masked(item, (*path, index)) for index, item in enumerate(value)]
+        if value is None or not rules.is_sensitive(path):
+            return value
+        return masked_value(value)
+
+    def shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {name: masked(item, (name,)) for name, item in row.items()}
+
+    return replace(rules, shown=shown)
