@@ -457,8 +457,7 @@ class LicenseRules:
         if natural is None:
             return []
         if not self.license_set.has_employee(natural.employee):
-            if not row.is_readable:
-                return []
+            # Also for an unreadable row, whose messages must not depend on the grouping of rows.
             self.needed_employees[row.index] = natural.employee
             return [Message(MessageId.COULD_NOT_BE_PROCESSED, detail=MOVED_TOO_OFTEN)]
         other = self.license_set.find_by_natural_key(natural)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.imports.import_type import Document
@@ -140,6 +140,14 @@ def payloads(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
+# The last row would move the license of the second to the employee of the first.
+MOVED_BY_AN_UNREADABLE_ROW: list[dict[str, Any]] = [
+    of_employee("", "8", divisionCode="D1", licenseTypeCode=None),
+    of_key(KEYS[1], divisionCode="D1"),
+    of_key(KEYS[1], divisionCode=None, employeeNumber="8", issuedDate="no date"),
+]
+
+
 def _by_units(
     action: LicenseAction, number: int, rows: list[dict[str, Any]], stored: list[StoredLicense]
 ) -> tuple[dict[str, Document], list[RowResult]]:
@@ -204,6 +212,7 @@ def _whose(stored: StoredLicense) -> Document:
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from(BY_ROW), payloads()), min_size=1, max_size=3))
+@example([(MERGE, MOVED_BY_AN_UNREADABLE_ROW)])
 def test_unit_by_unit_is_the_same_as_one_after_another(
     imports: list[tuple[LicenseAction, list[dict[str, Any]]]],
 ) -> None:
