@@ -17,7 +17,7 @@ from shared.auth.integrations import ReadPermission
 from shared.imports.licenses.answer import licenses_xml
 from shared.imports.licenses.xml_reader import INPUT, read_license_xml
 from tests.builders import Row
-from tests.contract.calls import check_refusal
+from tests.contract.calls import MAX_ROWS, check_refusal
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.tenants import Sender, a_sender
 
@@ -157,4 +157,44 @@ def test_refusals(gateway: GatewayProcess, filled: Sender, storage: str) -> None
     assert gateway.call("GET", "/v1/export/companies/C/divisions/D/employee-licenses").status == 401
     in_xml = ask(gateway, none, accept=XML)
     assert (in_xml.status, in_xml.body[:7]) == (403, b"<Error>")
-    assert numbers(ask(gateway, a_sender(storage))) == []
+
+
+def test_more_licenses_than_one_answer_holds_are_refused(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    def send_rows(rows: list[Row], path: str = "/v1/imports/licenses") -> None:
+        headers = {"Content-Type": "application/json", **sender.headers}
+        answer = gateway.call("POST", path, json.dumps(rows).encode(), headers)
+        assert (answer.status, answer.json["errors"]) == (200, [])
+
+    most = [
+        a_license(f"{at:03d}", divisionCode="D 1", employeeNumber="7") for at in range(MAX_ROWS)
+    ]
+    one_more = [a_license("x", divisionCode="D 1", employeeNumber="8")]
+    send_rows(most)
+    assert len(numbers(ask(gateway, sender))) == MAX_ROWS
+    send_rows(one_more)
+    refused = ask(gateway, sender), ask(gateway, sender, accept=XML)
+    message = check_refusal(refused[0], 413, f"({MAX_ROWS}, or ")
+    assert (refused[1].status, refused[1].body[:7]) == (413, b"<Error>")
+    # Both ways that the message names have the licenses.
+    assert "ask for one employee" in message
+    assert "/api/records/licenses?companyCode=" in message
+    assert len(numbers(ask(gateway, sender, "7"))) == MAX_ROWS
+    records = f"/api/records/licenses?companyCode={quote(COMPANY)}&pageSize=1000"
+    assert len(gateway.get(records, sender).json["items"]) == MAX_ROWS + 1
+    send_rows(one_more, "/v1/imports/licenses/delete")
+    assert len(numbers(ask(gateway, sender))) == MAX_ROWS
+
+
+@pytest.mark.parametrize(
+    ("media_type", "nothing"), [("application/json", b"[]"), (XML, licenses_xml([]))]
+)
+def test_another_tenant_finds_no_license_at_the_same_address(
+    gateway: GatewayProcess, filled: Sender, storage: str, media_type: str, nothing: bytes
+) -> None:
+    other = a_sender(storage)
+    for employee in (None, "7", "nobody"):
+        answer = ask(gateway, other, employee, media_type)
+        assert (answer.status, answer.body) == (200, nothing)
+    assert ask(gateway, filled, "7", media_type).body != nothing

@@ -586,3 +586,10 @@ def test_a_tenant_sees_its_own_records_only(
     check_refusal(other_tenant.ask("workers", importId=imported), 404)
     check_refusal(other_tenant.ask("workers", continuation=continuation), 400)
     assert own not in other_tenant.ask("workers").body.decode()
+    for form in (NDJSON, CSV):
+        for path in ("workers", "assignments", "licenses", "employees"):
+            exported = other_tenant.ask(path, FULL, form)
+            assert exported.status == 200
+            # CSV has a line with the names of the columns.
+            assert exported.body.count(b"\n") == (form == CSV)
+            check_refusal(other_tenant.ask(path, FULL, form, continuation=continuation), 400)

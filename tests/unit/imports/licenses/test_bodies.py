@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError, RefusedError, TooLargeError, UnsupportedPayloadError
 from shared.imports.json_rows import read_lines
+from shared.imports.licenses.definition import LICENSES
+from shared.imports.licenses.export import Holder, LicenseExport
 from shared.imports.licenses.form_reader import (
     MAX_FIELDS,
     MAX_NAME_BYTES,
@@ -23,9 +26,16 @@ from shared.imports.licenses.form_reader import (
     read_license_form,
 )
 from shared.imports.licenses.http import BodyFormat, BodyReader
+from shared.imports.licenses.license_set import LicenseSet
 from shared.imports.licenses.model import License
+from shared.imports.licenses.rules import MAX_DOCUMENT
+from shared.imports.licenses.store import LicenseWriter, operations_of
 from shared.imports.licenses.xml_reader import read_license_xml
+from shared.imports.results import MAX_FULL_ANSWER
 from shared.imports.row_reader import read_row
+from shared.services.background import to_thread_if_large
+from shared.storage.business_records import partition_of
+from tests.memory_storage import MemoryTables
 from tests.unit.imports.licenses.license_bodies import (
     CLOSING,
     OPENING,
@@ -347,3 +357,30 @@ def test_hostile_xml_is_refused_at_once(name: str) -> None:
 @pytest.mark.parametrize("name", FORMS)
 def test_a_hostile_form_is_refused_at_once(name: str) -> None:
     refuse(lambda body: read_license_form(body, 100_000), FORMS[name]())
+
+
+# Bodies of Viventium's export.
+
+
+def test_an_export_holds_so_many_characters_however_few_licenses_they_are() -> None:
+    def exported(count: int) -> int:
+        license_set, tables = LicenseSet(), MemoryTables()
+        partition = partition_of("tenant", "C1")
+        for number in range(count):
+            key = f"{number:08d}-0000-4000-8000-000000000000"
+            fields = {"divisionCode": "D1", "employeeNumber": "7", "licenseKey": key}
+            license_set.put(key, {**fields, "notes": "x" * (MAX_DOCUMENT - 1_000)}, 1)
+        writer = LicenseWriter(1, "import-1", "2026-01-01T00:00:00Z")
+
+        async def store_and_export() -> int:
+            for change in license_set.changes():
+                await tables.transact(LICENSES.table, operations_of(partition, change, writer))
+            export = LicenseExport(tables, to_thread_if_large, 10_000)
+            return len(await export.licenses("tenant", Holder("C1", "D1")))
+
+        return asyncio.run(store_and_export())
+
+    most = MAX_FULL_ANSWER // MAX_DOCUMENT
+    assert exported(most) == most
+    with pytest.raises(TooLargeError, match="read them in pages"):
+        exported(most + 2)
