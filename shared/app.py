@@ -57,7 +57,7 @@ from shared.services.retention import (
     counted,
 )
 from shared.services.retry_cancel import Cancelling, Retrying
-from shared.services.row_processor import ProcessorContext, Processors, RowProcessor
+from shared.services.row_processor import FindReferrers, ProcessorContext, Processors, RowProcessor
 from shared.services.status import FailedRows, Waiting
 from shared.services.sweep import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
@@ -405,6 +405,16 @@ def compose_dry_runs(dependencies: Dependencies) -> DryRuns:
     )
 
 
+def _referrers() -> Mapping[str, Sequence[FindReferrers]]:
+    """The `referrers` of the modules, by the type that their records belong to."""
+    found: dict[str, list[FindReferrers]] = {}
+    for module in IMPORT_MODULES.values():
+        for name in module.definition.belongs_to:
+            if module.referrers is not None:
+                found.setdefault(name, []).append(module.referrers())
+    return found
+
+
 def _processors(
     dependencies: Dependencies,
     earlier: EarlierImports,
@@ -421,6 +431,7 @@ def _processors(
         clock=dependencies.clock,
         offload=dependencies.offload,
         on_change=on_change,
+        referrers=_referrers(),
     )
     special = {
         name: module.make_processor(context)

@@ -335,6 +335,9 @@ class ImportType:
     # Its fields that name records of other types. A row whose record names one that is not stored
     # waits while an earlier import of that type is open, and fails with 2001 otherwise.
     references: tuple[ReferenceField, ...] = ()
+    # The names of the types whose records its own belong to without such a field. Their undo asks
+    # `ImportTypeModule.referrers`.
+    belongs_to: tuple[str, ...] = ()
     # Whether its rows are processed from queues; else the call or the sweep processes them.
     has_queues: bool = True
     # Whether its payload has the rows as sent, so that failed ones can be retried.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.services.record_repair import BrokenFinder, StoredShape
     from shared.services.records.sources import RecordSource
     from shared.services.retention import LogRange, RetentionStep
-    from shared.services.row_processor import ProcessorContext, RowProcessor
+    from shared.services.row_processor import FindReferrers, ProcessorContext, RowProcessor
     from shared.services.status import ImportReport
     from shared.storage.import_records import ImportRecord
     from shared.web.openapi.operations import Limits, Operation
@@ -54,6 +54,8 @@ class ImportTypeModule:
     make_processor(context)            the row processor, where a row does not name one record
     make_undo_processor(context)       the row processor of an undo, where a row does not name one
                                        record; without one, imports of such a type cannot be undone
+    referrers()                        finds its records that belong to records of the types that
+                                       `belongs_to` names
     retention(gateway, clock)          its retention steps besides payloads and results
     log_range()                        the rows of its import logs in its records' table
     stored_shape()                     how to check and repair a stored record, where a row does not
@@ -75,6 +77,7 @@ class ImportTypeModule:
     describe_calls: DescribeCalls
     make_processor: Callable[[ProcessorContext], RowProcessor] | None = None
     make_undo_processor: Callable[[ProcessorContext], RowProcessor] | None = None
+    referrers: Callable[[], FindReferrers] | None = None
     retention: Callable[[Gateway, Clock], Iterable[RetentionStep]] = lambda _gateway, _clock: ()
     log_range: Callable[[], LogRange] | None = None
     stored_shape: Callable[[], StoredShape] | None = None

@@ -61,7 +61,7 @@ def _shared(kind: ImportType) -> tuple[object, ...]:
     """What is the same for all versions of a type."""
     return (
         *(kind.table, kind.address, kind.queues),
-        *(kind.contract, kind.on_existing, kind.messages, kind.references),
+        *(kind.contract, kind.on_existing, kind.messages, kind.references, kind.belongs_to),
     )
 
 
@@ -89,7 +89,8 @@ def types_referring_to(name: str) -> list[str]:
 
 def _referred_types(lowest: ImportType) -> set[str]:
     """The names of the types that records of any version of a type refer to."""
-    return {name for kind in TYPE_CATALOGUE.versions(lowest.name) for name in kind.waits_for}
+    versions = TYPE_CATALOGUE.versions(lowest.name)
+    return {name for kind in versions for name in (*kind.waits_for, *kind.belongs_to)}
 
 
 def types_of_table(table: str) -> list[ImportType]:

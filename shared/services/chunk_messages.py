@@ -106,7 +106,7 @@ def messages_for(
 def may_hold_back(record: ImportRecord) -> bool:
     """Whether chunks may wait for the import. True if its type cannot be read."""
     kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
-    return kind is None or kind.has_queues or kind.holds_back_all
+    return kind is None or kind.has_queues or kind.holds_back_all or bool(kind.belongs_to)
 
 
 def queue_for(record: ImportRecord, queue: str, bulk_queue: str) -> str:

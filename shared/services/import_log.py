@@ -290,15 +290,23 @@ class ImportLog:
         )
         return [records.outline_from_entity(entity) for entity in reversed(found)]
 
-    async def open_before(
-        self, record: ImportRecord, type_name: str | None = None
-    ) -> list[OpenImport]:
-        """The open imports of a type (by default the record's own) that were accepted earlier."""
+    async def open_before(self, record: ImportRecord, *type_names: str) -> list[OpenImport]:
+        """The open imports of these types (by default the record's own) that were accepted earlier.
+
+        Those of several types are read in one query, unless many imports are open.
+        """
         if record.number <= 1:
             return []
-        first, last = records.open_range(type_name or record.type_name, record.number)
-        entities = await self._tables.query(IMPORTS, record.tenant, first, last)
-        return [records.open_from_entity(entity) for entity in entities]
+        names = type_names or (record.type_name,)
+        few = await self.few_open(record.tenant) if len(names) > 1 else None
+        if few is not None:
+            return [each for each in few if each.type_name in names and each.number < record.number]
+        found: list[OpenImport] = []
+        for name in names:
+            first, last = records.open_range(name, record.number)
+            entities = await self._tables.query(IMPORTS, record.tenant, first, last)
+            found += [records.open_from_entity(entity) for entity in entities]
+        return found
 
     async def oldest_open_before(self, record: ImportRecord, type_name: str) -> int | None:
         """The number of the oldest open import of a type that was accepted earlier."""

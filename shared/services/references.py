@@ -218,7 +218,7 @@ class ReferenceReader:
                     name: entity.text(name) for name in columns if name in entity.values
                 }
                 for row, entity in entities.items()
-                if not entity.flag("Deleted") and _created_number(entity) < record.number
+                if was_there(entity, record)
             }
         return stored
 
@@ -239,6 +239,11 @@ def _sends_field(values: Document, path: str) -> bool:
             return True
         value = value[name]
     return True
+
+
+def was_there(entity: Entity, record: ImportRecord) -> bool:
+    """Whether a stored record counts for an import: one that a later import created does not."""
+    return not entity.flag("Deleted") and _created_number(entity) < record.number
 
 
 def _created_number(entity: Entity) -> int:

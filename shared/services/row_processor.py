@@ -7,11 +7,11 @@ read, decided and committed. Types whose rows each name one record by its key sh
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.imports.import_type import ReadRow
+from shared.imports.import_type import Document, ReadRow
 from shared.imports.messages import MessageId
 from shared.imports.results import RowResult
 from shared.storage.business_records import RecordKey, StoredRecord
@@ -102,11 +102,20 @@ WAITING = RecordOutcome(())
 Resolver = Callable[[KeyRows, StoredRecord | None], RecordOutcome]
 
 
+# Finds what refers to records of one partition, of which the documents are given, in a tenant. The
+# key field and the reference of one that does, by the record it refers to.
+FindReferrers = Callable[
+    ["Tables", str, Mapping[RecordKey, Document]],
+    Awaitable[Mapping[RecordKey, tuple[str, str]]],
+]
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessorContext:
     """The dependencies of row processors, on the storage of the account or of a dry run.
 
     `imports` finds the open imports before an import. `on_change` is called for each change.
+    `referrers` are those of a type's records that are no `references`, by that type.
     """
 
     tables: Tables
@@ -116,6 +125,7 @@ class ProcessorContext:
     clock: Clock
     offload: Offload
     on_change: ChangeListener | None = None
+    referrers: Mapping[str, Sequence[FindReferrers]] = field(default_factory=dict)
 
 
 class Processors:

@@ -7,12 +7,12 @@ refer to are read for many records at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from shared.clock import to_iso
 from shared.imports.former_values import FormerRecord, FormerState
-from shared.imports.import_type import ImportType, ReferenceField
+from shared.imports.import_type import Document, ImportType, ReferenceField
 from shared.imports.merge_rules import ChangeListener, column_text, fail_all_rows
 from shared.imports.messages import Message, MessageId
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE, types_referring_to
@@ -29,6 +29,7 @@ from shared.services.references import ReferenceReader, References
 from shared.services.row_processor import (
     WAITING,
     BeforeCommit,
+    FindReferrers,
     KeyRows,
     ProcessorContext,
     RecordOutcome,
@@ -115,7 +116,9 @@ class UndoFacts:
         self._record = record
         self._blobs = _WholeBlobs(context.blobs)
         self._reader = references
-        self._referrers = Referrers(context.tables, kind, record.tenant)
+        self._referrers = Referrers(
+            context.tables, kind, record.tenant, context.referrers.get(kind.name, ())
+        )
         self._former: dict[RecordKey, tuple[FormerState, FormerRecord | None]] = {}
         self.references = References(kind, record.tenant)
 
@@ -132,7 +135,11 @@ class UndoFacts:
                 read[each.key] = await former_values(self._blobs, each)
         self._former |= read
         present = {each.key: each.document for each in stored}
-        created = [key for key, (state, _) in read.items() if state is FormerState.NONE]
+        created = {
+            key: document
+            for key, (state, _) in read.items()
+            if state is FormerState.NONE and (document := present[key]) is not None
+        }
         if created:
             await self._referrers.read(created)
         needed = {
@@ -186,13 +193,22 @@ class Referrers:
     ones wait for the undo.
     """
 
-    def __init__(self, tables: Tables, kind: ImportType, tenant: str) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        kind: ImportType,
+        tenant: str,
+        others: Sequence[FindReferrers] = (),
+    ) -> None:
         self._tables = tables
         self._tenant = tenant
+        # These find records that refer to one in another way than in a field of their own.
+        self._others = others
         # The types that refer to the type, with the fields of all their versions.
         self._types: list[tuple[ImportType, list[ReferenceField]]] = [
-            (IMPORT_TYPES[name], [*_fields_naming(kind.name, TYPE_CATALOGUE.versions(name))])
+            (IMPORT_TYPES[name], fields)
             for name in types_referring_to(kind.name)
+            if (fields := [*_fields_naming(kind.name, TYPE_CATALOGUE.versions(name))])
         ]
         self._groups: Collection[str] = ()
         # By table, those of these groups that have records; None if they were not found at once.
@@ -200,6 +216,7 @@ class Referrers:
         self._read: tuple[str, bool] | None = None
         # By row key: the key field and the reference of a record that refers to that record.
         self._found: dict[str, tuple[str, str]] = {}
+        self._found_by_others: dict[RecordKey, tuple[str, str]] = {}
 
     def begin(self, groups: Collection[str]) -> None:
         """Begin with records in these groups."""
@@ -208,13 +225,18 @@ class Referrers:
 
     def find(self, key: RecordKey) -> Message | None:
         """The Error of a row whose record another record refers to."""
-        if key.row not in self._found:
+        found = self._found.get(key.row) or self._found_by_others.get(key)
+        if found is None:
             return None
-        field, name = self._found[key.row]
+        field, name = found
         return Message(MessageId.STILL_REFERRED_TO, field, as_sent(name))
 
-    async def read(self, keys: Sequence[RecordKey]) -> None:
+    async def read(self, stored: Mapping[RecordKey, Document]) -> None:
         """Find what refers to these records, which are of one partition."""
+        self._found_by_others = {}
+        for find in self._others:
+            self._found_by_others |= await find(self._tables, self._tenant, stored)
+        keys = [*stored]
         # A column has a reference as it is, unless that is not printable.
         by_column = all(_as_column(key.row) == key.row for key in keys)
         partition = keys[0].partition

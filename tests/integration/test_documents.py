@@ -20,7 +20,7 @@ from shared.imports.documents.model import Upload
 from shared.imports.documents.processor import named_files
 from shared.imports.documents.rounds import Feature, RoundStatus
 from shared.imports.import_type import Options
-from shared.imports.messages import CATALOGUE
+from shared.imports.messages import CATALOGUE, MessageId
 from shared.imports.results import Outcome
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage
@@ -323,8 +323,15 @@ class Desk:
 
     async def accept(self, content: bytes, name: str = "a.pdf", worker: str = "P1") -> ImportRecord:
         """An accepted upload whose call has died before the work."""
-        upload = Upload(worker, ROUND, name, "2026-01-01T00:00:00.000Z", len(content), "pdf")
-        placed = await self.intake.resolve(self.tenant, upload)
+        return await self.accept_resolved(await self.resolved(name, worker, len(content)), content)
+
+    async def resolved(self, name: str, worker: str, size: int = 6) -> Upload:
+        """An upload whose worker was looked up."""
+        upload = Upload(worker, ROUND, name, "2026-01-01T00:00:00.000Z", size, "pdf")
+        return await self.intake.resolve(self.tenant, upload)
+
+    async def accept_resolved(self, placed: Upload, content: bytes) -> ImportRecord:
+        """The same as `accept` for an upload whose worker was looked up."""
         import_id = str(uuid.uuid4())
         await self.intake.keep(self.tenant, import_id, [content], len(content))
         return await self.intake.accept(self.tenant, import_id, placed, Options())
@@ -402,6 +409,77 @@ def test_an_undo_whose_call_is_dead_keeps_its_place_and_happens_once(delivered: 
         await desk.intake.finish(later)
         assert await desk.outcome(again) is Outcome.UPDATED, "the earlier one is done first"
         assert await desk.content() == b"%PDF-later"
+
+    at_desk(delivered, scenario, document_sweep_seconds=0)
+
+
+async def undo_workers(desk: Desk, parent: ImportRecord) -> ImportRecord:
+    """The accepted undo of an import of workers; its messages are on the queue."""
+    return await desk.gateway.undoing.undo(await desk.stage.again(parent))
+
+
+def test_a_worker_that_has_a_document_stays_until_that_is_undone(delivered: str) -> None:
+    name = "\u5de5" * 60  # its key is shortened in storage
+
+    async def scenario(desk: Desk) -> None:
+        stage = desk.stage
+        created = await stage.accept([a_worker(each) for each in ("P0", "P2", name, "P3")])
+        await stage.drain()
+        uploads = [await desk.accept(b"%PDF-1", "b.pdf", worker) for worker in ("P2", name)]
+        for upload in uploads:
+            await desk.intake.finish(upload)
+        undo = await undo_workers(desk, created)
+        await stage.drain()
+        assert await stage.codes(undo) == [[], [1105], [1105], []]
+        message = (await stage.results(undo))[1].messages[0]
+        result = await desk.intake.find(uploads[0])
+        assert result is not None
+        assert (message.field, message.value) == ("documentId", result.result.key[-1])
+
+        undone = [await accept_undo(desk, upload) for upload in uploads]
+        for each in undone:
+            await desk.intake.finish(each)
+        retry = await desk.gateway.retrying.retry(await stage.again(undo), b"")
+        await stage.drain()
+        assert await stage.codes(retry) == [[], []]
+        # The documents cannot come back before their workers.
+        for each in undone:
+            again = await accept_undo(desk, each)
+            await desk.intake.finish(again)
+            assert await stage.codes(again) == [[MessageId.REFERENCE_NOT_FOUND]]
+
+    at_desk(delivered, scenario)
+
+
+def test_uploads_and_undos_of_their_workers_keep_their_order(delivered: str) -> None:
+    async def scenario(desk: Desk) -> None:
+        stage = desk.stage
+        created = await stage.accept([a_worker("P2"), a_worker("P3"), a_worker("P4")])
+        await stage.drain()
+        # The call of this upload is dead; the undo waits for it.
+        before = await desk.accept(b"%PDF-1", "b.pdf", "P2")
+        undo = await undo_workers(desk, created)
+        for message in await stage.messages():
+            await desk.gateway.chunks.process(message)
+        assert len(await stage.waiting()) == 1
+        # This upload has found its worker, which the undo will remove.
+        after = await desk.accept(b"%PDF-1", "c.pdf", "P3")
+        assert await desk.intake.finish(after) is None
+        assert await desk.outcome(after) is None
+        placed = await desk.resolved("d.pdf", "P4")
+        await desk.gateway.sweep.run()
+        assert await stage.waiting() == []
+        for message in await stage.messages():
+            await desk.gateway.chunks.process(message)
+        assert await stage.codes(undo) == [[1105], [], []]
+        assert await desk.outcome(before) is Outcome.NEW
+        await desk.gateway.sweep.run()
+        last = await desk.accept_resolved(placed, b"%PDF-1")
+        await desk.intake.finish(last)
+        for upload in (after, last):
+            assert await desk.outcome(upload) is Outcome.FAILED
+            assert await stage.codes(upload) == [[DocumentMessageId.WORKER_NOT_FOUND]]
+        assert await desk.content() == b"%PDF-1", "there is one document"
 
     at_desk(delivered, scenario, document_sweep_seconds=0)
 

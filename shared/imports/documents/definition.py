@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from shared.imports.documents.messages import DOCUMENT_MESSAGES
 from shared.imports.import_type import Contract, ImportType, Rules
+from shared.imports.workers.definition import WORKERS
 
 
 def _load_rules() -> Rules:
@@ -23,6 +24,7 @@ DOCUMENTS = ImportType(
     load_rules=_load_rules,
     contract=Contract("Pay Suite"),
     messages=DOCUMENT_MESSAGES,
+    belongs_to=(WORKERS.name,),
     has_queues=False,
     keeps_rows=False,
     undo_covers_tenant=True,

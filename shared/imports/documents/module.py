@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shared.services.persons.search import PersonSource
     from shared.services.record_repair import BrokenEntry, RepairContext, StoredShape
     from shared.services.retention import RetentionStep
-    from shared.services.row_processor import ProcessorContext, RowProcessor
+    from shared.services.row_processor import FindReferrers, ProcessorContext, RowProcessor
     from shared.storage.import_records import ImportRecord
     from shared.web.openapi.operations import Limits, Operation
 
@@ -84,6 +84,12 @@ def _find_broken(context: RepairContext, tenant: str) -> AsyncIterator[BrokenEnt
     return find_broken_rounds(context, tenant)
 
 
+def _referrers() -> FindReferrers:
+    from shared.imports.documents.processor import find_documents
+
+    return find_documents
+
+
 def _person() -> PersonSource:
     from shared.imports.documents.person import DocumentPerson
 
@@ -96,6 +102,7 @@ MODULE = ImportTypeModule(
     answer=when_ended(_answer),
     describe_calls=_describe_calls,
     make_undo_processor=_make_undo_processor,
+    referrers=_referrers,
     retention=_retention,
     stored_shape=_stored_shape,
     find_broken={"setup": _find_broken},

@@ -23,7 +23,8 @@ from shared.errors import (
     UnreadableDataError,
 )
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.documents.model import Upload
+from shared.imports.documents.messages import FIELD_OF, DocumentMessageId
+from shared.imports.documents.model import Upload, WorkerKey
 from shared.imports.documents.rules import KEY_FIELDS
 from shared.imports.former_values import FormerRecord, FormerState
 from shared.imports.import_type import Document, ReadRow
@@ -31,9 +32,11 @@ from shared.imports.json_rows import read_lines
 from shared.imports.merge_rules import ChangeListener, fail_all_rows
 from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.results import Outcome, RowResult
+from shared.imports.text_checks import escaped
+from shared.imports.workers.definition import WORKERS
 from shared.services import undo
 from shared.services.import_log import ImportLog
-from shared.services.references import EarlierImports
+from shared.services.references import EarlierImports, was_there
 from shared.services.row_processor import (
     BeforeCommit,
     HandlerTimeUpError,
@@ -51,7 +54,15 @@ from shared.services.stamps import (
     undone_record,
 )
 from shared.storage import business_records as records
-from shared.storage.business_records import RecordKey, Stamp, StoredRecord, from_entity
+from shared.storage.business_records import (
+    RecordKey,
+    Stamp,
+    StoredRecord,
+    from_entity,
+    lookup_range,
+    partition_of,
+    row_of,
+)
 from shared.storage.entities import encode, join
 from shared.storage.former_columns import former_values
 from shared.storage.import_records import ImportRecord
@@ -87,7 +98,8 @@ class DocumentProcessor:
             return [upload.result(Outcome.FAILED, None, upload.fault)]
         try:
             await self._run_earlier(record)
-            resolve = self._make_resolver(record, upload)
+            has_worker = await self._has_worker(record, upload.worker)
+            resolve = self._make_resolver(record, upload, has_worker=has_worker)
             rows = _rows_of(record.tenant, upload)
             return [await self._commit_document(record, rows, resolve, before_commit)]
         except (GatewayError, ImportCancelledError, HandlerTimeUpError, SupersededError):
@@ -148,11 +160,25 @@ class DocumentProcessor:
                 continue
         raise StorageUnavailableError("a document is being written by too many at once")
 
-    def _make_resolver(self, record: ImportRecord, upload: Upload) -> Resolver:
+    async def _has_worker(self, record: ImportRecord, worker: WorkerKey | None) -> bool:
+        """Whether a worker is still there. An undo or an erasure that was accepted earlier may have
+        removed it since it was looked up.
+        """
+        if worker is None:
+            return False
+        place = partition_of(record.tenant, worker.employer), row_of(worker.personnel)
+        entity = await self._tables.get(WORKERS.table, *place)
+        return entity is not None and was_there(entity, record)
+
+    def _make_resolver(self, record: ImportRecord, upload: Upload, *, has_worker: bool) -> Resolver:
         def resolve(rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
             before = recorded_results(record, rows, stored)
             if before is not None:
                 return RecordOutcome(before)
+            if not has_worker:
+                refused = upload.refused(DocumentMessageId.WORKER_NOT_FOUND)
+                assert refused.fault is not None
+                return RecordOutcome((upload.result(Outcome.FAILED, None, refused.fault),))
             is_new = stored is None or stored.document is None
             document_id = upload.document_id(record.tenant)
             result = upload.result(Outcome.NEW if is_new else Outcome.UPDATED, document_id)
@@ -212,7 +238,18 @@ class DocumentUndoProcessor(DocumentProcessor):
             name = blob_of(record.tenant, former.document["importId"])
             if not await self._blobs.touch(DOCUMENT_BLOBS, name):
                 state, former = FormerState.LOST, None
-        resolve = self._make_undo_resolver(record, state, former)
+        fault = None
+        if stored is not None and stored.document is None and former is not None:
+            document = former.document
+            worker = WorkerKey(document["EmployerRef"], document["PersonnelRef"])
+            if not await self._has_worker(record, worker):
+                reference = document["workerexternalId"]
+                fault = Message(
+                    MessageId.REFERENCE_NOT_FOUND,
+                    FIELD_OF[DocumentMessageId.WORKER_NOT_FOUND],
+                    escaped(reference),
+                )
+        resolve = self._make_undo_resolver(record, state, former, fault)
         return [
             await self._commit_document(record, rows, resolve, before_commit, is_read_first=True)
         ]
@@ -234,7 +271,11 @@ class DocumentUndoProcessor(DocumentProcessor):
         return None if entity is None else records.from_any_entity(entity)
 
     def _make_undo_resolver(
-        self, record: ImportRecord, state: FormerState, former: FormerRecord | None
+        self,
+        record: ImportRecord,
+        state: FormerState,
+        former: FormerRecord | None,
+        missing_worker: Message | None,
     ) -> Resolver:
         """`state` and `former` are what is known of the document before the undone import."""
 
@@ -249,7 +290,7 @@ class DocumentUndoProcessor(DocumentProcessor):
                 return RecordOutcome(
                     (RowResult(row.index, row.key, Outcome.UNCHANGED, (unchanged,)),)
                 )
-            fault = undo.refusal(record, number, state)
+            fault = undo.refusal(record, number, state) or missing_worker
             if stored is None or fault is not None:
                 return RecordOutcome(
                     fail_all_rows(rows.rows, fault or Message(MessageId.FORMER_VALUES_NOT_KEPT))
@@ -330,6 +371,32 @@ async def _never_abort() -> None:
 
 
 _DOCUMENTS_PER_PAGE = 1_000
+
+
+async def find_documents(
+    tables: Tables, tenant: str, workers: Mapping[RecordKey, Document]
+) -> Mapping[RecordKey, tuple[str, str]]:
+    """Find a document of each of these workers (`FindReferrers`), in one range of look-ups."""
+    prefixes = {
+        lookup_range(lookup_of_worker(worker["EmployerRef"], worker["PersonnelRef"]))[0]: key
+        for key, worker in workers.items()
+    }
+    found: dict[RecordKey, tuple[str, str]] = {}
+    async for page in query_pages(
+        tables,
+        DOCUMENTS.table,
+        encode(tenant),
+        min(prefixes),
+        f"{max(prefixes)}~",
+        select=[],
+        most=_DOCUMENTS_PER_PAGE,
+    ):
+        for entity in page:
+            prefix, _, document_id = entity.row.rpartition("|")
+            key = prefixes.get(f"{prefix}|")
+            if key is not None:
+                found[key] = KEY_FIELDS[-1], document_id
+    return found
 
 
 async def named_files(tables: Tables, imports: ImportLog, tenant: str) -> set[str]:

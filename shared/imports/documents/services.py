@@ -75,13 +75,17 @@ def document_processors(
 
     async def run_all_earlier(record: ImportRecord) -> None:
         span = record.span
-        for other in await imports.open_before(record):
-            if other.is_barrier:
+        for other in await imports.open_before(record, DOCUMENTS.name, *DOCUMENTS.belongs_to):
+            is_own = other.type_name == DOCUMENTS.name
+            # An undo may remove the worker.
+            if other.is_barrier or (other.is_undo and not is_own):
                 # The sweep stores the document when the import that holds it back has ended.
                 current = await imports.read(other.tenant, other.number)
                 if current is not None and current.is_open:
                     raise HandlerTimeUpError
-            elif span is not None and other.span is not None and span.overlaps(other.span):
+            elif (
+                is_own and span is not None and other.span is not None and span.overlaps(other.span)
+            ):
                 await run_earlier(ChunkMessage(other.tenant, other.number, other.import_id, 0))
 
     processor = DocumentProcessor(tables, imports, clock, run_all_earlier)

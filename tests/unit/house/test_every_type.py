@@ -19,7 +19,12 @@ from local_host.indexing import AppFunction
 from shared.imports.import_type import ImportType, OnExisting, Options, RecordRules
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.pay_and_bill.contract import PAY_AND_BILL
-from shared.imports.registry import IMPORT_TYPES, MESSAGE_CATALOGUE, TYPE_CATALOGUE
+from shared.imports.registry import (
+    IMPORT_TYPES,
+    MESSAGE_CATALOGUE,
+    TYPE_CATALOGUE,
+    types_referring_to,
+)
 from shared.services.references import References
 from shared.web.openapi.document import SAMPLES, operations
 from shared.web.openapi.operations import Limits
@@ -116,6 +121,15 @@ def test_a_referenced_type_has_the_group_and_the_key_that_are_looked_up(kind: Im
         # An undo finds the records that refer to one by this column.
         assert declared.field in _columns(kind)
         assert {*declared.agrees} <= _columns(declared.type)
+
+
+@every_type
+def test_an_undo_asks_every_type_whose_records_refer_to_others(kind: ImportType) -> None:
+    for name in (*kind.waits_for, *kind.belongs_to):
+        assert kind.name in types_referring_to(name)
+    assert (IMPORT_MODULES[kind.name].referrers is not None) == bool(kind.belongs_to)
+    if not isinstance(kind.rules, RecordRules):
+        assert not kind.references, "an undo finds only those of records with columns"
 
 
 def _columns(kind: ImportType) -> set[str]:
