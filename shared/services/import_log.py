@@ -478,9 +478,22 @@ class ImportLog:
             await self._tables.transact(
                 IMPORTS, records.close_operations(record, counts, now, repairs)
             )
+            is_first = True
         except PreconditionFailedError:
-            return Closing(counts, is_first=await self._close_alone(record, counts, now))
-        return Closing(counts, is_first=True)
+            is_first = await self._close_alone(record, counts, now)
+        if is_first:
+            log.event(
+                "import.ended",
+                import_id=record.import_id,
+                tenant=record.tenant,
+                type=record.type_name,
+                rows=record.rows,
+                new=counts.new,
+                updated=counts.updated,
+                unchanged=counts.unchanged,
+                failed=counts.failed,
+            )
+        return Closing(counts, is_first=is_first)
 
     @retry_on_conflict(
         _MOST_TRIES, lambda: StorageUnavailableError("the record of an import keeps changing")
