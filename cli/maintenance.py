@@ -17,9 +17,9 @@ from shared.app import BROKEN_FINDERS, data_key_rotation_of, record_repair_of, r
 from shared.clock import to_iso
 from shared.errors import ConflictError, InvalidRequestError
 from shared.gateway import Gateway
-from shared.imports.documents.drops import RequeueResult
-from shared.imports.documents.model import plain_name
+from shared.imports.file_names import plain_name
 from shared.services.admin.audit import Action
+from shared.services.drops import RequeueResult
 from shared.services.record_repair import BrokenEntry, RecordRepair, Repair, repair_areas
 from shared.services.retention import Purged
 from shared.storage.sealing import GATEWAY
@@ -220,12 +220,14 @@ poison_commands = typer.Typer(
 @command(poison_commands, "list", example="poison list")
 def list_failed_drops(as_json: AsJson = False) -> None:
     """List the failed drops, up to 32 of them, the oldest first."""
-    failed_drops = on_gateway(lambda gateway: gateway.documents.poisoned.failed())
-    rows = [(plain_name(blob.name), to_iso(blob.failed_at)) for blob in failed_drops]
-    document = {
-        "failed": [{"name": blob.name, "failedAt": to_iso(blob.failed_at)} for blob in failed_drops]
-    }
-    show(as_json, document, columns(("DROP", "FAILED"), rows))
+    failed_drops = on_gateway(lambda gateway: gateway.poisoned_drops.failed())
+    rows = [
+        (blob.container, plain_name(blob.name), to_iso(blob.failed_at)) for blob in failed_drops
+    ]
+    names = ("container", "name", "failedAt")
+    failed = [(blob.container, blob.name, to_iso(blob.failed_at)) for blob in failed_drops]
+    document = {"failed": [dict(zip(names, each, strict=True)) for each in failed]}
+    show(as_json, document, columns(("CONTAINER", "DROP", "FAILED"), rows))
 
 
 @command(poison_commands, "requeue", example="poison requeue")
@@ -234,17 +236,20 @@ def requeue_failed_drops(as_json: AsJson = False) -> None:
 
     async def requeue(gateway: Gateway) -> Sequence[RequeueResult]:
         async with gateway.audit.act("", Action.POISON_REQUEUE, {}) as act:
-            drops = await gateway.documents.poisoned.requeue()
+            drops = await gateway.poisoned_drops.requeue()
             settled = sum(each.is_settled for each in drops)
             act.after = {"settled": settled, "failedAgain": len(drops) - settled}
             return drops
 
     drops = on_gateway(requeue)
     rows = [
-        (plain_name(each.name), "settled" if each.is_settled else "failed again") for each in drops
+        (each.container, plain_name(each.name), "settled" if each.is_settled else "failed again")
+        for each in drops
     ]
-    document = {"drops": [{"name": each.name, "settled": each.is_settled} for each in drops]}
-    show(as_json, document, columns(("DROP", "OUTCOME"), rows))
+    names = ("container", "name", "settled")
+    outcomes = [(each.container, each.name, each.is_settled) for each in drops]
+    document = {"drops": [dict(zip(names, each, strict=True)) for each in outcomes]}
+    show(as_json, document, columns(("CONTAINER", "DROP", "OUTCOME"), rows))
     if not all(each.is_settled for each in drops):
         raise typer.Exit(1)
 

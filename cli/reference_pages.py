@@ -24,7 +24,8 @@ from shared import errors
 from shared.errors import RefusedError
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
 from shared.imports.documents.messages import DocumentMessageId
-from shared.imports.documents.model import FILE_TYPES, Upload, name_fault, type_fault
+from shared.imports.documents.model import FILE_TYPES, Upload, type_fault
+from shared.imports.file_names import name_fault
 from shared.imports.import_type import ON_EXISTING_MEANINGS, OnExisting, Options, RecordRules
 from shared.imports.licenses.actions import ACTION_MEANINGS, LicenseAction
 from shared.imports.licenses.messages import LicenseMessageId

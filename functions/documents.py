@@ -47,7 +47,7 @@ async def import_documents(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def documents_drop(blob: func.InputStream) -> None:
     """Import a dropped file by its name. The content is read from storage."""
-    from shared.imports.documents.model import plain_name
+    from shared.imports.file_names import plain_name
 
     name = (blob.name or "").partition("/")[2]
     try:

@@ -17,7 +17,6 @@ from shared.gateway import Gateway
 from shared.identity import Identity
 from shared.imports.authdata.person import staged_batches_of
 from shared.imports.authdata.services import AuthdataServices, compose_authdata
-from shared.imports.documents.blobs import HostRecords, PoisonQueue
 from shared.imports.documents.person import is_drop_of
 from shared.imports.documents.services import compose_documents, document_processors
 from shared.imports.import_type import RecordRules
@@ -37,6 +36,7 @@ from shared.services.background import to_thread_if_large
 from shared.services.changes import ChangedType, ChangeFeed
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
+from shared.services.drops import PoisonedDrops
 from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.health import Health
 from shared.services.idempotency import FingerprintKeys, IdempotencyKeys, IdempotencyStore
@@ -65,7 +65,8 @@ from shared.services.undo_processor import RecordUndoProcessor
 from shared.services.undoing import Undoing
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
-from shared.storage.names import CONTAINERS, DATA_KEYS, TABLES
+from shared.storage.dropped_blobs import HostRecords, PoisonQueue
+from shared.storage.names import CONTAINERS, DATA_KEYS, DOCUMENT_DROP, TABLES
 from shared.storage.ports import Blobs, Tables
 from shared.storage.record_indexes import NameIndex
 from shared.storage.sealed_storage import SealedFields
@@ -112,6 +113,9 @@ def compose(
     chunks = compose_chunks(dependencies, authdata, poison=account.poison)
     dry_runs = compose_dry_runs(dependencies)
     key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds)
+    documents = compose_documents(
+        dependencies, account, chunks, tenants, tenant_lookups, fingerprint_keys
+    )
     failures = FailureThrottle(
         clock,
         settings.failures_per_credential,
@@ -147,9 +151,8 @@ def compose(
         dry_runs=dry_runs,
         shares=_shares(dependencies),
         idempotency=_idempotency(dependencies),
-        documents=compose_documents(
-            dependencies, account, chunks, tenants, tenant_lookups, fingerprint_keys
-        ),
+        documents=documents,
+        poisoned_drops=PoisonedDrops(account.poison, {DOCUMENT_DROP: documents.drops}),
         authdata=authdata,
         dry_run_budget=DryRunBudget(clock, settings.trial_calls, settings.trial_records),
         sweep=compose_sweep(dependencies, tenants.list_ids, chunks),

@@ -6,6 +6,8 @@ a model test can control both.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import time
 import uuid
@@ -110,3 +112,10 @@ def parse_guid(text: str) -> str | None:
     """
     match = _ANY_FORM.fullmatch(text.strip().lower())
     return None if match is None else "-".join(match.group(2, 4, 5, 6, 7))
+
+
+def derived_id(*parts: str) -> str:
+    """A GUID (version 8) that is derived from these parts."""
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    variant = "89ab"[int(digest[16], 16) % 4]
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

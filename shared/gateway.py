@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.services.admin.tenants import TenantService
     from shared.services.changes import ChangeFeed
     from shared.services.chunk_processor import ChunkProcessor
+    from shared.services.drops import PoisonedDrops
     from shared.services.dry_run import DryRuns
     from shared.services.health import Health
     from shared.services.idempotency import FingerprintKeys, IdempotencyKeys
@@ -73,6 +74,7 @@ class Gateway:
     shares: TenantShares
     idempotency: IdempotencyKeys
     documents: DocumentServices
+    poisoned_drops: PoisonedDrops
     authdata: AuthdataServices
     dry_run_budget: DryRunBudget
     sweep: Sweep

@@ -23,13 +23,15 @@ from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import PreconditionFailedError
-from shared.imports.documents.blobs import DocumentBlobs, PoisonQueue
+from shared.imports.documents.blobs import DocumentBlobs
 from shared.storage.azure_blobs import AzureBlobs, AzureRecordFiles
 from shared.storage.azure_tables import AzureTables, SharedKeyLitePolicy, TableBatches, token_policy
+from shared.storage.dropped_blobs import DroppedBlobs, PoisonQueue
 from shared.storage.failures import check_answer, note_answer, remember_response, storage_call
 from shared.storage.names import (
     CONTAINERS,
     DOCUMENT_BLOBS,
+    DOCUMENT_DROP,
     IMPORT_PAYLOADS,
     IMPORTS,
     LICENSE_DOCUMENTS,
@@ -146,7 +148,8 @@ class Account:
         self.tables: StoredTables = self.unsealed_tables
         self.queues = AzureQueues(self._queue_service)
         self.blobs: StoredBlobs = AzureBlobs(self._blob_service)
-        self.documents = DocumentBlobs(self._blob_service)
+        self.document_drops = DroppedBlobs(self._blob_service, DOCUMENT_DROP)
+        self.documents = DocumentBlobs(self._blob_service, self.document_drops)
         self.document_files = AzureRecordFiles(self._blob_service, DOCUMENT_BLOBS)
         self.license_files = AzureRecordFiles(self._blob_service, LICENSE_DOCUMENTS)
         self.poison = PoisonQueue(self._queue_service)

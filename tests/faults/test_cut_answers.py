@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from shared.errors import StorageUnavailableError
-from shared.imports.documents.blobs import POISON_QUEUE
 from shared.storage.account import Account
 from shared.storage.azure_tables import AzureTables
+from shared.storage.dropped_blobs import POISON_QUEUE
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED
 from shared.storage.ports import Delete, Entity, Insert, Merge, Operation, Replace, Upsert
 from shared.storage_account import StorageAccount
@@ -213,16 +213,16 @@ async def drop_file(account: Account, name: str) -> None:
 
 
 async def copy_drop(account: Account, name: str) -> bytes:
-    drop = await account.documents.find_drop(name)
+    drop = await account.document_drops.find(name)
     assert drop is not None
     return (await account.documents.copy_drop(drop, f"{name}/file", 4)).head
 
 
 async def reject_drop(account: Account, name: str) -> None:
-    drop = await account.documents.find_drop(name)
+    drop = await account.document_drops.find(name)
     assert drop is not None
-    assert await account.documents.reject(drop, name, {"reason": "none"})
-    await account.documents.remove_drop(drop)
+    assert await account.document_drops.copy(drop, DOCUMENT_REJECTED, name, {"reason": "none"})
+    await account.document_drops.remove(drop)
 
 
 async def rejected(account: Account, name: str) -> tuple[bytes | None, bytes | None]:

@@ -217,7 +217,7 @@ def test_failed_drops_are_listed_and_taken_in_once_more(emulator: Emulator, tmp_
         own = Manage(storage, tmp_path)
         assert [each["name"] for each in own.document("poison", "list")["failed"]] == [name]
         done = own.document("poison", "requeue")["drops"]
-        assert done == [{"name": name, "settled": True}]
+        assert done == [{"container": "document-drop", "name": name, "settled": True}]
         assert not blobs.get_blob_client("document-drop", name).exists()
         remaining = [json.loads(base64.b64decode(each.content)) for each in queue.peek_messages(32)]
         assert [each["ContainerName"] for each in remaining] == ["another"]

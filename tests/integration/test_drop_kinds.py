@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlobTier
 
+from shared.clock import derived_id
 from shared.errors import PreconditionFailedError, StorageUnavailableError
-from shared.imports.documents.blobs import Drop
-from shared.imports.documents.drops import select_drops
 from shared.imports.documents.messages import DocumentMessageId
-from shared.imports.documents.model import derived_id
 from shared.imports.messages import MessageId
+from shared.services.drops import select_drops
+from shared.storage.dropped_blobs import Drop
 from shared.storage.import_records import index_row, record_row
-from shared.storage.names import DOCUMENT_DROP, IMPORTS
+from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED, IMPORTS
 from shared.storage.ports import Entity, Insert
 from tests.documents import PDF, ROUND, make_ready
 from tests.faults.proxy import Answer, ReplaceBody, Rule, Service, running_proxy, throttled
@@ -204,11 +204,12 @@ def test_a_drop_that_is_written_over_while_it_is_read_ends_as_its_last_version(
 ) -> None:
     async def scenario(play: Drops) -> None:
         name = await put(play, b"%PDF-" + bytes(3 * BLOCK))
-        files = play.gateway.account.documents
-        drop = await files.find_drop(name)
+        files, dropped = play.gateway.account.documents, play.gateway.account.document_drops
+        drop = await dropped.find(name)
         assert drop is not None
         await put(play, PDF)
-        for copy in (files.copy_drop(drop, "x", 1), files.reject(drop, f"{name}/x", {})):
+        rejecting = dropped.copy(drop, DOCUMENT_REJECTED, f"{name}/x", {})
+        for copy in (files.copy_drop(drop, "x", 1), rejecting):
             with pytest.raises(PreconditionFailedError):
                 await copy
         assert await play.names(play.rejected) == []

@@ -11,53 +11,48 @@ content does not match its Content-MD5.
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from itertools import chain, zip_longest
+from dataclasses import replace
 from string import punctuation
-from typing import Final
 from urllib.parse import quote
 
 from shared import log
 from shared.auth.lookups import TenantLookups
-from shared.clock import Clock, to_iso
+from shared.clock import derived_id, to_iso
 from shared.dependencies import Dependencies
 from shared.errors import (
-    GatewayError,
     GatewayStoppingError,
     PreconditionFailedError,
     StorageUnavailableError,
 )
-from shared.imports.documents.blobs import DocumentBlobs, Drop, PoisonedBlob, PoisonQueue
+from shared.imports.documents.blobs import DocumentBlobs
 from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.documents.model import (
     HEAD_BYTES,
+    PATH_PARTS,
     Upload,
-    derived_id,
     file_type_of,
-    has_all_parts,
-    name_fault,
     past_moment,
-    path_fault,
-    plain_name,
     read_path,
-    rejected_path,
-    safe_name,
-    tenant_of,
 )
 from shared.imports.documents.processor import blob_of
 from shared.imports.documents.rounds import Feature, Features
 from shared.imports.documents.uploads import Documents
+from shared.imports.file_names import (
+    name_fault,
+    path_fault,
+    plain_name,
+    safe_name,
+    settled_path,
+    tenant_of,
+)
 from shared.imports.import_type import Options
 from shared.imports.messages import CATALOGUE, Message, MessageId
 from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.imports.sender import CallerKind, Sender, named_caller, source_name
 from shared.services.idempotency import FingerprintKeys
+from shared.storage.dropped_blobs import Drop, DroppedBlobs
 from shared.storage.import_records import ImportRecord
-from shared.storage.names import DOCUMENT_DROP
+from shared.storage.names import DOCUMENT_REJECTED
 
 GENERATION_TIME = "generationtime"
 # Characters of a time in the metadata of a rejected blob, which have 8 KiB in all.
@@ -70,12 +65,14 @@ class Drops:
     def __init__(
         self,
         dependencies: Dependencies,
+        drops: DroppedBlobs,
         files: DocumentBlobs,
         documents: Documents,
         features: Features,
         tenants: TenantLookups,
         fingerprint_keys: FingerprintKeys,
     ) -> None:
+        self._drops = drops
         self._files = files
         self._documents = documents
         self._features = features
@@ -90,7 +87,7 @@ class Drops:
 
         Raises StorageUnavailableError where the caller should try again.
         """
-        drop = await self._files.find_drop(name)
+        drop = await self._drops.find(name)
         if drop is None or drop.is_folder:
             return
         try:
@@ -105,8 +102,9 @@ class Drops:
         features = None if tenant is None else await self._features.find(tenant)
         if tenant is None or features is None:
             fault = Message(DocumentMessageId.UNKNOWN_TENANT)
-            if not has_all_parts(drop.name):
-                fault = Message(DocumentMessageId.WRONG_DROP_PATH, detail=path_fault(drop.name))
+            if drop.name.count("/") != len(PATH_PARTS) - 1:
+                detail = path_fault(drop.name, PATH_PARTS)
+                fault = Message(DocumentMessageId.WRONG_DROP_PATH, detail=detail)
             await self._reject(drop, import_id, fault)
             return
         # A drop that was imported but could not be deleted because of a lease is not copied again.
@@ -160,7 +158,7 @@ class Drops:
             raise StorageUnavailableError("the import of a drop has no result yet")
         if not imported.is_imported:
             await self._reject(drop, record.import_id, imported.result.messages[0])
-        elif not await self._files.remove_drop(drop):
+        elif not await self._drops.remove(drop):
             log.event("drop.left", import_id=record.import_id, drop=plain_name(drop.name))
 
     def _read_upload(self, drop: Drop, tenant: str) -> Upload:
@@ -168,7 +166,9 @@ class Drops:
         path = read_path(drop.name)
         if path is None:
             blank = Upload("", "", drop.name.rpartition("/")[2], to_iso(drop.created_at), drop.size)
-            return blank.refused(DocumentMessageId.WRONG_DROP_PATH, path_fault(drop.name))
+            return blank.refused(
+                DocumentMessageId.WRONG_DROP_PATH, path_fault(drop.name, PATH_PARTS)
+            )
         assert path.tenant == tenant
         worker, round_code = normal_reference(path.worker_ref), normal_reference(path.round_code)
         name = safe_name(path.file_name)
@@ -212,160 +212,12 @@ class Drops:
         sent_time = drop.metadata.get(GENERATION_TIME, "")[:_MAX_TIME_LENGTH]
         if sent_time:
             metadata[GENERATION_TIME] = quote(sent_time, safe=punctuation, errors="surrogateescape")
-        path = rejected_path(drop.name, import_id)
-        if not await self._files.reject(drop, path, metadata):
+        path = settled_path(drop.name, import_id)
+        if not await self._drops.copy(drop, DOCUMENT_REJECTED, path, metadata):
             # The sweep tries again until storage has copied all of it.
             log.event("drop.rejecting", import_id=import_id, drop=plain_name(drop.name))
             return
-        await self._files.remove_drop(drop)
+        await self._drops.remove(drop)
         log.event(
             "drop.rejected", import_id=import_id, message_id=fault.id, drop=plain_name(drop.name)
         )
-
-
-# Drops that failed too often in the blob trigger; `manage.py poison` lists and retries them.
-#
-# They are still in their container, so the sweep retries them too. An administrator uses this to
-# see them, or to retry them at once.
-
-_SECONDS_PER_DROP: Final = 60
-
-
-@dataclass(frozen=True, slots=True)
-class RequeueResult:
-    """A failed drop, and whether it is settled now: imported, rejected or deleted."""
-
-    name: str
-    is_settled: bool
-
-
-class PoisonedDrops:
-    """The host's poison queue of blobs; messages about other containers stay in it."""
-
-    def __init__(self, queue: PoisonQueue, drops: Drops) -> None:
-        self._queue = queue
-        self._drops = drops
-
-    async def failed(self) -> list[PoisonedBlob]:
-        """Up to 32 drops that failed too often, the oldest first."""
-        return [blob for blob in await self._queue.peek() if blob.container == DOCUMENT_DROP]
-
-    async def requeue(self) -> list[RequeueResult]:
-        """Import every failed drop again; delete the message of a settled one.
-
-        A drop that fails again does not stop the others. Raises StorageUnavailableError where the
-        queue does not answer.
-        """
-        results: list[RequeueResult] = []
-        for blob in await self._queue.receive():
-            is_drop = blob.container == DOCUMENT_DROP
-            is_settled = is_drop and await self._try_import(blob.name)
-            if is_drop:
-                results.append(RequeueResult(blob.name, is_settled))
-            try:
-                await (self._queue.delete(blob) if is_settled else self._queue.release(blob))
-            except StorageUnavailableError as error:
-                # The message becomes visible again later, and `import_drop` is repeatable.
-                log.failure("poison.kept", error, drop=plain_name(blob.name))
-        return results
-
-    async def _try_import(self, name: str) -> bool:
-        try:
-            async with asyncio.timeout(_SECONDS_PER_DROP):
-                await self._drops.import_drop(name)
-        except Exception as error:
-            log.failure("drop.failed", error, drop=plain_name(name))
-            return False
-        return True
-
-
-# The sweep of the drop container imports drops that the blob trigger has missed.
-
-_MAX_DROPS_PER_RUN = 500
-_MAX_LISTED = 20_000
-_CONCURRENCY = 8
-_SECONDS_PER_SWEPT_DROP = 60
-# After this time without a change a drop is imported even if it has a lease.
-_MAX_WAIT = timedelta(seconds=60)
-
-
-class DropSweep:
-    """Imports drops that have not changed for `quiet_seconds`, at most a minute."""
-
-    def __init__(
-        self,
-        files: DocumentBlobs,
-        drops: Drops,
-        clock: Clock,
-        quiet_seconds: float,
-        tenants: Callable[[], Awaitable[list[str]]],
-    ) -> None:
-        self._files = files
-        self._drops = drops
-        self._clock = clock
-        self._quiet = min(timedelta(seconds=quiet_seconds), _MAX_WAIT)
-        self._tenants = tenants
-        self._run_number = 0
-
-    async def run(self) -> None:
-        """Import the drops of the container; a drop that fails does not stop the others."""
-        slots = asyncio.Semaphore(_CONCURRENCY)
-
-        async def import_drop(drop: Drop) -> None:
-            async with slots:
-                await self._import(drop)
-
-        drops = select_drops(await self._list_drops(), self._run_number)
-        self._run_number += 1
-        await asyncio.gather(*(import_drop(drop) for drop in drops))
-
-    async def _import(self, drop: Drop) -> None:
-        try:
-            async with asyncio.timeout(_SECONDS_PER_SWEPT_DROP):
-                await self._drops.import_drop(drop.name)
-        except Exception as error:
-            log.failure("drop.failed", error, drop=plain_name(drop.name))
-        else:
-            log.warning("sweep.drop_taken_in", drop=plain_name(drop.name))
-
-    async def _list_drops(self) -> list[Drop]:
-        try:
-            return await self._list_quiet("")
-        except GatewayError as error:
-            log.failure("sweep.drops_not_listed", error)
-        # A list that fails as a whole may be readable by tenant (an emulator fails on names that
-        # XML cannot contain), so that the drops of one tenant do not stop those of others.
-        drops: list[Drop] = []
-        for tenant in await self._tenants():
-            try:
-                drops += await self._list_quiet(f"{tenant}/")
-            except GatewayError as error:
-                log.failure("sweep.drops_not_listed", error, tenant=tenant)
-        return drops
-
-    async def _list_quiet(self, prefix: str) -> list[Drop]:
-        now = self._clock.now()
-        drops: list[Drop] = []
-        async for drop in self._files.drops_before(now - self._quiet, prefix):
-            if not drop.is_leased or drop.changed_at <= now - _MAX_WAIT:
-                drops.append(drop)
-            if len(drops) == _MAX_LISTED:
-                break
-        return drops
-
-
-def select_drops(drops: Sequence[Drop], run_number: int) -> list[Drop]:
-    """The drops for one run of the sweep, taken from each tenant in turn.
-
-    Each run starts where the one before it ended, so that drops that always fail do not exclude the
-    same other drops from every run.
-    """
-    by_tenant: dict[str, list[Drop]] = defaultdict(list)
-    for drop in drops:
-        by_tenant[drop.name.partition("/")[0]].append(drop)
-    share = max(1, _MAX_DROPS_PER_RUN // max(1, len(by_tenant)))
-    for tenant_drops in by_tenant.values():
-        first = run_number * share % len(tenant_drops)
-        tenant_drops[:] = tenant_drops[first:] + tenant_drops[:first]
-    ordered = chain.from_iterable(zip_longest(*by_tenant.values()))
-    return [drop for drop in ordered if drop is not None][:_MAX_DROPS_PER_RUN]

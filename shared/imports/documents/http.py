@@ -40,14 +40,12 @@ from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.documents.model import (
     FILE_TYPES,
     HEAD_BYTES,
-    MAX_NAME_LENGTH,
     Upload,
     file_type_of,
-    name_fault,
     past_moment,
-    safe_name,
 )
 from shared.imports.documents.uploads import ImportedDocument
+from shared.imports.file_names import MAX_NAME_LENGTH, name_fault, safe_name
 from shared.imports.import_type import Document
 from shared.imports.messages import CATALOGUE, MessageId
 from shared.imports.model import MAX_REFERENCE, normal_reference

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from shared.auth.lookups import TenantLookups
 from shared.dependencies import Dependencies
 from shared.imports.documents.definition import DOCUMENTS
-from shared.imports.documents.drops import Drops, DropSweep, PoisonedDrops
+from shared.imports.documents.drops import Drops
 from shared.imports.documents.processor import DocumentProcessor, DocumentUndoProcessor
 from shared.imports.documents.rounds import Features, Rounds
 from shared.imports.documents.store import DocumentList, WorkerSearch
@@ -16,6 +16,7 @@ from shared.imports.documents.uploads import DocumentDryRuns, Documents
 from shared.services.admin.tenants import TenantService
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
+from shared.services.drops import MOST_WAIT_SECONDS, DropSweep
 from shared.services.idempotency import FingerprintKeys
 from shared.services.row_processor import HandlerTimeUpError, RowProcessor
 from shared.storage.account import Account
@@ -32,7 +33,6 @@ class DocumentServices:
     dry_runs: DocumentDryRuns
     drops: Drops
     drop_sweep: DropSweep
-    poisoned: PoisonedDrops
 
 
 def compose_documents(
@@ -49,9 +49,10 @@ def compose_documents(
     workers = WorkerSearch(account.tables, NameIndex(account.tables))
     files = account.documents
     intake = Documents(dependencies, chunks, features, rounds, workers, files)
-    drops = Drops(dependencies, files, intake, features, tenant_lookups, fingerprint_keys)
+    dropped = account.document_drops
+    drops = Drops(dependencies, dropped, files, intake, features, tenant_lookups, fingerprint_keys)
     reading = DocumentList(account.tables, files, workers)
-    quiet_seconds = dependencies.settings.document_sweep_seconds
+    quiet_seconds = min(dependencies.settings.document_sweep_seconds, MOST_WAIT_SECONDS)
     return DocumentServices(
         features=features,
         rounds=rounds,
@@ -59,8 +60,7 @@ def compose_documents(
         reading=reading,
         dry_runs=DocumentDryRuns(intake, reading),
         drops=drops,
-        drop_sweep=DropSweep(files, drops, dependencies.clock, quiet_seconds, tenants.list_ids),
-        poisoned=PoisonedDrops(account.poison, drops),
+        drop_sweep=DropSweep(dropped, drops, dependencies.clock, quiet_seconds, tenants.list_ids),
     )
 
 

@@ -11,21 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.clock import derived_id
 from shared.imports.documents.model import (
     FILE_TYPES,
+    PATH_PARTS,
     DropPath,
     Upload,
     WorkerKey,
-    derived_id,
-    extension_of,
     file_type_of,
-    name_fault,
     past_moment,
-    path_fault,
     read_path,
+    type_fault,
+)
+from shared.imports.file_names import (
+    extension_of,
+    name_fault,
+    path_fault,
     safe_name,
     tenant_of,
-    type_fault,
 )
 from shared.imports.messages import Message
 from tests.documents import JPEG, PDF, PNG, an_archive
@@ -288,5 +291,5 @@ def test_the_tenant_of_a_wrong_path_is_known() -> None:
     ],
 )
 def test_the_message_for_a_wrong_path_names_its_wrong_part(name: str, problem: str) -> None:
-    assert path_fault(name).startswith(problem)
+    assert path_fault(name, PATH_PARTS).startswith(problem)
     assert read_path(name) is None
