@@ -6,11 +6,17 @@ that address into a setting of the app, unless it is set: WEBSITE_HOSTNAME, whic
 does not say whether it is http or https. The app finds the process id in LOCAL_HOST, which no other
 host sets. Exit status: 0 stopped by a signal, 1 the app was refused,
 2 wrong use or the port is taken.
+
+With `--late-settings` the host loads the app and the modules of `--preload`, which takes most of
+its start, while its caller starts the storage. Then it reads one line from standard input: a JSON
+object with the settings that were not known before.
 """
 
 import argparse
 import asyncio
 import errno
+import importlib
+import json
 import logging
 import os
 import sys
@@ -69,6 +75,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--address-setting", default="", metavar="NAME", help="a setting to put the address into"
     )
+    parser.add_argument(
+        "--late-settings", action="store_true", help="read a line of settings from standard input"
+    )
+    parser.add_argument(
+        "--preload", default=[], action="append", metavar="MODULE", help="import this of the app"
+    )
     options = parser.parse_args(arguments)
     if (options.tls_cert is None) is not (options.tls_key is None):
         parser.error("--tls-cert and --tls-key go together")
@@ -86,9 +98,21 @@ def _run(options: argparse.Namespace, sockets: socket) -> int:
     address = _publish_address(options, sockets)
     host = read_host_json(directory / "host.json")
     logging.getLogger().setLevel(host.log_level)
-    functions = index(load_functions(directory), host)
+    loaded = load_functions(directory)
+    for module in options.preload:
+        importlib.import_module(module)
+    if options.late_settings:
+        _read_late_settings()
+    functions = index(loaded, host)
     asyncio.run(_serve(functions, host, sockets, directory, address, tls))
     return 0
+
+
+def _read_late_settings() -> None:
+    line = sys.stdin.readline()
+    if not line.endswith("\n"):
+        raise AppRefusedError(["the settings on standard input ended before their line did"])
+    os.environ.update(json.loads(line))
 
 
 def _publish_address(options: argparse.Namespace, sockets: socket) -> str:

@@ -87,6 +87,28 @@ class Azurite:
         return processes.stop(self.process, _STOP_SECONDS)
 
 
+@dataclass(frozen=True)
+class Launch:
+    """An emulator that may not answer yet; other work can be done before `wait`."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait(self) -> Azurite:
+        """The emulator as soon as it answers. Raises SetupError when it does not start."""
+        return Azurite(self.process, _wait_for_endpoints(self.process, self.log))
+
+
+@contextmanager
+def launched(programs: Programs, location: Path | None, log: Path) -> Iterator[Launch]:
+    """Like `running`, but the block begins at once."""
+    launch = _launch(programs, location, log)
+    try:
+        yield launch
+    finally:
+        processes.stop(launch.process, _STOP_SECONDS)
+
+
 @contextmanager
 def running(
     programs: Programs,
@@ -120,6 +142,22 @@ def start(
     has_access_log: bool = False,
 ) -> Azurite:
     """Like `running`, but it ends only by `stop` or with the thread that called this."""
+    launch = _launch(programs, location, log, accounts, has_access_log=has_access_log)
+    try:
+        return launch.wait()
+    except BaseException:
+        processes.stop(launch.process, _STOP_SECONDS)
+        raise
+
+
+def _launch(
+    programs: Programs,
+    location: Path | None,
+    log: Path,
+    accounts: Sequence[str] = (),
+    *,
+    has_access_log: bool = False,
+) -> Launch:
     log.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     # A file and no pipe: the emulator has to be able to write while it ends, even if we are gone.
     with log.open("wb") as output:
@@ -137,11 +175,7 @@ def start(
             output=output,
             errors=subprocess.STDOUT,
         )
-    try:
-        return Azurite(process, _wait_for_endpoints(process, log))
-    except BaseException:
-        processes.stop(process, _STOP_SECONDS)
-        raise
+    return Launch(process, log)
 
 
 def command(

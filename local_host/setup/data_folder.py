@@ -12,13 +12,16 @@ import os
 import secrets
 import shutil
 import signal
+import stat
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from local_host.setup.messages import SetupError, note
-from local_host.setup.paths import FOLDER_MODE, close_to_others
+from local_host.setup.paths import AZURITE, FOLDER_MODE, close_to_others
 from local_host.setup.processes import end_leftover, file_lock
 
 _GATEWAY_FILE = "gateway.json"
@@ -31,6 +34,8 @@ _FILES = frozenset(
 )  # fmt: skip
 # Seconds to wait for a gateway that is just stopping.
 _PATIENCE = 15.0
+# A temporary folder of this age has been locked by its gateway, if that still runs.
+_YOUNG_SECONDS = 60.0
 # Signals with the seconds to wait after each. The emulator writes its data when it is asked to end.
 _END_EMULATOR = ((signal.SIGTERM, 30.0), (signal.SIGKILL, 5.0))
 _END_HOST = ((signal.SIGKILL, 5.0),)
@@ -80,6 +85,26 @@ def remove_gateway(folder: Path) -> None:
     (folder / _GATEWAY_FILE).unlink(missing_ok=True)
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for the time of the block. Those of gateways that were killed are removed too."""
+    prefix = f"payroll-gateway-{os.geteuid()}-"
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        _remove_if_left_behind(folder)
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        yield Path(name)
+
+
+def _remove_if_left_behind(folder: Path) -> None:
+    with suppress(OSError, SetupError):
+        status = folder.lstat()
+        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+        # A younger one may be about to be locked.
+        if is_ours and time.time() - status.st_mtime > _YOUNG_SECONDS:
+            with DataFolder(folder).lock(seconds=0):
+                shutil.rmtree(folder)
+
+
 class DataFolder:
     """The files of a gateway: the emulator's data, the log, the running processes."""
 
@@ -95,17 +120,17 @@ class DataFolder:
         self._emulator_pid = self.folder / "azurite.pid"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, seconds: float = _PATIENCE) -> Iterator[None]:
         """Lock the folder during the block, and end the processes of an earlier gateway.
 
         Other users of the machine cannot read the files of the folder. Raises SetupError if another
-        gateway does not stop.
+        gateway does not stop within `seconds` seconds.
         """
         self._close_to_others()
         with file_lock(
             self.folder / "run.lock",
-            seconds=_PATIENCE,
-            on_wait=self._note_wait,
+            seconds=seconds,
+            on_wait=self._note_wait if seconds else lambda: None,
             refusal=f"Another gateway runs on {self.folder}. Stop it, or name another folder "
             "with --data.",
         ):
@@ -167,6 +192,7 @@ class DataFolder:
             pid = int(self._emulator_pid.read_text("ascii"))
         except (OSError, ValueError):
             return
-        if not end_leftover(pid, ["azurite", str(self.storage)], _END_EMULATOR):
+        words = (["azurite", str(self.storage)], ["azurite", "--inMemoryPersistence", str(AZURITE)])
+        if not all(end_leftover(pid, ours, _END_EMULATOR) for ours in words):
             raise SetupError(f"An emulator of {self.folder} (process {pid}) cannot be ended.")
         self.forget_emulator()

@@ -9,14 +9,25 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 from local_host.setup import azurite, processes
-from local_host.setup.data_folder import DataFolder, RunningGateway, remove_gateway, write_gateway
+from local_host.setup.data_folder import (
+    DataFolder,
+    RunningGateway,
+    remove_gateway,
+    temporary_folder,
+    write_gateway,
+)
 from local_host.setup.environment import is_prepared, prepare
+from local_host.setup.environment_file import (
+    environment_file,
+    prepare_environment_file,
+    variables_of,
+)
 from local_host.setup.host_process import (
     HostProcess,
     check_port,
@@ -42,18 +53,26 @@ _LAST_LINES = 20
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The arguments of `run`. Port 0 means a free one."""
+    """The arguments of `run`. Port 0 means a free one.
+
+    `data` is None for a temporary folder. `env` is the file for the variables of a test. The
+    gateway ends when no process holds a lock on `while_locked` any more.
+    """
 
     port: int
-    data: Path
+    data: Path | None
     fresh: bool
     demo: bool
     exit: bool
     tls: bool
+    memory: bool
+    env: Path | None
+    while_locked: Path | None
 
 
 def read_run_options(arguments: Sequence[str], environ: Mapping[str, str]) -> RunOptions:
     """Parse the arguments; a mistake ends the program with status 2 and the usage."""
+    folder = Path(environ.get(DATA) or LOCAL)
     parser = argparse.ArgumentParser(
         prog="dev.py run",
         description="Set up, start the storage emulator and the gateway, show a demo, serve.",
@@ -64,9 +83,8 @@ def read_run_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Ru
     parser.add_argument(
         "--data",
         type=Path,
-        default=Path(environ.get(DATA) or LOCAL),
         metavar="DIR",
-        help="the data folder (default %(default)s)",
+        help=f"the data folder (default {folder}; with --memory a temporary one)",
     )
     parser.add_argument("--fresh", action="store_true", help="empty the stored data first")
     parser.add_argument("--no-demo", dest="demo", action="store_false", help="only serve")
@@ -76,7 +94,27 @@ def read_run_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Ru
     parser.add_argument(
         "--tls", action="store_true", help="serve https, with a certificate made for this machine"
     )
-    return RunOptions(**vars(parser.parse_args(arguments)))
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="keep the stored data in memory, beside any other running gateway",
+    )
+    parser.add_argument(
+        "--env",
+        type=Path,
+        metavar="FILE",
+        help="make a tenant for tests, and write its keys and the addresses to FILE",
+    )
+    parser.add_argument(
+        "--while-locked",
+        type=Path,
+        metavar="FILE",
+        help="stop when no process holds a lock (flock) on FILE",
+    )
+    options = RunOptions(**vars(parser.parse_args(arguments)))
+    if options.data is None and not options.memory:
+        return replace(options, data=folder)
+    return options
 
 
 def _read_port(text: str) -> int:
@@ -163,37 +201,64 @@ def run(options: RunOptions) -> int:
         check_port(options.port)
         prepare()
     environ = gateway_environ(os.environ, read_local_settings(ROOT))
-    data = DataFolder(options.data)
+    if options.memory:
+        environ[STORAGE] = _DEVELOPMENT
+    if options.env is not None:
+        if find_storage_account(environ):
+            raise SetupError(
+                f"--env makes a tenant for tests, and {STORAGE} names a real account. Unset it, "
+                "or add --memory."
+            )
+        prepare_environment_file(options.env)
     stops = StopSignals()
     try:
-        with private_umask(), data.lock():
+        with private_umask(), _data_folder(options) as data, data.lock():
             if options.fresh:
                 data.delete_storage()
-            with _running_storage(data, environ) as (connection, emulator):
-                environ[STORAGE] = connection
-                if emulator is not None and not environ.get(DATA_KEYS, "").strip():
-                    environ[DATA_KEYS] = data.read_data_keys()
-                return _run_gateway(options, data, environ, emulator, stops)
+            check_port(options.port)
+            certificate = make_certificate(data.tls) if options.tls else None
+            # The host loads the app while the emulator starts.
+            with (
+                _launched_storage(options, data, environ) as launch,
+                running_host(
+                    options.port, environ, data.host_log, stops.is_urgent, certificate
+                ) as host,
+            ):
+                emulator = launch.wait() if launch is not None else None
+                if emulator is not None:
+                    environ[STORAGE] = emulator.connection_string
+                    if not environ.get(DATA_KEYS, "").strip():
+                        environ[DATA_KEYS] = data.read_data_keys()
+                late = (STORAGE, DATA_KEYS)
+                host.give_settings({name: environ[name] for name in late if name in environ})
+                return _run_gateway(options, data, environ, host, emulator, stops, certificate)
     except StopRequested:
         return _INTERRUPTED
 
 
 @contextmanager
-def _running_storage(
-    data: DataFolder, environ: Mapping[str, str]
-) -> Iterator[tuple[str, azurite.Azurite | None]]:
-    """The connection string, and the emulator where `environ` names no real account."""
-    account = find_storage_account(environ)
-    if account:
-        note(f"Using the storage account of {STORAGE}.")
-        yield account, None
+def _data_folder(options: RunOptions) -> Iterator[DataFolder]:
+    if options.data is not None:
+        yield DataFolder(options.data)
         return
+    with temporary_folder() as folder:
+        yield DataFolder(folder)
+
+
+@contextmanager
+def _launched_storage(
+    options: RunOptions, data: DataFolder, environ: Mapping[str, str]
+) -> Iterator[azurite.Launch | None]:
+    """The emulator, or None where `environ` names a real account."""
+    if find_storage_account(environ):
+        note(f"Using the storage account of {STORAGE}.")
+        yield None
+        return
+    location = None if options.memory else data.storage
     try:
-        with azurite.running(
-            azurite.SETUP_PROGRAMS, location=data.storage, log=data.emulator_log
-        ) as emulator:
-            data.record_emulator(emulator.process.pid)
-            yield emulator.connection_string, emulator
+        with azurite.launched(azurite.SETUP_PROGRAMS, location, data.emulator_log) as launch:
+            data.record_emulator(launch.process.pid)
+            yield launch
     finally:
         data.forget_emulator()
 
@@ -202,32 +267,36 @@ def _run_gateway(
     options: RunOptions,
     data: DataFolder,
     environ: Mapping[str, str],
+    host: HostProcess,
     emulator: azurite.Azurite | None,
     stops: StopSignals,
+    certificate: Path | None,
 ) -> int:
-    check_port(options.port)
-    certificate = make_certificate(data.tls) if options.tls else None
-    with running_host(options.port, environ, data.host_log, stops.is_urgent, certificate) as host:
-        _wait_until_ready(host, data.host_log, stops, certificate)
-        note(f"What the gateway logs goes to {data.host_log}")
-        if certificate is not None:
-            note(f"Callers must trust {certificate}, as `curl --cacert` does")
-        gateway = RunningGateway(
-            host.url,
-            environ[STORAGE],
-            host.process.pid,
-            str(certificate or ""),
-            environ.get(DATA_KEYS, ""),
-        )
-        write_gateway(data.folder, gateway)
-        try:
+    _wait_until_ready(host, data.host_log, stops, certificate)
+    note(f"What the gateway logs goes to {data.host_log}")
+    if certificate is not None:
+        note(f"Callers must trust {certificate}, as `curl --cacert` does")
+    gateway = RunningGateway(
+        host.url,
+        environ[STORAGE],
+        host.process.pid,
+        str(certificate or ""),
+        environ.get(DATA_KEYS, ""),
+    )
+    write_gateway(data.folder, gateway)
+    try:
+        with _environment_file(options.env, gateway):
             status = 0
             if options.demo:
                 status = _show_demo(host.url, {**environ, DATA: str(data.folder)}, stops)
             say(f"ready {host.url}")
-            return status if options.exit else _serve(host, emulator, stops)
-        finally:
-            remove_gateway(data.folder)
+            return status if options.exit else _serve(host, emulator, stops, options.while_locked)
+    finally:
+        remove_gateway(data.folder)
+
+
+def _environment_file(file: Path | None, gateway: RunningGateway) -> AbstractContextManager[None]:
+    return nullcontext() if file is None else environment_file(file, variables_of(gateway))
 
 
 def _wait_until_ready(
@@ -262,16 +331,27 @@ def _show_demo(url: str, environ: Mapping[str, str], stops: StopSignals) -> int:
     return 1 if demo.returncode else 0
 
 
-def _serve(host: HostProcess, emulator: azurite.Azurite | None, stops: StopSignals) -> int:
-    """Until the user asks to stop (0), or until a part of the gateway ends by itself (1)."""
+def _serve(
+    host: HostProcess,
+    emulator: azurite.Azurite | None,
+    stops: StopSignals,
+    while_locked: Path | None,
+) -> int:
+    """Until the user asks to stop or `while_locked` is unlocked (0), or until a part ends (1)."""
     if sys.stdout.isatty():
         note("Stop it with Ctrl-C.")
+
+    def has_failed() -> bool:
+        return host.has_ended or (emulator is not None and emulator.process.poll() is not None)
+
+    take_lock = processes.lock_taker(while_locked) if while_locked else None
     try:
-        stops.wait_until(
-            lambda: host.has_ended or (emulator is not None and emulator.process.poll() is not None)
-        )
+        stops.wait_until(lambda: has_failed() or (take_lock is not None and take_lock()))
     except StopRequested:
         note("Stopping ...")
+        return 0
+    if not has_failed():
+        note(f"Stopping, since no process uses the gateway: {while_locked} is not locked.")
         return 0
     note(host.describe_end() if host.has_ended else "The storage emulator ended by itself.")
     return 1

@@ -22,6 +22,8 @@ from local_host.setup.paths import PYTHON, ROOT
 
 _READY = re.compile(r"ready (https?://\S+)\s*")
 _PAUSE = 0.1
+# What the app imports at its first call. A start that waits for that call imports it earlier.
+_COMPOSITION_ROOT = "shared.app"
 _HEALTH_SECONDS = 60.0
 # The host lets running functions end before it does.
 _STOP_SECONDS = 40.0
@@ -46,6 +48,13 @@ class HostProcess:
         status = self.process.wait()
         ending = signal.Signals(-status).name if status < 0 else f"status {status}"
         return f"The gateway's process ended by itself ({ending})."
+
+    def give_settings(self, settings: Mapping[str, str]) -> None:
+        """Give it the settings that it waits for after it has loaded the app."""
+        assert self.process.stdin is not None
+        # A host that has ended meanwhile is found by who waits for its address.
+        with suppress(BrokenPipeError), self.process.stdin as settings_line:
+            settings_line.write(json.dumps(dict(settings)).encode() + b"\n")
 
     def stop(self, is_urgent: Callable[[], bool]) -> None:
         """Ask it to end; it is killed when it takes too long or `is_urgent` says so."""
@@ -84,10 +93,13 @@ def running_host(
 ) -> Iterator[HostProcess]:
     """A local host for the time of the block; its log lines go to the end of `log`.
 
+    It loads the app, and waits for `HostProcess.give_settings` before it serves.
+
     With a `certificate` (its key lies beside it) it serves https, and GATEWAY_BASE_URL gives the
     app the address.
     """
     command = [str(PYTHON), "-m", "local_host", "--port", str(port)]
+    command += ["--late-settings", "--preload", _COMPOSITION_ROOT]
     if certificate is not None:
         key = certificate.with_name("key.pem")
         command += ["--tls-cert", str(certificate), "--tls-key", str(key)]
@@ -100,6 +112,7 @@ def running_host(
             folder=ROOT,
             output=subprocess.PIPE,
             errors=errors,
+            source=subprocess.PIPE,
         )
     host = HostProcess(process)
     try:

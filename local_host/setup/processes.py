@@ -35,8 +35,11 @@ def start(
     folder: Path | None = None,
     output: IO[bytes] | int | None = None,
     errors: IO[bytes] | int | None = None,
+    source: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start `command`, which gets `death_signal` when the calling thread ends.
+
+    `source` is its standard input, by default empty.
 
     It gets its own session, so that Ctrl-C on the terminal reaches only this process, which ends
     its children in the right order.
@@ -54,7 +57,7 @@ def start(
         ]
     return subprocess.Popen(
         words,
-        stdin=subprocess.DEVNULL,
+        stdin=source,
         stdout=output,
         stderr=errors,
         env=None if environ is None else dict(environ),
@@ -154,6 +157,18 @@ def file_lock(
         yield
     finally:
         os.close(file)
+
+
+def lock_taker(path: Path) -> Callable[[], bool]:
+    """A function that tries to lock the file `path` and returns whether this process has it.
+
+    The lock is kept until this process ends. Raises SetupError.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SetupError(f"Cannot open {path}: {error.strerror}.") from error
+    return lambda: _try_lock(file)
 
 
 def _try_lock(file: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import json
 import os
 import resource
@@ -14,7 +15,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -29,6 +32,7 @@ from local_host.setup.gateway import (
 )
 from local_host.setup.messages import SetupError
 from local_host.setup.paths import ROOT
+from tests.waiting import wait_until
 
 # The arguments of `dev.py run` and the variables that it hands on.
 
@@ -44,12 +48,19 @@ def test_a_variable_names_another_data_folder() -> None:
     assert read_run_options([], {"GATEWAY_DATA": "/data"}).data == Path("/data")
 
 
+def test_stored_data_in_memory_needs_no_folder_that_another_gateway_may_have() -> None:
+    assert read_run_options(["--memory"], {"GATEWAY_DATA": "/data"}).data is None
+    assert read_run_options(["--memory", "--data", "d"], {}).data == Path("d")
+
+
 def test_every_argument_is_read() -> None:
-    words = ["--port", "0", "--data", "d", "--fresh", "--no-demo", "--exit", "--tls"]
+    words = ["--port", "0", "--data", "d", "--fresh", "--no-demo", "--exit", "--tls", "--memory"]
+    words += ["--env", "e", "--while-locked", "l"]
     options = read_run_options(words, {})
     assert (options.port, options.data) == (0, Path("d"))
     assert (options.fresh, options.demo, options.exit) == (True, False, True)
-    assert options.tls
+    assert (options.tls, options.memory) == (True, True)
+    assert (options.env, options.while_locked) == (Path("e"), Path("l"))
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
@@ -200,8 +211,9 @@ def test_over_tls_callers_find_the_certificate_and_the_issuer_is_the_address(
 @pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
 def test_a_second_start_takes_under_five_seconds_of_work(tmp_path: Path) -> None:
     """Counted is the work of its processes, demo included, which other programs do not lengthen."""
-    finished("--exit", "--data", str(tmp_path))
-    assert min(seconds_of_work(tmp_path), seconds_of_work(tmp_path)) < 5
+    words = ("--exit", "--data", str(tmp_path))
+    finished(*words)
+    assert min(seconds_of_work(*words), seconds_of_work(*words)) < 5
 
 
 @pytest.mark.e2e
@@ -259,6 +271,65 @@ def test_a_port_in_use_is_reported_with_what_to_do(tmp_path: Path) -> None:
     assert "--port" in done.stderr
 
 
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
+def test_a_gateway_for_tests_starts_with_little_work(tmp_path: Path) -> None:
+    """Its processes work side by side, so on two processors it is ready in under two seconds."""
+    words = ("--memory", "--no-demo", "--exit", "--data", str(tmp_path))
+    assert min(seconds_of_work(*words), seconds_of_work(*words)) < 3.2
+    assert not (tmp_path / "azurite").exists()
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
+@pytest.mark.skipif(not processes.HAS_PARENT_DEATH_SIGNAL, reason="Linux only")
+def test_a_gateway_for_tests_leaves_no_process_and_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    # A real account in the environment is not used, and another gateway may run beside it.
+    monkeypatch.setenv("AzureWebJobsStorage", "AccountName=real;AccountKey=k")
+    with started("--memory", "--no-demo") as (gateway, url), started("--memory", "--no-demo"):
+        assert answers(url)
+        folders = {folder: gateway_of(folder) for folder in tmp_path.iterdir()}
+        [killed] = [folder for folder, written in folders.items() if written["url"] == url]
+        emulator = int((killed / "azurite.pid").read_text())
+        gateway.kill()
+        for pid in (int(folders[killed]["pid"]), emulator):
+            wait_until(partial(has_ended, pid), "the end of a process of the killed gateway")
+        os.utime(killed, (0, 0))
+        # The next one removes what the killed one left behind, and nothing of the other one.
+        assert finished("--memory", "--no-demo", "--exit").returncode == 0
+        assert set(tmp_path.iterdir()) == set(folders) - {killed}
+    wait_until(lambda: not list(tmp_path.iterdir()), "the folder of the other gateway to go")
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
+def test_a_gateway_ends_when_its_last_user_has_ended(tmp_path: Path) -> None:
+    lock = tmp_path / "users"
+    first, second = (lock.open("w") for _ in range(2))
+    with first, second:
+        for user in (first, second):
+            fcntl.flock(user, fcntl.LOCK_SH)
+        words = ("--memory", "--no-demo", "--while-locked", str(lock))
+        with started(*words) as (gateway, url):
+            first.close()
+            assert answers(url)
+            assert gateway.poll() is None
+            second.close()
+            assert gateway.wait(20) == 0
+
+
+def has_ended(pid: int) -> bool:
+    return not processes.command_line(pid)
+
+
+def gateway_of(folder: Path) -> dict[str, Any]:
+    written: dict[str, Any] = json.loads((folder / "gateway.json").read_text())
+    return written
+
+
 def finished(*words: str, port: int = 0) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(port, words), capture_output=True, text=True, timeout=180, check=False
@@ -280,10 +351,10 @@ def started(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             gateway.terminate()
 
 
-def seconds_of_work(data: Path) -> float:
+def seconds_of_work(*words: str) -> float:
     """Processor time of a start and its end, of all processes that were waited for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert finished("--exit", "--data", str(data)).returncode == 0
+    assert finished(*words).returncode == 0
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
