@@ -134,6 +134,7 @@ def compose(
         audit=audit,
         audit_reader=AuditReader(account.tables),
         lists=dependencies.lists,
+        profiles=dependencies.profiles,
         files=ImportedFiles(imports),
         fingerprint_keys=fingerprint_keys,
         imports=imports,

@@ -13,6 +13,7 @@ from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.background import Completions, Offload, to_thread_if_large
 from shared.services.chunk_processor import HoldBack
 from shared.services.import_log import ImportLog
+from shared.services.profiles import ProfileService
 from shared.services.results import Payloads, Results
 from shared.services.status import Reporting
 from shared.settings import Settings
@@ -40,6 +41,7 @@ class Dependencies:
     results: Results
     payloads: Payloads
     lists: ReferenceLists
+    profiles: ProfileService
     limits: PlanLimits
     intake: ImportAcceptor
     reporting: Reporting
@@ -97,6 +99,7 @@ class Dependencies:
             results=results,
             payloads=Payloads(blobs),
             lists=ReferenceLists(tables, clock, ids, settings.cache_seconds, audit),
+            profiles=ProfileService(tables, clock, audit),
             limits=limits,
             intake=intake,
             reporting=Reporting(imports, results, clock),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shared.services.idempotency import FingerprintKeys, IdempotencyKeys
     from shared.services.import_log import ImportLog
     from shared.services.persons.service import PersonService
+    from shared.services.profiles import ProfileService
     from shared.services.records.reading import RecordReader
     from shared.services.retry_cancel import Cancelling, Retrying
     from shared.services.status import FailedRows, Reporting, Waiting
@@ -56,6 +57,7 @@ class Gateway:
     audit: AuditLog
     audit_reader: AuditReader
     lists: ReferenceLists
+    profiles: ProfileService
     files: ImportedFiles
     fingerprint_keys: FingerprintKeys
     imports: ImportLog

@@ -16,6 +16,7 @@ AUTH_STAGING = "AuthStaging"
 AUDIT = "Audit"
 PERSONS = "Persons"
 DATA_KEYS = "DataKeys"
+PROFILES = "Profiles"
 
 IMPORT_PAYLOADS = "import-payloads"
 IMPORT_RESULT_BLOBS = "import-results"
@@ -44,6 +45,7 @@ TABLES = (
     AUDIT,
     PERSONS,
     DATA_KEYS,
+    PROFILES,
 )
 CONTAINERS = (
     IMPORT_PAYLOADS,

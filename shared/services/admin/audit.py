@@ -56,6 +56,8 @@ class Action(StrEnum):
     THRESHOLD_SET = "threshold.set"
     FORMAT_SET = "format.set"
     REFERENCE_LOAD = "reference.load"
+    PROFILE_SET = "profile.set"
+    PROFILE_DELETE = "profile.delete"
     SIGNING_KEY_ROTATE = "signing-key.rotate"
     DATA_KEY_ROTATE = "data-key.rotate"
     POISON_REQUEUE = "poison.requeue"
