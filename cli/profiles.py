@@ -34,7 +34,7 @@ File = Annotated[
     ),
 ]
 Version = Annotated[
-    int, typer.Option("--version", metavar="N", min=1, help="An earlier version of it.")
+    int | None, typer.Option("--version", metavar="N", min=1, help="An earlier version of it.")
 ]
 
 
@@ -95,13 +95,13 @@ def list_profiles(tenant: TenantOption, as_json: AsJson = False) -> None:
 
 @command(profile_commands, "show", example="profile show payroll-export --tenant acme --version 1")
 def show_profile(
-    name: Name, tenant: TenantOption, version: Version = 0, as_json: AsJson = False
+    name: Name, tenant: TenantOption, version: Version = None, as_json: AsJson = False
 ) -> None:
     """Show a profile; with --json it is the document that `profile set` takes."""
 
     async def read(gateway: Gateway) -> ProfileVersion:
         tenant_record = await gateway.tenants.find(tenant)
-        return await gateway.profiles.show(tenant_record.id, name, version)
+        return await gateway.profiles.show(tenant_record.id, name, version or 0)
 
     found = on_gateway(read)
     heading = f"{found.ref.name}, version {found.ref.version}, set {found.set_at}"

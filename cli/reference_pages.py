@@ -75,6 +75,7 @@ def _from_bad_rows() -> Iterator[Message]:
     yield from WORKERS.read(0, {**_WORKER, "DateOfBirth": "01/05/1980"}).messages
     yield from WORKERS.read(0, {**_WORKER, "Forename1": "Sample"}).messages
     yield from WORKERS.read(0, {**_WORKER, "Gender": 2**40}).messages
+    yield Message(MessageId.NO_ENTRY, "Gender", "divers")
     yield from _decide_new(WORKERS, {"StartDate": "2026-02-01", "LeavingDate": _DAY, **_WORKER})
     yield from _decide_new(ASSIGNMENTS, {**_ASSIGNMENT, "HolOverrideWeeks": -1})
     existing = WORKERS.decide(WORKERS.read(0, _WORKER), None, Options()).document

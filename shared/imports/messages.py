@@ -31,6 +31,7 @@ class MessageId(IntEnum):
     NOT_A_DATE = 1006
     UNKNOWN_FIELD = 1007
     OUT_OF_RANGE = 1008
+    NO_ENTRY = 1010
 
     # Results of comparing a row with the stored records, and faults of its references.
     CHANGED_BY_LATER_IMPORT = 1101
@@ -107,7 +108,7 @@ TOO_LARGE_RECORD: Final = "the record would take more than 1 MiB; send shorter t
 
 
 def _field_entries() -> tuple[CatalogueEntry, ...]:
-    """1001 to 1008: faults of one field, which do not depend on stored records."""
+    """1001 to 1010: faults of one field, which do not depend on stored records."""
     error, info = Severity.ERROR, Severity.INFO
     return (
         CatalogueEntry(
@@ -165,6 +166,13 @@ def _field_entries() -> tuple[CatalogueEntry, ...]:
             error,
             "Number is out of range",
             "Keep to the range that the message and the schema name.",
+            "docs/contracts.md#6",
+        ),
+        CatalogueEntry(
+            MessageId.NO_ENTRY,
+            error,
+            "The mapping profile has no entry for the value",
+            "Correct the value, or add an entry for it to the profile and send the file again.",
             "docs/contracts.md#6",
         ),
     )

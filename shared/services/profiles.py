@@ -178,7 +178,9 @@ class ProfileService:
         for _ in range(_MOST_TRIES):
             current = await self._entry(tenant, name)
             if current is None or current.is_deleted:
-                raise NotFoundError(f"The tenant has no profile {name}.")
+                raise NotFoundError(
+                    f"The tenant has no profile {name}: check the name in `profile list`."
+                )
             target = {"profile": name, "version": current.ref.version}
             values = {**_pointer_values(current), "IsDeleted": True}
             entity = Entity(encode(tenant), _pointer_row(name), values, current.etag)

@@ -640,12 +640,13 @@ def schema_fault(value: Any, found: Field) -> str:
         case str():
             return _text_fault(value, found)
         case int() | Decimal():
-            if abs(value) >= 10**_MOST_DIGITS or Decimal(repr(float(value))) != value:
+            number = Decimal(value)
+            if abs(number) >= 10**_MOST_DIGITS or Decimal(repr(float(number))) != number:
                 return f"it has more than {_MOST_DIGITS} digits"
-            if not found.is_number or ("number" not in types and value != int(value)):
+            if not found.is_number or ("number" not in types and number != int(number)):
                 return f"it takes {_listed(types)}"
             low, high = schema.get("minimum"), schema.get("maximum")
-            if (low is None or low <= value) and (high is None or value <= high):
+            if (low is None or low <= number) and (high is None or number <= high):
                 return ""
             return f"it takes numbers from {low} to {high}"
         case _:
