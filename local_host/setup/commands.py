@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, NoReturn
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, Final, NoReturn
 
 from local_host.setup.azurite import SETUP_PROGRAMS
 from local_host.setup.environment import LOCKED, prepare, prepare_worker
@@ -89,6 +89,7 @@ USAGE = """usage: python3 dev.py COMMAND
   check                 format, lint, strict types, unit tests: a minute or two
   bench [NAME ...]      the benchmarks
   lock [--upgrade]      write requirements.txt (what is deployed, with hashes) from requirements.in
+  sbom FILE             write the bill of materials of a deployment (CycloneDX JSON, with licences)
   manage [--data DIR] ARGUMENT ...
                         manage.py on the storage of the running gateway; manage --help lists all
 
@@ -205,6 +206,36 @@ def _lock(arguments: list[str]) -> int:
     return 0
 
 
+# The tool is run from an environment of its own, since nothing else needs its packages.
+_SBOM_TOOL: Final = "cyclonedx-bom==7.5.0"
+
+
+def _sbom(arguments: list[str]) -> int:
+    """Write which packages a deployment has, with their licences, from their own metadata."""
+    parser = argparse.ArgumentParser(
+        prog="dev.py sbom",
+        description=f"Install {LOCKED} into an empty environment, checking the hashes, and write "
+        "what is there as CycloneDX JSON, with licences.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the file to write")
+    file: Path = parser.parse_args(arguments).file.resolve()
+    prepare()
+    uv = str(VENV / "bin" / "uv")
+    with TemporaryDirectory() as folder:
+        python = f"{folder}/bin/python"
+        install = ["pip", "install", "--quiet", "--require-hashes", "--python", python]
+        write = ["tool", "run", "--quiet", "--from", _SBOM_TOOL, "cyclonedx-py", "environment"]
+        for command in (
+            ["venv", "--quiet", "--clear", "--python", str(PYTHON), folder],
+            [*install, "--requirements", LOCKED],
+            [*write, "--output-reproducible", "--output-file", str(file), python],
+        ):
+            if subprocess.run([uv, *command], cwd=ROOT, check=False).returncode:
+                raise SetupError(f"uv {command[0]} has failed; its message is above.")
+    say(f"{file} has the packages of a deployment with their licences.")
+    return 0
+
+
 def _manage(arguments: list[str]) -> int:
     variables = {}
     if len(arguments) > 1 and arguments[0] == "--data":
@@ -230,5 +261,6 @@ _COMMANDS: Mapping[str, Callable[[list[str]], int]] = {
     "check": _check,
     "bench": _bench,
     "lock": _lock,
+    "sbom": _sbom,
     "manage": _manage,
 }

@@ -139,6 +139,17 @@ def test_the_deployed_folder_runs_on_the_locked_packages_alone(
     assert int(done.stdout) > 20
 
 
+def test_the_page_of_licences_lists_every_package_of_a_deployment() -> None:
+    page = (ROOT / "docs/supply-chain.md").read_text("utf-8")
+    listed = re.findall(r"^\| ([a-z0-9-]+) \| ([^|]+) \|$", page, re.MULTILINE)[2:]
+    names = {canonicalize_name(item.name) for item in locked_requirements(THIS_VERSION)}
+    here = [(name, licence_of(name)) for name in sorted(names)]
+    # A package of another version of Python is listed too.
+    assert [row for row in listed if row[0] in names] == here
+    everywhere = {canonicalize_name(item.name) for item in requirements_of("requirements.txt")}
+    assert {name for name, _ in listed} == everywhere
+
+
 def test_no_requirement_file_names_a_host() -> None:
     for path in ROOT.glob("*require*"):
         assert not re.search(r"https?://|--(extra-)?index-url|--find-links", path.read_text()), path
@@ -236,3 +247,17 @@ def locked_requirements(version: str) -> list[Requirement]:
         for item in requirements_of("requirements.txt")
         if item.marker is None or item.marker.evaluate(environment)
     ]
+
+
+def licence_of(name: str) -> str:
+    """What a package says of its licence: the expression, else the classifier, else the text."""
+    about = metadata.metadata(name)
+    classifiers = about.get_all("Classifier") or []
+    named = [
+        line.rpartition(":: ")[2]
+        for line in classifiers
+        if line.startswith("License ::") and line != "License :: OSI Approved"
+    ]
+    texts: list[str] = [*(about.get_all("License-Expression") or []), ", ".join(named)]
+    texts += [*(about.get_all("License") or []), "unknown"]
+    return next(text for text in texts if text)

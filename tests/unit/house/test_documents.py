@@ -106,6 +106,44 @@ def test_the_page_of_commands_has_every_command_and_no_other() -> None:
     assert named == set(commands_of(typer.main.get_command(app), ()))
 
 
+PAGES_WITH_COMMANDS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=lambda path: path.name)
+def test_a_command_on_a_page_has_the_options_that_it_is_given(page: Path) -> None:
+    known = dict(options_of(typer.main.get_command(app), ()))
+    wrong = []
+    for given in re.findall(r"manage(?:\.py)? ([a-z][^`\n|#>]*)", page.read_text("utf-8")):
+        words = re.match(r"[a-z-]+(?: [a-z-]+)?", given)
+        name = next((each for each in known if f"{given} ".startswith(f"{each} ")), None)
+        if name is None:
+            # A sentence may speak of manage.py, and of a group of its commands.
+            first = given.split()[0]
+            if words and any(each.startswith(f"{first} ") for each in known) and " --" in given:
+                wrong.append(given)
+            continue
+        options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", given))
+        wrong += [f"{given}: {option}" for option in options - known[name] - {"--help"}]
+    assert wrong == []
+
+
+def options_of(command: Command, path: tuple[str, ...]) -> Iterator[tuple[str, set[str]]]:
+    """The words of every command with its options."""
+    if isinstance(command, TyperGroup):
+        for name, each in command.commands.items():
+            yield from options_of(each, (*path, name))
+    else:
+        yield " ".join(path), {option for each in command.params for option in each.opts}
+
+
+def test_the_page_of_security_names_tests_that_exist() -> None:
+    page = (ROOT / "docs/security.md").read_text("utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 25
+    assert named - set(re.findall(r"def (test_\w+)\(", sources)) == set()
+
+
 def commands_of(command: Command, path: tuple[str, ...]) -> Iterator[str]:
     """The words of every command below this one."""
     if isinstance(command, TyperGroup):
