@@ -5,9 +5,12 @@ See docs/contracts.md#7-changes.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import uuid
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -17,10 +20,15 @@ from openapi_schema_validator import OAS31Validator
 
 from shared.auth.clients import Scope
 from shared.auth.integrations import ReadPermission
+from shared.imports.results import MAX_REMOVED
+from shared.storage import result_records
+from shared.storage.ports import Upsert
+from shared.storage.result_records import result_row
 from tests.builders import Row, a_worker
 from tests.contract.calls import MAX_ROWS, check_refusal
 from tests.documents import MEDIA_TYPE, Form, a_ready_sender
 from tests.e2e.gateway_process import Answer, GatewayProcess
+from tests.emulator import open_ready_gateway, settings_for
 from tests.integration.manage import Manage
 from tests.tenants import Sender, a_sender, a_token_client
 
@@ -122,6 +130,41 @@ def test_licenses_that_replace_or_delete_removed_are_deleted(reader: Reader) -> 
     assert reader.changes(after=3) == [(4, "licenses", "updated", "C1", keys["0"])]
     reader.send("/v1/imports/licenses/delete", [a_license("9", employeeNumber="8")])
     assert reader.changes(after=4) == [(5, "licenses", "deleted", "C1", keys["9"])]
+
+
+def test_more_removed_licenses_than_a_result_names_are_refused_with_where_to_go_on(
+    reader: Reader, storage: str
+) -> None:
+    """The result of the Replace is given more keys in storage: so many real ones take a minute."""
+
+    async def remove(count: int) -> None:
+        async with open_ready_gateway(settings_for(storage)) as opened:
+            tables = opened.account.tables
+            stored = await tables.get("ImportResults", replacing, result_row(0))
+            assert stored is not None
+            data = result_records.from_entity(stored).data
+            [row] = result_records.rows_of(data)
+            more = replace(row, removed=tuple(str(uuid.uuid4()) for _ in range(count)))
+            changed, spilled = result_records.with_rows(stored, [more])
+            assert not spilled
+            await tables.write("ImportResults", Upsert(changed))
+
+    reader.licenses(*(a_license(str(at), employeeNumber="7") for at in range(2)))
+    replacing = reader.licenses(a_license("0", employeeNumber="7", notes="x"), action="Replace")
+    reader.licenses(a_license("1", employeeNumber="7"))
+    asyncio.run(remove(MAX_REMOVED))
+    page = reader.page(after=1, pageSize=10)
+    assert len(page["items"]) == MAX_REMOVED + 1, "the changes of a row come in one page"
+    assert Counter(each["change"] for each in page["items"]) == {
+        "updated": 1,
+        "deleted": MAX_REMOVED,
+    }
+    asyncio.run(remove(MAX_REMOVED + 1))
+    # What comes before is given first.
+    page = reader.page()
+    assert ([each["number"] for each in page["items"]], page["next"]) == ([1, 1], 1)
+    check_refusal(reader.ask(after=1), 410, "go on with after=2, the oldest number")
+    assert [change[:3] for change in reader.changes(after=2)] == [(3, "licenses", "created")]
 
 
 def test_an_employee_whose_id_changes_goes_and_comes(reader: Reader) -> None:
