@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shared.imports.authdata.model import Employee as AuthEmployee
 from shared.imports.former_values import (
     NOTHING_FORMER,
     FormerRecord,
@@ -357,6 +358,21 @@ def _is_known(references: Sequence[Reference], documents: dict[Key, Document]) -
         for each in references
         for kind in types_of_table(each.table)
     )
+
+
+def stored_employees(tables: MemoryTables) -> dict[str, Document]:
+    """The employees by id; each has its own look-up and no combination of values is there twice."""
+    documents: dict[str, Document] = {}
+    lookups = 0
+    for (_, row), entity in tables.tables["AuthData"].items():
+        lookups += row.startswith("x|")
+        document = business_records.from_entity(entity).document if row.startswith("r|") else None
+        if document is not None:
+            documents[document["employeeId"]] = document
+    triples = {AuthEmployee.from_document(document).values for document in documents.values()}
+    assert len(triples) == len(documents), "two employees with the same values"
+    assert lookups == len(documents), "a look-up is missing or left over"
+    return documents
 
 
 def judge_stored(tables: MemoryTables, documents: dict[Key, Document]) -> None:

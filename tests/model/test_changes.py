@@ -12,11 +12,16 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
 
+from shared.errors import StorageUnavailableError
+from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.authdata.model import BatchCall
+from shared.imports.authdata.store import employee_key
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.licenses.model import employee_of
 from shared.imports.licenses.store import (
@@ -29,7 +34,15 @@ from shared.imports.registry import IMPORT_TYPES
 from shared.services.changes import Change, ChangeKind, ChangePlace
 from shared.storage.business_records import from_entity, partition_of, row_of
 from tests.model.harness import TENANT, Process
-from tests.model.judging import judge, judge_licenses
+from tests.model.judging import (
+    judge,
+    judge_counts,
+    judge_ends,
+    judge_licenses,
+    records_of,
+    results_of,
+    stored_employees,
+)
 from tests.model.simulation import LicenseSimulation, Run, Simulation
 
 RUNS = int(os.environ.get("ORDER_MODEL_RUNS", "600"))
@@ -169,6 +182,57 @@ class FollowedLicenses(FollowedSimulation, LicenseSimulation):
         }
 
 
+@dataclass
+class FollowedEmployees(FollowedSimulation):
+    """The same with batches of authentication data, whose rows rename employees."""
+
+    async def _call(self, process: Process) -> None:
+        rows = [self._employee(position) for position in range(self.random.randint(1, 4))]
+        call = BatchCall(
+            file_log_id=None, validate=True, allow_no_auth=False, commit=True, rows=rows
+        )
+        with suppress(StorageUnavailableError):
+            staged = await process.authdata.staging.stage(TENANT, call, f"call {self.calls}")
+            await process.authdata.processing.begin(TENANT, staged.file_log_id)
+
+    @property
+    def _rows_of(self) -> Mapping[str, Callable[[int], dict[str, Any]]]:
+        return {AUTHDATA.name: self._employee}
+
+    def _employee(self, _position: int) -> dict[str, Any]:
+        pick = self.random
+        return {
+            "employeeid": pick.choice("ABCDE"),
+            "employeestatus": pick.choice([None, "on", "off"]),
+            "authvalue1": pick.choice("12345"),
+        }
+
+    async def _find(self, change: Change) -> Mapping[str, Any] | None:
+        [employee_id] = change.key.values()
+        place = employee_key(TENANT, employee_id)
+        entity = await self.tables.get(AUTHDATA.table, place.partition, place.row)
+        return None if entity is None else from_entity(entity).document
+
+    def stored(self) -> dict[Key, Any]:
+        """See `FollowedSimulation.stored`."""
+        return {
+            ("employees", employee_id): document
+            for employee_id, document in stored_employees(self.tables).items()
+        }
+
+
+def judge_employees(world: FollowedEmployees) -> None:
+    """Counts and ends of the imports; and what the feed told of renames, in `seen`."""
+    for record in records_of(world.tables):
+        results = results_of(world.tables, record)
+        judge_counts(record, results)
+        judge_ends(world, record)
+        world.seen["renamed"] += sum(
+            1 for row in results.values() if row.outcome.took_effect and row.removed
+        )
+        world.seen["renamed back"] += sum(1 for row in results.values() if row.restored)
+
+
 World = TypeVar("World", bound=FollowedSimulation)
 
 
@@ -211,3 +275,10 @@ def test_licenses_keep_their_order_keys_and_documents_and_a_reader_has_a_copy() 
     was = "former values"
     assert {was, f"{was} of a tombstone", f"{was} of a moved license"} <= set(seen)
     assert {"reversed", "restored", "kept by an undo", "undo of an undo"} <= set(seen)
+
+
+def test_employees_are_renamed_and_a_reader_has_a_copy() -> None:
+    seen = play_all(FollowedEmployees, RUNS // 10, judge_employees)
+    assert {"page", "created", "deleted", "renamed"} <= set(seen)
+    if RUNS >= 600:  # fewer runs do not show what is rare
+        assert {*DISTURBANCES, "updated", "renamed back", "undo of an undo"} <= set(seen)

