@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cli.csv_files import RowFile
 from cli.import_client import ChunkLimits, ImportClient, RequestChunk, has_messages
 from cli.output import columns
 from cli.result_tables import Group, GroupTally, Result, failure_table, group_table, with_line
 from cli.row_files import RowFileError, read_array, read_rows, read_text_file
 from shared.errors import GatewayError, RefusedError
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.files.csv_rows import RowFile
 from shared.imports.json_rows import member_span
 
 # Up to so many rows of a file, all results are requested, not only those of failed rows.

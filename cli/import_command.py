@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.calls import CallFailedError, KeyPair
+from cli.csv_files import RowFile, known_paths, nearest_field
 from cli.environment import local_gateway
 from cli.file_import import (
     SMALL_FILE,
@@ -47,7 +48,6 @@ from cli.result_tables import (
 )
 from cli.row_files import FAR_MORE_THAN_ANY, RowFileError, read_rows
 from cli.terminal import complain
-from shared.imports.files.csv_rows import RowFile, known_paths, nearest_field
 from shared.imports.import_type import ImportType
 from shared.imports.merge_rules import leaves
 from shared.imports.messages import MessageId

@@ -2,7 +2,7 @@
 
 The format is decided by the file's ending (`.json`; `.ndjson`, `.jsonl`; `.csv`, `.tsv`), else by
 the first character. Rows are sent exactly as they are in the file, and only CSV is converted
-(`shared.imports.files.csv_rows`). Failed rows that the gateway returned (`{"index", "row",
+(`cli.csv_files`). Failed rows that the gateway returned (`{"index", "row",
 "messages"}`, with `line` if a command wrote them) are read too; the row is their `row`. So are
 records that the gateway returned (`{"record", "type", "createdAt", …}`); the row is their `record`.
 """
@@ -16,8 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from cli.csv_files import RowFile, read_csv
 from shared.errors import GatewayError, RefusedError
-from shared.imports.files.csv_rows import RowFile, read_csv
 from shared.imports.json_rows import member_text, read_payload, read_row_of_line
 
 # The charsets of text files, and marks at their ends.

@@ -16,9 +16,9 @@ import re
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from shared.errors import (
     InvalidRequestError,
@@ -46,6 +46,8 @@ _WHITESPACE = re.compile(r"[ \t\n\r]*")
 # The start of a stored line: the index of its row and the checksum of index and JSON.
 _LINE_PREFIX = re.compile(rb"([0-9]{1,9}):[0-9a-f]{8}")
 _LINE_OVERHEAD = len(":01234567\t\n")
+# Between the JSON of a row and its notes. JSON has no raw control characters, so no row has it.
+_NOTES_SEPARATOR = "\x1f"
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 _MANY_COMMAS = re.compile(f"(?:[^,]*+,){{{MAX_VALUES}}}")
 # A string, or a structural character outside of strings. An unterminated string extends to the end
@@ -67,22 +69,56 @@ class RawRow:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """The text of a call's body and the rows in it, in the order they were sent."""
+class RowText(NamedTuple):
+    """The JSON of a row, and the JSON of its notes (`shared.imports.files.notes`), if it has any.
+
+    Only a reader of files writes notes. The JSON of a row cannot contain them, because no JSON text
+    has the control character that separates both in a line.
+    """
 
     text: str
-    rows: list[RawRow]
+    notes: str = ""
+
+
+class Payload(Protocol):
+    """The rows of a call's body or of a file, in the order they were sent."""
+
+    @property
+    def rows(self) -> Sequence[RawRow]:
+        """The rows."""
+
+    def row_text(self, row: RawRow) -> RowText:
+        """The JSON of a row, in one line, and its notes."""
 
     def line_size(self, row: RawRow) -> int:
         """The length of the row's line in bytes."""
-        if self.text.isascii():
+
+    def line(self, row: RawRow) -> bytes:
+        """The row as one line (`line_of`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextPayload:
+    """A payload whose text is in memory; `notes` has the notes of rows by their index."""
+
+    text: str
+    rows: Sequence[RawRow]
+    notes: Mapping[int, str] = field(default_factory=dict)
+
+    def row_text(self, row: RawRow) -> RowText:
+        """See `Payload.row_text`; line breaks of the JSON become blanks."""
+        text = self.text[row.start : row.end].translate(_LINE_BREAKS)
+        return RowText(text, self.notes.get(row.index, ""))
+
+    def line_size(self, row: RawRow) -> int:
+        """See `Payload.line_size`."""
+        if self.text.isascii() and not self.notes:
             return len(str(row.index)) + row.end - row.start + _LINE_OVERHEAD
         return len(self.line(row))
 
     def line(self, row: RawRow) -> bytes:
-        """The row as one line; line breaks of the JSON become blanks."""
-        return line_of(row.index, self.text[row.start : row.end].translate(_LINE_BREAKS))
+        """See `Payload.line`."""
+        return line_of(row.index, *self.row_text(row))
 
 
 def read_payload(
@@ -90,7 +126,7 @@ def read_payload(
     sort_key: Callable[[Mapping[str, Any]], str | None],
     max_rows: int,
     max_row_bytes: int = MAX_ROW_BYTES,
-) -> Payload:
+) -> TextPayload:
     """Split a JSON array of objects into its rows.
 
     `sort_key` is called once per row, with its names in lower case. Raises InvalidRequestError
@@ -107,8 +143,8 @@ def read_payload(
     if not_supported:
         raise UnsupportedPayloadError(f"Payload data not supported: {not_supported}.")
     if count > max_rows:
-        raise _too_many_rows_error(str(count), max_rows)
-    return Payload(text, rows)
+        raise too_many_rows_error(str(count), max_rows)
+    return TextPayload(text, rows)
 
 
 def read_document(body: bytes) -> Any:
@@ -172,7 +208,7 @@ def json_kind(value: Any) -> str:
 
 def payload_from_rows(
     rows: Iterable[Mapping[str, Any]], sort_key: Callable[[Mapping[str, Any]], str | None]
-) -> Payload:
+) -> TextPayload:
     """Make a payload of rows that were read from another format."""
     texts: list[str] = []
     raw_rows: list[RawRow] = []
@@ -182,16 +218,16 @@ def payload_from_rows(
         raw_rows.append(RawRow(index, sort_key(fold_names(row)), start, start + len(text)))
         texts.append(text)
         start += len(text)
-    return Payload("".join(texts), raw_rows)
+    return TextPayload("".join(texts), raw_rows)
 
 
-def line_of(index: int, text: str) -> bytes:
-    """The line of a row: index, colon, checksum, tab, JSON.
+def line_of(index: int, text: str, notes: str = "") -> bytes:
+    """The line of a row: index, colon, checksum, tab, JSON, and the notes behind a separator.
 
     A byte that storage garbles may leave valid JSON. Without the checksum a wrong amount would be
     imported.
     """
-    data = text.encode()
+    data = (f"{text}{_NOTES_SEPARATOR}{notes}" if notes else text).encode()
     return b"%d:%08x\t%b\n" % (index, _checksum(index, data), data)
 
 
@@ -199,35 +235,49 @@ def _checksum(index: int, text: bytes) -> int:
     return zlib.crc32(text, index)
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of a stored payload: its index, its values with names as sent, its notes as JSON."""
+
+    index: int
+    row: dict[str, Any]
+    notes: str = ""
+
+
 def read_lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The inverse of `Payload.line`: index and row of each line, names as sent.
+    """Index and row of each line, names as sent. Raises UnreadablePayloadError for a broken line.
 
-    Raises UnreadablePayloadError for a broken line.
+    For rows that have no notes, or whose notes do not matter; see `read_noted_lines`.
     """
-    for line in data.splitlines():
-        index, row = read_line(line)
-        yield index, row
+    for line in map(read_line, data.splitlines()):
+        yield line.index, line.row
 
 
-def read_line(line: bytes) -> tuple[int, dict[str, Any]]:
-    """Index and row of one line. Raises UnreadablePayloadError."""
+def read_noted_lines(data: bytes) -> Iterator[Line]:
+    """The inverse of `Payload.line`. Raises UnreadablePayloadError for a broken line."""
+    return map(read_line, data.splitlines())
+
+
+def read_line(line: bytes) -> Line:
+    """Read one line. Raises UnreadablePayloadError."""
     try:
-        index, text = split_line(line)
+        index, text, notes = split_line(line)
         row = json.loads(text, parse_float=Decimal)
         if isinstance(row, dict):
-            return index, row
+            return Line(index, row, notes.decode())
     except (ValueError, ArithmeticError, RecursionError):
         pass
     raise UnreadablePayloadError("a row in the payload of the import")
 
 
-def split_line(line: bytes) -> tuple[int, bytes]:
-    """Index and JSON of a line. Raises ValueError where the line was changed since."""
+def split_line(line: bytes) -> tuple[int, bytes, bytes]:
+    """Index, JSON and notes of a line. Raises ValueError where the line was changed since."""
     head, _, text = line.partition(b"\t")
     index = _parse_index(head)
     if int(head[-8:], 16) != _checksum(index, text):
         raise ValueError("the checksum does not fit")
-    return index, text
+    text, _, notes = text.partition(_NOTES_SEPARATOR.encode())
+    return index, text, notes
 
 
 def _parse_index(head: bytes) -> int:
@@ -237,15 +287,15 @@ def _parse_index(head: bytes) -> int:
     return int(match[1])
 
 
-def read_row_texts(data: bytes) -> Iterator[tuple[int, str]]:
+def read_row_texts(data: bytes) -> Iterator[tuple[int, RowText]]:
     """Index and text of the row of each line, the JSON as it was sent; skips broken lines."""
     seen_indexes: set[int] = set()
     for line in data.split(b"\n"):
         with suppress(ValueError):
-            index, text = split_line(line)
+            index, text, notes = split_line(line)
             if index not in seen_indexes:
                 seen_indexes.add(index)
-                yield index, text.decode()
+                yield index, RowText(text.decode(), notes.decode())
 
 
 def is_row(text: str) -> bool:
@@ -304,7 +354,8 @@ def drop_broken_lines(
 
 def _is_usable(line: bytes, is_readable: Callable[[int, Mapping[str, Any]], bool]) -> bool:
     try:
-        return is_readable(*read_line(line))
+        read = read_line(line)
+        return is_readable(read.index, read.row)
     except Exception:
         # A garbled row can make its reader raise anything; only this row is broken.
         return False
@@ -369,7 +420,7 @@ def _read_rows(
     is_array = text.startswith("[", _skip(text, 0))
     for index, (element, start, end) in enumerate(_elements(text)):
         if index >= _ROW_LIMIT_FACTOR * max_rows:
-            raise _too_many_rows_error(f"more than {_ROW_LIMIT_FACTOR * max_rows}", max_rows)
+            raise too_many_rows_error(f"more than {_ROW_LIMIT_FACTOR * max_rows}", max_rows)
         if end - start > max_row_bytes:
             raise over_limit_error(_RowPosition(text, index, start), f"{max_row_bytes} bytes")
         if not_supported:
@@ -553,7 +604,8 @@ def _check_surrogates(text: str, start: int, end: int, element: Any, row: _RowLa
         ) from None
 
 
-def _too_many_rows_error(count: str, limit: int) -> TooLargeError:
+def too_many_rows_error(count: str, limit: int) -> TooLargeError:
+    """The error for a payload of more rows than a call may have."""
     return TooLargeError(
         f"The payload has {count} rows and the limit is {limit}: send it in several calls."
     )

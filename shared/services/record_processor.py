@@ -28,8 +28,9 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
+from shared.imports.files.notes import with_notes
 from shared.imports.import_type import ImportType, ReadRow, Reference, RowKey
-from shared.imports.json_rows import fold_names, read_lines
+from shared.imports.json_rows import Line, fold_names, read_noted_lines
 from shared.imports.merge_rules import ChangeListener, fail_all_rows
 from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.registry import import_type
@@ -343,24 +344,21 @@ def sort_key_reader(kind: ImportType, tenant: str) -> Callable[[Mapping[str, Any
 
 
 # Reads a line into a row. The key is None if it is not usable.
-Reading = Callable[[ImportType, int, Mapping[str, Any]], tuple[RowKey | None, ReadRow]]
+Reading = Callable[[ImportType, Line], tuple[RowKey | None, ReadRow]]
 
 
-def read_by_rules(
-    kind: ImportType, index: int, row: Mapping[str, Any]
-) -> tuple[RowKey | None, ReadRow]:
-    """Read a row by the rules of its type."""
-    return kind.rules.identify(fold_names(row)), kind.record_rules.read(index, row)
+def read_by_rules(kind: ImportType, line: Line) -> tuple[RowKey | None, ReadRow]:
+    """Read a row by the rules of its type, with the messages of its notes."""
+    read = kind.record_rules.read(line.index, line.row)
+    return kind.rules.identify(fold_names(line.row)), with_notes(read, line.notes)
 
 
-def read_key_only(
-    kind: ImportType, index: int, row: Mapping[str, Any]
-) -> tuple[RowKey | None, ReadRow]:
+def read_key_only(kind: ImportType, line: Line) -> tuple[RowKey | None, ReadRow]:
     """Read only the key of a row, without its rules."""
-    folded = fold_names(row)
+    folded = fold_names(line.row)
     values = [folded.get(name.lower()) for name in kind.rules.key_fields]
     return kind.rules.identify(folded), ReadRow(
-        index,
+        line.index,
         tuple(
             value.strip()[:_MOST_SHOWN] if isinstance(value, str) and value.strip() else None
             for value in values
@@ -378,8 +376,8 @@ def read_slices(
     A row takes several times the memory of its line, so a chunk is never read as a whole.
     """
     rows: list[tuple[RowKey | None, ReadRow]] = []
-    for index, line in read_lines(data):
-        key, row = _read_row(kind, reading, index, line)
+    for line in read_noted_lines(data):
+        key, row = _read_row(kind, reading, line)
         if len(rows) >= SLICE_ROWS and (key is None or key != rows[-1][0]):
             yield _group_by_record(tenant, rows)
             rows = []
@@ -388,16 +386,14 @@ def read_slices(
         yield _group_by_record(tenant, rows)
 
 
-def _read_row(
-    kind: ImportType, reading: Reading, index: int, line: Mapping[str, Any]
-) -> tuple[RowKey | None, ReadRow]:
+def _read_row(kind: ImportType, reading: Reading, line: Line) -> tuple[RowKey | None, ReadRow]:
     """Read a row. An unexpected error becomes the result of this row alone."""
     try:
-        return reading(kind, index, line)
+        return reading(kind, line)
     except Exception as error:
         log.failure("row.unreadable", error, type=kind.name)
         no_key = (None,) * len(kind.rules.key_fields)
-        return None, ReadRow(index, no_key, {}, (Message(MessageId.COULD_NOT_BE_PROCESSED),))
+        return None, ReadRow(line.index, no_key, {}, (Message(MessageId.COULD_NOT_BE_PROCESSED),))
 
 
 def _group_by_record(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]]) -> ChunkRows:

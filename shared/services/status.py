@@ -21,7 +21,8 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.json_rows import is_row, read_row_texts
+from shared.imports.files.notes import NO_NOTES, Notes
+from shared.imports.json_rows import RowText, is_row, read_row_texts
 from shared.imports.messages import LOST_ROW, Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.results import (
@@ -484,7 +485,7 @@ _FAILED = RowFilter(Outcome.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """A failed row. `text` is its JSON object as it was sent.
+    """A failed row. `text` is its JSON object as it was sent, `notes` what a reader of files noted.
 
     `is_lost`: the row cannot be read any more, and `text` is an empty object.
     """
@@ -492,6 +493,7 @@ class FailedRow:
     result: RowResult
     text: str = field(repr=False)
     is_lost: bool = False
+    notes: Notes = field(default=NO_NOTES, repr=False)
 
     @property
     def index(self) -> int:
@@ -542,14 +544,14 @@ class FailedRows:
         return [_failed_row(result, texts.get(result.index)) for result in failed_results]
 
 
-def _failed_row(result: RowResult, text: str | None) -> FailedRow:
+def _failed_row(result: RowResult, row: RowText | None) -> FailedRow:
     # Only a row that was not processed can be broken, since every other row was read.
     may_be_broken = any(
         message.id == MessageId.COULD_NOT_BE_PROCESSED for message in result.messages
     )
-    if text is None or (may_be_broken and not is_row(text)):
+    if row is None or (may_be_broken and not is_row(row.text)):
         return FailedRow(result, _NOTHING, is_lost=True)
-    return FailedRow(result, text)
+    return FailedRow(result, row.text, notes=Notes.from_text(row.notes))
 
 
 def check_payload(record: ImportRecord) -> None:

@@ -21,7 +21,7 @@ from shared.errors import (
     UnreadableDataError,
 )
 from shared.imports.import_type import ImportType
-from shared.imports.json_rows import Payload, RawRow, fold_names
+from shared.imports.json_rows import Payload, RawRow, TextPayload, fold_names
 from shared.imports.planning import Plan
 from shared.imports.registry import import_type
 from shared.imports.results import Outcome, RowResult, row_set
@@ -281,4 +281,4 @@ def _payload(rows: Sequence[_UndoRow]) -> Payload:
         end = start + len(row.text)
         raw_rows.append(RawRow(index, row.sort_key, start, end))
         start = end
-    return Payload("".join(row.text for row in rows), raw_rows)
+    return TextPayload("".join(row.text for row in rows), raw_rows)

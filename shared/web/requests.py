@@ -26,6 +26,7 @@ from shared.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
+from shared.imports.files.text import utf8_body
 from shared.imports.text_checks import escaped
 from shared.services.background import to_thread_if_large
 from shared.web.media_types import (
@@ -34,7 +35,6 @@ from shared.web.media_types import (
     is_plain,
     part_charset,
     preferred_type,
-    utf8_body,
 )
 from shared.web.query_names import DRY_RUN
 

@@ -30,6 +30,7 @@ from shared.imports.authdata.rules import BatchOptions, classify
 from shared.imports.documents.http import content_of, read_upload, row_from_text
 from shared.imports.documents.model import FILE_TYPES, past_moment, read_path
 from shared.imports.file_names import safe_name
+from shared.imports.files.text import utf8_body
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import is_same_row, read_corrections, read_payload
 from shared.imports.licenses.actions import LicenseAction
@@ -61,7 +62,7 @@ from shared.storage.ports import Entity
 from shared.web import query_names, requests
 from shared.web.idempotency import keyed_call
 from shared.web.imports import place_from_text
-from shared.web.media_types import charset_of, utf8_body
+from shared.web.media_types import charset_of
 from shared.web.requests import check_media_type, from_opaque, read_form
 from shared.web.tokens import FORM, read_token_request
 from tests.budgets import texts

@@ -35,7 +35,13 @@ from shared.imports.authdata.processor import Plans
 from shared.imports.authdata.staging import EXPIRED, RECORDS_LOST, Staging
 from shared.imports.authdata.store import BatchStore, employee_key
 from shared.imports.import_type import Options
-from shared.imports.json_rows import Payload, RawRow, check_indexes, fold_names, read_corrections
+from shared.imports.json_rows import (
+    RawRow,
+    TextPayload,
+    check_indexes,
+    fold_names,
+    read_corrections,
+)
 from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan, plan
 from shared.imports.results import Origins, Outcome, RowResult, failed, is_erased
@@ -254,7 +260,7 @@ def plan_records(tenant: str, records: Sequence[AuthRecord], limits: PlanLimits)
             sort_key = sort_key_of(employee_key(tenant, record.employee_id))
         rows.append(RawRow(record.position, sort_key, offset, offset + len(text)))
         offset += len(text)
-    payload = Payload("".join(texts), rows)
+    payload = TextPayload("".join(texts), rows)
     planned = plan(payload, chunk_rows=limits.chunk_rows, chunk_bytes=limits.chunk_bytes)
     span = tenant_span(tenant)
     return replace(planned, chunks=tuple(replace(chunk, span=span) for chunk in planned.chunks))

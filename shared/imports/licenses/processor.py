@@ -29,8 +29,9 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
+from shared.imports.files.notes import with_notes
 from shared.imports.import_type import Document, ReadRow
-from shared.imports.json_rows import fold_names, read_line
+from shared.imports.json_rows import Line, fold_names, read_line
 from shared.imports.licenses import store as records
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
@@ -92,7 +93,7 @@ class CompanyRows:
     rows: list[RowOutline] = field(default_factory=list)
 
     def read(self, row: RowOutline) -> ReadRow:
-        return read_license(row.index, self.line(row), self.action)
+        return with_notes(read_license(row.index, self.line(row), self.action), row.notes)
 
     def shown_key(self, row: RowOutline) -> tuple[str | None, ...]:
         """The key of a row's result, for a row that is not fully read."""
@@ -123,16 +124,17 @@ def read_company_lines(tenant: str, data: bytes, action: LicenseAction) -> Licen
     companies: dict[str, CompanyRows] = {}
     without_company: list[RowResult] = []
     order: list[int] = []
-    for index, start, end, row in _read_lines(data):
+    for line, start, end in _read_lines(data):
+        index, row = line.index, line.row
         folded = fold_names(without_silent_values(row, action))
         order.append(index)
         company = sent_identity(folded).get(GROUP)
         if company is None:
-            parsed = read_license(index, row, action)
+            parsed = with_notes(read_license(index, row, action), line.notes)
             without_company.append(failed(index, parsed.key, *parsed.messages))
             continue
         lines = companies.setdefault(company, CompanyRows(company, data, action))
-        lines.rows.append(outline_row(tenant, index, start, end, folded))
+        lines.rows.append(outline_row(tenant, index, start, end, folded, line.notes))
     return LicenseLines(list(companies.values()), without_company, order)
 
 
@@ -153,11 +155,12 @@ def read_undone_lines(data: bytes, action: LicenseAction) -> LicenseLines:
     companies: dict[str, CompanyRows] = {}
     broken: list[RowResult] = []
     order: list[int] = []
-    for index, start, end, line in _read_lines(data):
+    for line, start, end in _read_lines(data):
+        index = line.index
         order.append(index)
         try:
-            row = read_undone_row(index, line)
-            company = str(line[GROUP])
+            row = read_undone_row(index, line.row)
+            company = str(line.row[GROUP])
             outline = RowOutline(index, start, end, {}, row.employee, row.own_key, None)
         except (ValueError, KeyError, TypeError):
             fault = Message(MessageId.COULD_NOT_BE_PROCESSED, detail=UNREADABLE_ROW)
@@ -168,8 +171,8 @@ def read_undone_lines(data: bytes, action: LicenseAction) -> LicenseLines:
     return LicenseLines(list(companies.values()), broken, order)
 
 
-def _read_lines(data: bytes) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
-    """Index of the row in each line (`Payload.line`), start and end of its JSON, and the row.
+def _read_lines(data: bytes) -> Iterator[tuple[Line, int, int]]:
+    """The row of each line (`Payload.line`), and the start and end of its JSON.
 
     Raises UnreadablePayloadError.
     """
@@ -177,8 +180,9 @@ def _read_lines(data: bytes) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
     while position < len(data):
         end = data.find(b"\n", position)
         end = len(data) if end < 0 else end
-        index, row = read_line(data[position:end])
-        yield index, data.index(b"\t", position) + 1, end, row
+        line = read_line(data[position:end])
+        notes = len(line.notes.encode()) + 1 if line.notes else 0
+        yield line, data.index(b"\t", position) + 1, end - notes
         position = end + 1
 
 

@@ -30,7 +30,8 @@ from shared.imports.licenses.model import (
 class RowOutline:
     """The employee and license key of a row that is not fully read.
 
-    `start` and `end` are the offsets of its line, `sent` the row's employee fields.
+    `start` and `end` are the offsets of its JSON, `sent` the row's employee fields, `notes` those
+    of a reader of files.
     """
 
     index: int
@@ -40,6 +41,7 @@ class RowOutline:
     employee: Employee
     key: str | None
     generated_key: str | None
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ class RowGroup:
     employees: frozenset[Employee]
 
 
-def outline_row(tenant: str, index: int, start: int, end: int, folded: Document) -> RowOutline:
+def outline_row(
+    tenant: str, index: int, start: int, end: int, folded: Document, notes: str = ""
+) -> RowOutline:
     """The outline of a row that names a company; its names are in lower case."""
     identity = sent_identity(folded)
     natural = natural_key(identity)
@@ -59,7 +63,7 @@ def outline_row(tenant: str, index: int, start: int, end: int, folded: Document)
     if key is None and natural is not None:
         (generated,) = islice(generate_keys(tenant, identity["companyCode"], natural, ""), 1)
     sent = {} if key is None else sent_employee(folded, identity)
-    return RowOutline(index, start, end, sent, employee_of(identity), key, generated)
+    return RowOutline(index, start, end, sent, employee_of(identity), key, generated, notes)
 
 
 # The employee fields of stored licenses, by license key.

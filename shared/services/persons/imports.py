@@ -249,9 +249,10 @@ def erase_lines(data: bytes, indexes: frozenset[int]) -> bytes:
     lines = data.split(b"\n")
     for at, line in enumerate(lines):
         with suppress(ValueError):
-            index, text = split_line(line)
+            index, _, _ = split_line(line)
             if index in indexes:
-                lines[at] = line_of(index, _ERASED_ROW.ljust(len(text))).rstrip(b"\n")
+                size = len(line) - line.index(b"\t") - 1
+                lines[at] = line_of(index, _ERASED_ROW.ljust(size)).rstrip(b"\n")
     return b"\n".join(lines)
 
 
@@ -270,7 +271,7 @@ def _rows_of_person(lines: bytes, source: PersonSource, keys: PersonKeys) -> dic
 def _parsed(lines: bytes) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
     for line in lines.split(b"\n"):
         with suppress(ValueError, RecursionError):
-            index, text = split_line(line)
+            index, text, _ = split_line(line)
             row = json.loads(text)
             if isinstance(row, dict):
                 yield index, text.decode(), fold_names(row)

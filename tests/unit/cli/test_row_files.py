@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.csv_files import read_csv
 from cli.result_tables import write_failed_rows
 from cli.row_files import (
     Format,
@@ -32,7 +33,6 @@ from cli.row_files import (
 from cli.tenant_rules import read_values
 from shared.imports import csv_export
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
-from shared.imports.files.csv_rows import read_csv
 from shared.imports.workers.rules import RULES as WORKERS
 
 # Files of rows, in every format: the text of each row as it will be sent.

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
 from shared.imports.documents.http import check_form_size, read_upload
-from shared.web.media_types import charset_of, utf8_body
+from shared.imports.files.text import utf8_body
+from shared.web.media_types import charset_of
 from shared.web.requests import MAX_FIELD_BYTES, MAX_PARTS, SentFile, check_media_type, read_form
 from shared.web.requests import Form as ReadForm
 from tests.documents import BOUNDARY, MEDIA_TYPE, PDF, Form, a_part

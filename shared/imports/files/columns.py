@@ -1,0 +1,460 @@
+"""The columns of a file: which field each one is, and how its cells become the JSON of a row.
+
+A column is named by the path of its field, as messages name it (`WorkerAddress.Postcode`,
+`Rates[0].Code`), in any case. The schema of the type decides the type of a cell. A text field keeps
+its characters (`007` stays `007`). The cell of a number or boolean field is converted if it is one,
+and otherwise stays text, so that the rules report the error in that row. An empty cell leaves the
+field out; `null`, `[]` and `{}` are those values. Failed rows that the gateway returned as CSV are
+read back as they were sent (`shared.imports.csv_export`). Any of its own columns (`_index`,
+`_line`, `_error`, `_more`) may have been deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring
+from typing import Any, Final, Protocol
+
+from shared.errors import InvalidRequestError
+from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, WORDS, is_guarded, restored
+from shared.imports.files.notes import Notes, line_notes
+from shared.imports.json_rows import MAX_DEPTH, MAX_VALUES, RowText
+from shared.imports.messages import Message, MessageId, bounded
+from shared.imports.text_checks import escaped, is_blank, nearest, trimmed, without_hidden
+
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]{1,4})\]")
+_PATH: Final = re.compile(r"[^.\[\]]+(?:\[[0-9]{1,4}\]|\.[^.\[\]]+)*")
+_PLACE: Final = re.compile(r"\[[0-9]+\]")
+_MOST_NAMED: Final = 10
+# Characters of column names that a refusal repeats.
+_MAX_SHOWN: Final = 200
+# The most columns of a file, and the most of them for which the nearest field is searched.
+MAX_COLUMNS: Final = MAX_VALUES
+_MOST_COMPARED: Final = 50
+# Unknown columns that get a message each.
+_MOST_REPORTED: Final = 20
+
+Step = str | int
+# A row that is being built: objects by name, lists by index, JSON text as leaves.
+Tree = dict[Step, Any]
+
+
+class CellError(ValueError):
+    """A cell that cannot be a value of its field. Its row fails with the message."""
+
+    def __init__(self, message_id: int, detail: str, value: str | None = None) -> None:
+        """`detail` names the cell; `value` is its content, shown unless the field is sensitive."""
+        super().__init__(detail)
+        self.message_id = message_id
+        self.detail = detail
+        self.value = value
+
+
+class TypedCell(Protocol):
+    """A cell of a spreadsheet that is no text: a number, a date, true or false, an error."""
+
+    def json_text(self, types: frozenset[str]) -> str:
+        """Its JSON text for a field of these JSON types, "" if it is empty. Raises CellError."""
+
+
+# A cell of text, as CSV has no other, or a typed one.
+Cell = str | TypedCell
+
+
+class RowRenderer(Protocol):
+    """Makes rows of the cells of a file, whose header it knows."""
+
+    def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText | None:
+        """The row, or None for one to be skipped.
+
+        `index` is the index that it would have, `line` where it begins. It always makes the same of
+        the same cells. Raises InvalidRequestError for a row that makes the whole file unreadable.
+        """
+
+
+# Makes the renderer of a file from the names in its header and the line of the header. Raises
+# InvalidRequestError.
+MakeRenderer = Callable[[Sequence[str], int], RowRenderer]
+IsSensitive = Callable[[Sequence[Step]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownColumn:
+    """A column that is no field of the type, and the field that was perhaps meant."""
+
+    name: str
+    line: int
+    nearest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: the path of its field, and the types of the field in the schema."""
+
+    path: tuple[Step, ...]
+    types: frozenset[str]
+
+
+_MORE: Final = Column((MORE,), frozenset())
+_NAMELESS: Final = Column((), frozenset())
+
+
+class Header:
+    """The columns of a file under contract names; a `RowRenderer`."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        line: int,
+        schema: Mapping[str, Any],
+        is_sensitive: IsSensitive,
+        *,
+        blank_clears: bool = False,
+    ) -> None:
+        """`blank_clears`: an empty cell is null instead of leaving the field out.
+
+        Raises InvalidRequestError for a header that cannot be read.
+        """
+        self._line = line
+        self._schema = schema
+        self._is_sensitive = is_sensitive
+        self._blank_clears = blank_clears
+        self._columns = _read_columns(names, schema, line)
+        self._more_at = self._columns.index(_MORE) if _MORE in self._columns else len(names)
+        self._nameless = [at for at, each in enumerate(self._columns) if each is _NAMELESS]
+        self.unknown_columns = _unknown_columns(self._columns, schema, line)
+
+    def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:
+        """See `RowRenderer.render`."""
+        name = f"The row of index {index} (line {line})"
+        _check_names(cells, self._nameless, len(self._columns), name, self._line)
+        columns, row_cells = self._with_more(cells[: len(self._columns)], name)
+        faults: list[Message] = []
+        tree: Tree = {}
+        for path, value in self._values(columns, row_cells, faults).items():
+            _place(tree, path, value, name)
+        return RowText(_rendered(tree), self._notes(index, line, faults))
+
+    def _notes(self, index: int, line: int, faults: Sequence[Message]) -> str:
+        if not faults and not self.unknown_columns:
+            return line_notes(line)
+        unknown = [] if index else _unknown_messages(self.unknown_columns)
+        return Notes(line, (*faults, *unknown), bool(self.unknown_columns)).to_text()
+
+    def _with_more(
+        self, cells: Sequence[Cell], name: str
+    ) -> tuple[Sequence[Column | None], Sequence[Cell]]:
+        """The row with the fields that had no column of their own; the cell `_more` has them."""
+        columns, place = self._columns, self._more_at
+        if place >= len(cells):
+            return columns, cells
+        try:
+            cell = cells[place]
+            more = json.loads(restored(cell) or "{}") if isinstance(cell, str) else None
+        except (ValueError, RecursionError):
+            more = None
+        if not isinstance(more, dict) or not all(isinstance(cell, str) for cell in more.values()):
+            raise InvalidRequestError(
+                f"{name}: the column {MORE} must hold what the gateway has put there, or nothing."
+            )
+        known = [*columns]
+        known[place] = None
+        return (
+            [*known, *(_column(name, self._schema) for name in more)],
+            [*cells, *[""] * (len(known) - len(cells)), *more.values()],
+        )
+
+    def _values(
+        self, columns: Sequence[Column | None], cells: Sequence[Cell], faults: list[Message]
+    ) -> dict[tuple[Step, ...], str]:
+        """The JSON text of each cell with a meaning, by its path; faults of cells are added.
+
+        With `blank_clears`, a list is cleared by blanks in all its cells. A blank cell of another
+        list is ignored, because the row's list has fewer elements than that of another row, or an
+        element lacks a property. A blank cell is also ignored if another cell is above or below its
+        path.
+        """
+        values: dict[tuple[Step, ...], str] = {}
+        blank: dict[tuple[Step, ...], str] = {}
+        for column, cell in zip(columns, cells, strict=False):
+            if column is None or column is _NAMELESS:
+                continue
+            try:
+                text = (
+                    cell and _text_value(cell, column.types)
+                    if isinstance(cell, str)
+                    else cell.json_text(column.types)
+                )
+            except CellError as error:
+                shown = None if self._is_sensitive(column.path) else error.value
+                field = shown_path(column.path)
+                faults.append(Message(error.message_id, field, shown, error.detail))
+                continue
+            if text:
+                values[column.path] = text
+            elif self._blank_clears:
+                blank[_list_of(column.path) or column.path] = "null"
+        if blank:
+            taken = {path[:steps] for path in values for steps in range(1, len(path) + 1)}
+            for path in sorted(blank, key=len):
+                parent = (path[:steps] for steps in range(1, len(path)))
+                if path not in taken and not any(each in values for each in parent):
+                    values[path] = "null"
+        return values
+
+
+def check_not_header(cells: Sequence[Cell], header: Sequence[str], index: int, line: int) -> None:
+    """Raises InvalidRequestError for a row that repeats the header, as joined files have it."""
+    first = cells[0]
+    if not isinstance(first, str) or first.strip().lower() != header[0].strip().lower():
+        return
+    texts = [cell.strip().lower() if isinstance(cell, str) else None for cell in cells]
+    if len(texts) > 1 and texts == [name.strip().lower() for name in header]:
+        raise InvalidRequestError(
+            f"The row of index {index} (line {line}) repeats the header: remove that line, and "
+            "check that the rows below it have the same columns."
+        )
+
+
+def _read_columns(
+    header: Sequence[str], schema: Mapping[str, Any], line: int
+) -> list[Column | None]:
+    if len(header) > MAX_COLUMNS:
+        raise InvalidRequestError(
+            f"The header in line {line} has {len(header)} columns and the limit is {MAX_COLUMNS}: "
+            "check how the columns are separated."
+        )
+    names = [_name(name, schema, line) for name in header]
+    counts = Counter(name.lower() for name in names if name)
+    first = {name.lower(): name for name in reversed(names)}
+    repeated = sorted(first[name] for name, count in counts.items() if count > 1)
+    if repeated:
+        shown = ", ".join(map(escaped, repeated[:_MOST_NAMED]))[:_MAX_SHOWN]
+        raise InvalidRequestError(
+            f"The header in line {line} has more than one column of the same name: {shown}; leave "
+            "one of them (names that differ only in upper and lower case count as the same)."
+        )
+    return [_column(name, schema) if name else _NAMELESS for name in names]
+
+
+def _name(header: str, schema: Mapping[str, Any], line: int) -> str:
+    """The column name of a header cell; "" if it has no visible character.
+
+    Invisible characters are removed if the result is the name of a field. Otherwise the name stays,
+    and messages show it with these characters escaped.
+    """
+    name = restored(trimmed(header))
+    seen_names = without_hidden(name)
+    if not seen_names:
+        return ""
+    if seen_names.count(".") + seen_names.count("[") >= MAX_DEPTH:
+        raise InvalidRequestError(
+            f"The header in line {line} has a column that is nested more than {MAX_DEPTH} levels "
+            "deep; correct its name."
+        )
+    is_known = seen_names in (INDEX, LINE, ERROR, MORE) or is_field(path_of(seen_names), schema)
+    return seen_names if is_known else name
+
+
+def _column(name: str, schema: Mapping[str, Any]) -> Column | None:
+    """The column of a name; None for the columns of a command or an answer."""
+    if name in (INDEX, LINE, ERROR):
+        return None
+    path = path_of(name)
+    return _MORE if path == _MORE.path else Column(path, types_of(path, schema))
+
+
+def path_of(name: str) -> tuple[Step, ...]:
+    """The steps of a path: names, and indexes of lists. A name that is no path is one step."""
+    if not _PATH.fullmatch(name):
+        return (name,)
+    return tuple(step or int(place) for step, place in _STEP.findall(name))
+
+
+def types_of(path: Sequence[Step], schema: Mapping[str, Any]) -> frozenset[str]:
+    """The JSON types of the field at a path in the schema; none for an unknown field."""
+    node = _node_at(path, schema)
+    types = () if node is None else node.get("type", ())
+    return frozenset([types] if isinstance(types, str) else types)
+
+
+def is_field(path: Sequence[Step], schema: Mapping[str, Any]) -> bool:
+    """Whether the schema has a field at a path."""
+    return _node_at(path, schema) is not None
+
+
+def _node_at(path: Sequence[Step], schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    node: Mapping[str, Any] = schema
+    for step in path:
+        node = _resolved(node, schema)
+        child = node.get("items") if isinstance(step, int) else _property(node, step)
+        if child is None:
+            return None
+        node = child
+    return _resolved(node, schema)
+
+
+def _property(node: Mapping[str, Any], name: str) -> Any:
+    for properties, schema in node.get("properties", {}).items():
+        if properties.lower() == name.lower():
+            return schema
+    return None
+
+
+def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Resolve a reference, also a nullable one, to its schema."""
+    for option in node.get("anyOf", ()):
+        if "$ref" in option:
+            node = option
+    if "$ref" in node:
+        definition: Mapping[str, Any] = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        return definition
+    return node
+
+
+def _unknown_columns(
+    columns: Sequence[Column | None], schema: Mapping[str, Any], line: int
+) -> Sequence[UnknownColumn]:
+    """The columns that are no field; the first `_MOST_COMPARED` with the nearest field."""
+    paths = [
+        column.path
+        for column in columns
+        if column is not None
+        and column is not _NAMELESS
+        and column is not _MORE
+        and not is_field(column.path, schema)
+    ]
+    known_names = known_paths(schema) if paths else []
+    return [
+        UnknownColumn(
+            shown_path(path),
+            line,
+            nearest_field(shown_path(path), known_names) if place < _MOST_COMPARED else None,
+        )
+        for place, path in enumerate(paths)
+    ]
+
+
+def _unknown_messages(columns: Sequence[UnknownColumn]) -> Sequence[Message]:
+    messages = [
+        Message(MessageId.UNKNOWN_FIELD, escaped(column.name), detail=_nearest_note(column.nearest))
+        for column in columns[:_MOST_REPORTED]
+    ]
+    return bounded(messages, _MOST_REPORTED, len(columns) - len(messages))
+
+
+def _nearest_note(name: str | None) -> str:
+    return "a column of the file" + (f"; did you mean {name}?" if name else "")
+
+
+def shown_path(path: Sequence[Step]) -> str:
+    """A path in the form of messages."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")
+
+
+def known_paths(schema: Mapping[str, Any]) -> list[str]:
+    """The paths of all fields of a row that have a value, with the index 0 in lists."""
+    return list(_paths_below(schema, schema, ""))
+
+
+def _paths_below(node: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Iterator[str]:
+    node = _resolved(node, schema)
+    if "properties" in node:
+        for name, child in node["properties"].items():
+            yield from _paths_below(child, schema, f"{path}.{name}" if path else name)
+    elif "items" in node:
+        yield from _paths_below(node["items"], schema, f"{path}[0]")
+    else:
+        yield path
+
+
+def nearest_field(name: str, known_names: Iterable[str]) -> str | None:
+    """The known path that is most similar to a name, with the indexes of the name."""
+    closest = nearest(_PLACE.sub("[0]", name), known_names)
+    places = iter(_PLACE.findall(name))
+    return closest and _PLACE.sub(lambda each: next(places, each[0]), closest)
+
+
+def _check_names(
+    cells: Sequence[Cell], nameless: Sequence[int], width: int, row: str, header: int
+) -> None:
+    """Raises InvalidRequestError for a value in a column without a name, where only blanks are
+    allowed.
+    """
+    for place in (*nameless, *range(width, len(cells))):
+        if place >= len(cells):
+            continue
+        cell = cells[place]
+        if not isinstance(cell, str) or not is_blank(cell):
+            raise InvalidRequestError(
+                f"{row} has a value in column {place + 1}, which has no name in line {header}: "
+                "name the column there, or clear the cell."
+            )
+
+
+def _list_of(path: Sequence[Step]) -> tuple[Step, ...] | None:
+    """The path of the outermost list that contains a path; None if there is none."""
+    for place, step in enumerate(path):
+        if isinstance(step, int):
+            return tuple(path[:place])
+    return None
+
+
+def _text_value(cell: str, types: frozenset[str]) -> str:
+    """The JSON text of a cell that `shared.imports.csv_export` has written."""
+    if cell in WORDS:
+        return cell
+    if is_guarded(cell):
+        return encode_basestring(restored(cell))
+    if types:
+        if "number" in types or "integer" in types:
+            text = cell.strip()
+            if _NUMBER.fullmatch(text):
+                return text
+        if "boolean" in types and cell.strip().lower() in ("true", "false"):
+            return cell.strip().lower()
+    return encode_basestring(cell)
+
+
+def _place(tree: Tree, path: Sequence[Step], value: str, row: str) -> None:
+    for step in path[:-1]:
+        child = tree.setdefault(step, {})
+        if not isinstance(child, dict):
+            raise _contradiction(path, row)
+        tree = child
+    if isinstance(tree.get(path[-1]), dict):
+        raise _contradiction(path, row)
+    tree[path[-1]] = value
+
+
+def _contradiction(path: Sequence[Step], row: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{row}: the columns contradict each other at {escaped(str(path[0]))}: one names a field, "
+        "another one a part of it; leave one of them."
+    )
+
+
+def _rendered(node: Tree | str) -> str:
+    """The JSON text of a row that was built. Lists have their elements in order, without gaps."""
+    if isinstance(node, str):
+        return node
+    if node and all(isinstance(step, int) for step in node):
+        return f"[{','.join([_rendered(node[step]) for step in sorted(node)])}]"
+    members = [
+        f"{_member(name)}{child if isinstance(child, str) else _rendered(child)}"
+        for name, child in node.items()
+    ]
+    return f"{{{','.join(members)}}}"
+
+
+@lru_cache(maxsize=10_000)
+def _member(name: Step) -> str:
+    """The beginning of a member; the rows of a file have the same ones."""
+    return f"{encode_basestring(str(name))}:"

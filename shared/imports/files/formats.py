@@ -1,0 +1,120 @@
+"""The formats of rows beside those of a vendor: which one a body or a file has, and its reader.
+
+A reader has the type `shared.services.accept.Reader`: it turns the bytes of a body into its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any, Final
+
+from shared.errors import UnsupportedMediaTypeError
+from shared.imports.files.columns import Header, MakeRenderer
+from shared.imports.files.csv_rows import read_csv
+from shared.imports.files.ndjson_rows import read_ndjson
+from shared.imports.import_type import Rules
+from shared.imports.json_rows import Payload, read_payload
+
+SortKey = Callable[[Mapping[str, Any]], str | None]
+Reader = Callable[[bytes, SortKey, int], Payload]
+
+
+class FileFormat(StrEnum):
+    """The format of rows. XML is that of licenses alone."""
+
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+    XLSX = "xlsx"
+    XML = "xml"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its bytes are text, which is converted to UTF-8 before it is read."""
+        return self is not FileFormat.XLSX
+
+
+XLSX_TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+# The formats that every type takes, by media type. JSON is the default and not among them.
+FILE_TYPES: Final[Mapping[str, FileFormat]] = {
+    "text/csv": FileFormat.CSV,
+    "application/csv": FileFormat.CSV,
+    "text/tab-separated-values": FileFormat.CSV,
+    "application/x-ndjson": FileFormat.NDJSON,
+    "application/ndjson": FileFormat.NDJSON,
+    "application/jsonl": FileFormat.NDJSON,
+    "application/x-jsonlines": FileFormat.NDJSON,
+    XLSX_TYPE: FileFormat.XLSX,
+}
+ENDINGS: Final[Mapping[str, FileFormat]] = {
+    ".json": FileFormat.JSON,
+    ".ndjson": FileFormat.NDJSON,
+    ".jsonl": FileFormat.NDJSON,
+    ".csv": FileFormat.CSV,
+    ".tsv": FileFormat.CSV,
+    ".xlsx": FileFormat.XLSX,
+    ".xml": FileFormat.XML,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How the rows of a file are read.
+
+    `sheet` is the name of a spreadsheet's sheet, by default its first visible one. `mapping` makes
+    rows of files in the layout of their sender; without it, columns are fields of the type.
+    `blank_clears`: an empty cell is null instead of leaving the field out.
+    """
+
+    sheet: str = ""
+    mapping: MakeRenderer | None = None
+    blank_clears: bool = False
+
+
+def format_of_media_type(media_type: str) -> FileFormat | None:
+    """The format of a media type in lower case; None for JSON, a vendor's or an unknown one."""
+    return FILE_TYPES.get(media_type)
+
+
+def format_of_name(name: str) -> FileFormat | None:
+    """The format of a file, by the ending of its name, before `.gz` if it has that too."""
+    lower = name.lower().removesuffix(".gz")
+    return next((each for ending, each in ENDINGS.items() if lower.endswith(ending)), None)
+
+
+def reader_of(file_format: FileFormat, rules: Rules, options: ReadOptions) -> Reader:
+    """The reader of a format for the rows of a type. Text must be in UTF-8.
+
+    Raises UnsupportedMediaTypeError for a format that not every type has.
+    """
+    make_renderer = options.mapping or header_maker(rules, options)
+    match file_format:
+        case FileFormat.JSON:
+            return read_payload
+        case FileFormat.NDJSON:
+            return read_ndjson
+        case FileFormat.CSV:
+            return partial(_read_csv, make_renderer)
+        case _:
+            raise UnsupportedMediaTypeError(
+                f"Rows of this type are not taken as {file_format.value.upper()}: send JSON or CSV."
+            )
+
+
+def header_maker(rules: Rules, options: ReadOptions) -> MakeRenderer:
+    """Makes the header of a file whose columns are fields of the type."""
+    return partial(
+        Header,
+        schema=rules.json_schema(),
+        is_sensitive=rules.is_sensitive,
+        blank_clears=options.blank_clears,
+    )
+
+
+def _read_csv(
+    make_renderer: MakeRenderer, body: bytes, sort_key: SortKey, max_rows: int
+) -> Payload:
+    return read_csv(body, make_renderer, sort_key, max_rows)

@@ -1,0 +1,102 @@
+"""NDJSON as rows: a JSON object per line, read as strictly as an array (`json_rows`).
+
+Blank lines are ignored. Failed rows and records that the gateway has returned are read too: the row
+of `{"index", "row", "messages"}`, the record of `{"record", "type", "createdAt", …}`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from shared.errors import InvalidRequestError
+from shared.imports.files.notes import line_notes
+from shared.imports.files.text import not_utf8_error
+from shared.imports.json_rows import (
+    RawRow,
+    TextPayload,
+    fold_names,
+    member_span,
+    read_row_of_line,
+    too_many_rows_error,
+)
+
+_LINE: Final = re.compile(r"[^\r\n]+")
+_LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
+FAILED_ROW: Final = frozenset({"index", "line", "row", "messages"})
+# Names of rows are in lower case by then.
+RECORD: Final = frozenset({"record", "type", "createdat", "createdby", "changedat", "changedby"})
+
+
+class Wrapping:
+    """What the rows of a file stand in, where all stand in the same: failed rows, or records."""
+
+    def __init__(self) -> None:
+        self._members = {"row", "record"}
+        self._count = 0
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Look at the next row. Raises InvalidRequestError for a record without a row to import."""
+        index = self._count
+        self._count += 1
+        if not (FAILED_ROW.issuperset(row) and isinstance(row.get("row"), dict)):
+            self._members.discard("row")
+        if not RECORD.issubset(row):
+            self._members.discard("record")
+        elif row["record"] is None:
+            state = "is deleted" if row.get("deleted") else "could not be read"
+            raise InvalidRequestError(
+                f"The record of index {index} {state}: leave it out of the file."
+            )
+
+    @property
+    def member(self) -> str:
+        """The member that has the row; "" where the rows stand alone."""
+        return next(iter(self._members)) if self._count and len(self._members) == 1 else ""
+
+
+def read_ndjson(
+    body: bytes, sort_key: Callable[[Mapping[str, Any]], str | None], max_rows: int
+) -> TextPayload:
+    """The row of each line of a body in UTF-8.
+
+    Raises InvalidRequestError, UnsupportedPayloadError and TooLargeError, which name the line.
+    """
+    try:
+        text = body.decode("utf-8-sig").lstrip("\ufeff")
+    except UnicodeDecodeError:
+        raise not_utf8_error(body) from None
+    wrapping = Wrapping()
+    rows: list[RawRow] = []
+    notes: dict[int, str] = {}
+    number, end = 1, 0
+    for match in _LINE.finditer(text):
+        number += len(_LINE_BREAK.findall(text, end, match.start()))
+        end = match.end()
+        line = match[0]
+        if line.strip():
+            index = len(rows)
+            if index >= max_rows:
+                raise too_many_rows_error(f"more than {max_rows}", max_rows)
+            row = read_row_of_line(line, index, number)
+            wrapping.note(row)
+            rows.append(RawRow(index, sort_key(row), *match.span()))
+            notes[index] = line_notes(number)
+    if wrapping.member:
+        rows = _unwrap(text, rows, wrapping.member, sort_key)
+    return TextPayload(text, rows, notes)
+
+
+def _unwrap(
+    text: str,
+    rows: Sequence[RawRow],
+    member: str,
+    sort_key: Callable[[Mapping[str, Any]], str | None],
+) -> list[RawRow]:
+    unwrapped = []
+    for row in rows:
+        start, end = member_span(text, text.index("{", row.start), member)
+        inner = read_row_of_line(text[start:end], row.index, 0)
+        unwrapped.append(RawRow(row.index, sort_key(fold_names(inner)), start, end))
+    return unwrapped

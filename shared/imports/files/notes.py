@@ -1,0 +1,90 @@
+"""The notes of a row that came from a file: its line, and what reading its cells has found.
+
+Notes stand beside the JSON of the row in the payload (`json_rows.line_of`). Only readers of files
+write them, so no JSON body can forge them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from shared.imports.import_type import ReadRow
+from shared.imports.messages import Message, MessageId
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """The notes of one row.
+
+    line             the line of the file, or the row of the sheet, that the row begins in; from 1
+    messages         faults of its cells, and for the first row of a file its unknown columns
+    has_columns      its unknown fields are columns of the file, which the first row has named
+    sent             the row in the layout of its sender: text by column
+    """
+
+    line: int | None = None
+    messages: Sequence[Message] = ()
+    has_columns: bool = False
+    sent: Mapping[str, str] = field(default_factory=dict)
+
+    def to_text(self) -> str:
+        """The notes as compact JSON, "" for none."""
+        document: dict[str, Any] = {}
+        if self.line is not None:
+            document["line"] = self.line
+        if self.has_columns:
+            document["columns"] = True
+        if self.messages:
+            document["messages"] = [
+                [int(each.id), each.field, each.value, each.detail] for each in self.messages
+            ]
+        if self.sent:
+            document["sent"] = dict(self.sent)
+        return json.dumps(document, separators=(",", ":")) if document else ""
+
+    @classmethod
+    def from_text(cls, text: str) -> Notes:
+        """The notes of a text that `to_text` has made. Raises ValueError for another text."""
+        if not text:
+            return NO_NOTES
+        document = json.loads(text)
+        return cls(
+            document.get("line"),
+            tuple(Message(*each) for each in document.get("messages", ())),
+            document.get("columns", False),
+            document.get("sent", {}),
+        )
+
+    @property
+    def of_corrected_row(self) -> Notes:
+        """The notes of a row that was corrected since: only its line."""
+        return Notes(self.line)
+
+
+NO_NOTES: Final = Notes()
+
+
+def line_notes(line: int) -> str:
+    """The notes of most rows: only the line."""
+    return f'{{"line":{line}}}'
+
+
+def with_notes(row: ReadRow, notes: str) -> ReadRow:
+    """A row as it was read, with the messages of its notes. An Error among them fails the row.
+
+    A field whose cell has a fault is not in the row, so that it is not missing too.
+    """
+    if not notes or ('"messages"' not in notes and '"columns"' not in notes):
+        return row
+    read = Notes.from_text(notes)
+    faulty = {each.field for each in read.messages if each.is_error and each.field is not None}
+    messages = [
+        each
+        for each in row.messages
+        if not (each.id == MessageId.UNKNOWN_FIELD and read.has_columns)
+        and not (each.id == MessageId.REQUIRED_FIELD_MISSING and each.field in faulty)
+    ]
+    return replace(row, messages=(*read.messages, *messages), unreadable=row.unreadable | faulty)
