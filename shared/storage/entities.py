@@ -35,6 +35,9 @@ def split_text(name: str, text: str) -> dict[str, Value]:
 
 def join_text(name: str, values: Mapping[str, Value]) -> str:
     """The text that `split_text` has split; "" if there is no such property."""
+    if f"{name}1" not in values:  # most have one part
+        text = values.get(f"{name}0")
+        return text if isinstance(text, str) else ""
     parts: list[str] = []
     while isinstance(part := values.get(f"{name}{len(parts)}"), str):
         parts.append(part)
@@ -62,6 +65,8 @@ def expand_json(data: bytes) -> Any:
 
 def split_bytes(name: str, data: bytes) -> dict[str, Value]:
     """Split `data` into properties name0, name1, … within the limit of a binary property."""
+    if 0 < len(data) <= _MAX_BINARY:
+        return {f"{name}0": data}
     return {
         f"{name}{at // _MAX_BINARY}": data[at : at + _MAX_BINARY]
         for at in range(0, len(data), _MAX_BINARY)
@@ -70,6 +75,9 @@ def split_bytes(name: str, data: bytes) -> dict[str, Value]:
 
 def join_bytes(name: str, values: Mapping[str, Value]) -> bytes:
     """The bytes that `split_bytes` has split; b"" if there is no such property."""
+    if f"{name}1" not in values:
+        data = values.get(f"{name}0")
+        return data if isinstance(data, bytes) else b""
     parts: list[bytes] = []
     while isinstance(part := values.get(f"{name}{len(parts)}"), bytes):
         parts.append(part)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from shared.errors import SealedDataError
@@ -362,7 +363,7 @@ def _seal_column(
     else:
         base = name[:-1]
         sealed = sealer.seal(b"t" + join_text(base, values).encode(), *place, name)
-        _drop_parts(values, base, 0)
+        _drop_parts(values, base)
         values |= split_bytes(base, sealed)
 
 
@@ -378,16 +379,23 @@ def _open_column(
         sealed = join_bytes(name[:-1], values) if is_split else value
         data = sealer.open(sealed, *place, name)
         if is_split:
-            _drop_parts(values, name[:-1], 0)
+            _drop_parts(values, name[:-1])
             values |= split_text(name[:-1], data[1:].decode())
         else:
             values[name] = data[1:].decode() if data[:1] == b"t" else data[1:]
 
 
-def _drop_parts(values: dict[str, Value], name: str, number: int) -> None:
-    """Remove the parts of a split property from this number on."""
+def _drop_parts(values: dict[str, Value], name: str) -> None:
+    """Remove the parts of a split property."""
+    number = 0
     while values.pop(f"{name}{number}", None) is not None:
         number += 1
+
+
+def _set_document(values: dict[str, Value], text: str) -> None:
+    if "Document1" in values:
+        _drop_parts(values, "Document")
+    values |= split_text("Document", text)
 
 
 def _seal_document(
@@ -401,8 +409,7 @@ def _seal_document(
     open_text, secret = fields.take_out(text)
     if not secret:
         return
-    _drop_parts(values, "Document", 0)
-    values |= split_text("Document", open_text)
+    _set_document(values, open_text)
     values |= split_bytes("Sealed", sealer.seal(secret.encode(), *place, "Sealed"))
 
 
@@ -424,9 +431,12 @@ def _is_absent(document: Any, path: Path) -> bool:
 
 def _newest_key(table: str, values: Mapping[str, Value]) -> int:
     """The highest number of the data keys under which values of an entity are sealed."""
-    names = ("Sealed0", _PREVIOUS, *SEALED_COLUMNS.get(table, ()))
-    sealed = (value for name in names if isinstance(value := values.get(name), bytes))
-    return max((key_number(value) for value in sealed if is_sealed(value)), default=0)
+    newest = 0
+    for name in ("Sealed0", _PREVIOUS, *SEALED_COLUMNS.get(table, ())):
+        value = values.get(name)
+        if isinstance(value, bytes) and is_sealed(value):
+            newest = max(newest, key_number(value))
+    return newest
 
 
 def _has_sealed(table: str, values: Mapping[str, Value]) -> bool:
@@ -449,9 +459,9 @@ def _open_document(
     values: dict[str, Value], fields: SealedFields, sealer: Sealer, place: tuple[str, str, str]
 ) -> None:
     text = join_text("Document", values)
-    lost = _read_lost(str(values.pop(_UNREADABLE, "")))
+    lost = _read_lost(str(values.pop(_UNREADABLE))) if _UNREADABLE in values else []
     sealed = join_bytes("Sealed", values)
-    _drop_parts(values, "Sealed", 0)
+    _drop_parts(values, "Sealed")
     if not sealed and not lost:
         return
     if sealed:
@@ -463,8 +473,7 @@ def _open_document(
                 lost.append(([*paths], sealed))
     if lost:
         text, lost = _found_again(text, lost, sealer, place)
-    _drop_parts(values, "Document", 0)
-    values |= split_text("Document", text)
+    _set_document(values, text)
     if lost:
         values[_UNREADABLE] = _lost_text(lost)
 
@@ -587,9 +596,9 @@ class SealingBlobs:
         tenant = tenant_of_blob(container, name)
         if tenant and self._data_keys.are_set:
             sealer = await self._data_keys.sealer(tenant)
-            sealed = _sealed_parts(parts, sealer, (container, name))
+            blocks = _sealed_blocks(parts, sealer, (container, name))
             # A list of one part is one request, as it is for what is not sealed.
-            parts = [b"".join(sealed)] if isinstance(parts, list) else sealed
+            parts = [b"".join(blocks)] if isinstance(parts, list) else _joined(blocks)
         await self._blobs.put(container, name, parts, metadata)
 
     async def read(
@@ -617,8 +626,8 @@ class SealingBlobs:
         if not is_sealed(sealed):
             # Written before the setting was there.
             return await self._blobs.read(container, name, start, length)
-        data = await self._opened_blocks(sealed, first, tenant, (container, name))
-        return data[skipped:] if length is None else data[skipped : skipped + length]
+        end = None if length is None else skipped + length
+        return await self._opened_blocks(sealed, first, tenant, (container, name), skipped, end)
 
     async def touch(self, container: str, name: str) -> bool:
         """See `Blobs.touch`."""
@@ -637,7 +646,7 @@ class SealingBlobs:
         tenant = tenant_of_blob(container, name)
         if tenant and self._data_keys.are_set:
             sealer = await self._data_keys.sealer(tenant)
-            parts = _sealed_parts(parts, sealer, (container, name))
+            parts = _joined(_sealed_blocks(parts, sealer, (container, name)))
         await self._blobs.replace(container, name, parts, etag)
 
     async def delete(self, container: str, name: str) -> None:
@@ -649,39 +658,58 @@ class SealingBlobs:
         return await self._blobs.names_before(container, prefix, time)
 
     async def _opened_blocks(
-        self, sealed: bytes, first: int, tenant: str, place: tuple[str, str]
+        self,
+        sealed: bytes,
+        first: int,
+        tenant: str,
+        place: tuple[str, str],
+        skipped: int = 0,
+        end: int | None = None,
     ) -> bytes:
-        """The content of sealed blocks, of which the first has that number.
-
-        Raises SealedDataError.
+        """The content of sealed blocks, of which the first has that number, from byte `skipped` to
+        byte `end`. Raises SealedDataError.
         """
         sealer = await self._data_keys.opener(tenant, key_number(sealed))
         blocks = [
             sealer.open(sealed[at : at + _SEALED_BLOCK], *place, str(first + number))
             for number, at in enumerate(range(0, len(sealed), _SEALED_BLOCK))
         ]
+        # Only the blocks at the ends are cut, because a copy of everything takes longer than the
+        # cipher.
+        if end is not None:
+            whole, rest = divmod(end, BLOCK_BYTES)
+            blocks[whole:] = [block[:rest] for block in blocks[whole : whole + 1]]
+        if skipped and blocks:
+            blocks[0] = blocks[0][skipped:]
         return b"".join(blocks)
 
 
-def _sealed_parts(
+def _sealed_blocks(
     parts: Iterable[bytes], sealer: Sealer, place: tuple[str, str]
 ) -> Iterator[bytes]:
-    """The blocks of these parts, some together; an empty blob stays empty."""
-    rest = bytearray()
+    """The blocks of these parts; an empty blob has none. A part is not copied as a whole."""
     number = 0
-    most = _BLOCKS_AT_ONCE * BLOCK_BYTES
+    rest = bytearray()
     for part in parts:
-        rest += part
-        while len(rest) >= most:
-            yield _sealed_blocks(memoryview(rest)[:most].tobytes(), number, sealer, place)
-            del rest[:most]
-            number += _BLOCKS_AT_ONCE
+        view = memoryview(part)
+        at = 0
+        if rest:
+            at = BLOCK_BYTES - len(rest)
+            rest += view[:at]
+            if len(rest) < BLOCK_BYTES:
+                continue
+            yield sealer.seal(rest, *place, str(number))
+            number += 1
+        while len(view) - at >= BLOCK_BYTES:
+            yield sealer.seal(view[at : at + BLOCK_BYTES], *place, str(number))
+            number += 1
+            at += BLOCK_BYTES
+        rest = bytearray(view[at:])
     if rest:
-        yield _sealed_blocks(bytes(rest), number, sealer, place)
+        yield sealer.seal(rest, *place, str(number))
 
 
-def _sealed_blocks(data: bytes, number: int, sealer: Sealer, place: tuple[str, str]) -> bytes:
-    return b"".join(
-        sealer.seal(data[at : at + BLOCK_BYTES], *place, str(number + at // BLOCK_BYTES))
-        for at in range(0, len(data), BLOCK_BYTES)
-    )
+def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Some blocks together, for one request each."""
+    while some := b"".join(islice(blocks, _BLOCKS_AT_ONCE)):
+        yield some

@@ -75,7 +75,7 @@ class Sealer:
     current: int
     keys: Mapping[int, Any] = field(repr=False)
 
-    def seal(self, data: bytes, *place: str) -> bytes:
+    def seal(self, data: bytes | bytearray | memoryview, *place: str) -> bytes:
         """The sealed value, which opens at this place only."""
         header = _HEADER.pack(_FORMAT, self.current)
         nonce = os.urandom(_NONCE_BYTES)
