@@ -1,0 +1,170 @@
+"""The archive of a spreadsheet: a zip file of XML parts, with ceilings before anything is unpacked.
+
+A few kilobytes can unpack to gigabytes, so the directory of the archive is checked first: the
+number of parts, that no two parts share bytes (a "quoted overlap" lists one compressed part a
+thousand times), and for each part that is wanted its unpacked size and how much smaller it is
+compressed. Only the parts that a sheet needs are ever unpacked, in blocks. A part that has more
+bytes than the directory says is refused where it passes that size.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any, Final
+
+from lxml import etree
+
+from shared.errors import InvalidRequestError, TooLargeError
+
+ZIP: Final = b"PK\x03\x04"
+# Spreadsheets before 2007, and newer ones behind a password.
+OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+# A name in the directory of a file that is behind a password.
+_ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
+
+# A workbook with hundreds of sheets and pictures has a thousand parts.
+MAX_PARTS: Final = 5_000
+# The size unpacked over the size compressed. Sheets of equal rows reach about 100.
+MAX_RATIO: Final = 250
+# Parts up to this size may have any ratio.
+_SMALL_PART: Final = 1024 * 1024
+_BLOCK: Final = 128 * 1024
+_DIRECTORY_ENTRY: Final = b"PK\x01\x02"
+_LOCAL_HEADER_BYTES: Final = 30
+_IS_ENCRYPTED: Final = 0x1
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGED: Final = (
+    "The spreadsheet is damaged: {what}. Open it in a spreadsheet program and save it again as "
+    ".xlsx."
+)
+
+
+def damaged_error(what: str) -> InvalidRequestError:
+    """The refusal of a spreadsheet that no program would have written."""
+    return InvalidRequestError(_DAMAGED.format(what=what))
+
+
+def is_spreadsheet(body: bytes) -> bool:
+    """Whether a body may be a spreadsheet; then `Archive` says what is wrong with it."""
+    return body.startswith((ZIP, OLD_OFFICE))
+
+
+class Archive:
+    """The parts of a spreadsheet by name."""
+
+    def __init__(self, body: bytes, max_bytes: int) -> None:
+        """`max_bytes`: the most that all parts that are read may have unpacked.
+
+        Raises InvalidRequestError and TooLargeError.
+        """
+        self._left = max_bytes
+        self._max_bytes = max_bytes
+        if body.startswith(OLD_OFFICE):
+            raise InvalidRequestError(
+                "The spreadsheet is protected by a password: save it without one."
+                if _ENCRYPTED in body
+                else "The spreadsheet is in the format of before 2007 (.xls): save it as .xlsx."
+            )
+        if not body.startswith(ZIP):
+            raise InvalidRequestError("The body is no spreadsheet (.xlsx).")
+        if body.count(_DIRECTORY_ENTRY) > MAX_PARTS:
+            raise TooLargeError(
+                f"The spreadsheet has more than {MAX_PARTS} parts, which is the limit: save the "
+                "sheet in a new file."
+            )
+        try:
+            self._zip = zipfile.ZipFile(BytesIO(body))
+        except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError) as error:
+            raise damaged_error(_short(error)) from None
+        except Exception as error:  # struct.error and others of a hostile directory
+            raise damaged_error(type(error).__name__) from None
+        self._parts = {part.filename: part for part in self._zip.infolist()}
+        self._check_directory(len(body))
+
+    def _check_directory(self, size: int) -> None:
+        parts = sorted(self._zip.infolist(), key=lambda part: part.header_offset)
+        if len(self._parts) != len(parts):
+            raise damaged_error("it has two parts of the same name")
+        ends = [*(part.header_offset for part in parts[1:]), size]
+        for part, end in zip(parts, ends, strict=True):
+            least = part.header_offset + _LOCAL_HEADER_BYTES + part.compress_size
+            if part.header_offset < 0 or least > end:
+                raise damaged_error("two of its parts share bytes")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all parts."""
+        return frozenset(self._parts)
+
+    def feed(self, name: str, target: Any) -> None:
+        """Parse a part; `target` gets its elements (`start`, `end`, `data`).
+
+        Raises InvalidRequestError, TooLargeError, and what the target raises.
+        """
+        for _ in self.feed_in_blocks(name, target):
+            pass
+
+    def feed_in_blocks(self, name: str, target: Any) -> Iterator[None]:
+        """The same block by block, so that the caller can take what the target has collected."""
+        part = self._parts.get(name)
+        if part is None:
+            raise damaged_error("a part that it names is missing")
+        self._check(part)
+        self._left -= part.file_size
+        parser = etree.XMLParser(
+            target=_NoDoctype(target), resolve_entities=False, no_network=True, huge_tree=False
+        )
+        try:
+            with self._zip.open(part) as stream:
+                while block := stream.read(_BLOCK):
+                    parser.feed(block)
+                    yield
+            parser.close()
+        except (etree.XMLSyntaxError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise damaged_error(f"a part of it cannot be read ({type(error).__name__})") from None
+        except (RuntimeError, NotImplementedError, OSError, UnicodeError) as error:
+            raise damaged_error(f"a part of it cannot be read ({type(error).__name__})") from None
+        yield
+
+    def _check(self, part: zipfile.ZipInfo) -> None:
+        if part.flag_bits & _IS_ENCRYPTED:
+            raise InvalidRequestError(
+                "The spreadsheet is protected by a password: save it without one."
+            )
+        if part.compress_type not in _METHODS:
+            raise damaged_error("a part is compressed in a way that spreadsheets do not use")
+        if part.file_size > self._left:
+            raise TooLargeError(
+                f"The spreadsheet unpacks to more than {self._max_bytes} bytes, which is the "
+                "limit: send its rows in several files."
+            )
+        if part.file_size > max(_SMALL_PART, MAX_RATIO * part.compress_size):
+            raise TooLargeError(
+                f"A part of the spreadsheet unpacks to more than {MAX_RATIO} times its size, which "
+                "is the limit: delete empty rows and columns that have a format, or send CSV."
+            )
+
+
+class _NoDoctype:
+    """A parser target that refuses a document type, which no spreadsheet has: no entities then."""
+
+    def __init__(self, target: Any) -> None:
+        self.start = target.start
+        self.end = target.end
+        self.data = target.data
+
+    def comment(self, text: str | bytes) -> None:
+        """Comments are ignored."""
+
+    def doctype(self, *_: str | None) -> None:
+        raise damaged_error("a part declares a document type")
+
+    def close(self) -> None:
+        """What the parser wants of a target."""
+
+
+def _short(error: Exception) -> str:
+    return str(error)[:80] or type(error).__name__
