@@ -69,7 +69,9 @@ class Archive:
                 else "The spreadsheet is in the format of before 2007 (.xls): save it as .xlsx."
             )
         if not body.startswith(ZIP):
-            raise InvalidRequestError("The body is no spreadsheet (.xlsx).")
+            raise InvalidRequestError(
+                "The body is no spreadsheet (.xlsx): send one, or correct the Content-Type."
+            )
         if body.count(_DIRECTORY_ENTRY) > MAX_PARTS:
             raise TooLargeError(
                 f"The spreadsheet has more than {MAX_PARTS} parts, which is the limit: save the "

@@ -2,10 +2,10 @@
 
 A cell is a text, a number, a boolean, a date, a time, an error, or a formula without a value. The
 file has a date or a percentage as a bare number; only the number format of the cell says what it
-is. So the formats are read too. `docs/importing-files.md#spreadsheets` lists what becomes of what.
+is. So the formats are read too. docs/importing-files.md#spreadsheets lists what becomes of what.
 
 The parts are parsed as a stream: memory holds the shared texts and one block of rows. Nothing of
-the file decides how much memory is allocated (docs/decisions/0013-spreadsheets.md).
+the file decides how much memory is allocated (docs/decisions/0006-reading-spreadsheets.md).
 """
 
 from __future__ import annotations

@@ -168,7 +168,8 @@ VERBATIM: Final = (
 WHAT_TO_DO: Final = re.compile(
     r"\b(accept|allowed|ask|begin|check|choose|compare|correct|drop|enable|encode|expected|get|give|"
     r"import|leave|let|look|make|must|name|needed|needs|nothing|process|remove|report|retry|rotate|"
-    r"send|set|shows them|stage|take|try|use|usual|wait|percent-encode|the pattern is|it begins)\b"
+    r"save|send|set|shows them|stage|take|try|unmerge|use|usual|wait|percent-encode|"
+    r"the pattern is|it begins)\b"
 )
 """Words by which a sentence says what to do, or what is expected in place of what was sent."""
 COMPOSED: Final = ("Payload data not supported: ….",)

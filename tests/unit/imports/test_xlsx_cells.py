@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
@@ -125,7 +127,7 @@ def test_a_number_is_what_a_spreadsheet_shows_of_it(in_file: str, number: str) -
 
 @pytest.mark.parametrize("text", ["", "x", "1,5", "nan", "1e9999", "1" * 100, "0x10", "1_000"])
 def test_what_is_no_number_is_not_read(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="^" + re.escape(text)):
         plain_number(text)
 
 
@@ -370,7 +372,7 @@ def test_too_many_parts_are_refused_before_the_directory_is_read() -> None:
 
 def test_two_parts_of_one_name_are_refused() -> None:
     stream = BytesIO(sheet_of({"A1": "x"}))
-    with zipfile.ZipFile(stream, "a") as archive, pytest.warns(UserWarning):
+    with zipfile.ZipFile(stream, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr(SHEET, "<a/>")
     assert "same name" in refused(stream.getvalue())
 
@@ -379,10 +381,8 @@ def test_no_file_that_was_cut_or_changed_makes_anything_but_a_refusal() -> None:
     body = sheet_of({f"A{row}": f"text {row}" for row in range(1, 50)})
     for at in range(0, len(body), 37):
         for other in (body[:at], body[:at] + b"\xff" + body[at + 1 :]):
-            try:
+            with suppress(InvalidRequestError, TooLargeError):
                 list(read_sheet(other, LIMIT))
-            except (InvalidRequestError, TooLargeError) as error:
-                assert error.message
 
 
 def test_another_reader_sees_the_same_cells() -> None:
