@@ -15,16 +15,21 @@ object with the settings that were not known before.
 import argparse
 import asyncio
 import errno
+import functools
 import importlib
 import json
 import logging
 import os
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from socket import socket
+from urllib.parse import urlsplit
 
-from local_host.app_settings import AppRefusedError, load_settings_file
+from local_host.app_settings import AppRefusedError, load_settings_file, resolve_connection
 from local_host.host_json import HostOptions, read_host_json
+from local_host.http_trigger import AsgiApp
 from local_host.indexing import AppFunction, index, load_functions
 from local_host.log_lines import FORMAT, PrintableFormatter, printable_lines
 from local_host.serving import TlsFiles, bind, serve
@@ -81,6 +86,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--preload", default=[], action="append", metavar="MODULE", help="import this of the app"
     )
+    parser.add_argument(
+        "--standin", action="store_true", help="answer the verbs of the stand-in at /_standin"
+    )
     options = parser.parse_args(arguments)
     if (options.tls_cert is None) is not (options.tls_key is None):
         parser.error("--tls-cert and --tls-key go together")
@@ -101,10 +109,18 @@ def _run(options: argparse.Namespace, sockets: socket) -> int:
     loaded = load_functions(directory)
     for module in options.preload:
         importlib.import_module(module)
+    put_before = None
+    if options.standin:
+        # It knows the app, so it is imported when the app's folder is on the path.
+        from local_host.standin.stand_in import StandIn
+
+        put_before = functools.partial(StandIn, address=address)
     if options.late_settings:
         _read_late_settings()
+    if options.standin:
+        _check_emulator()
     functions = index(loaded, host)
-    asyncio.run(_serve(functions, host, sockets, directory, address, tls))
+    asyncio.run(_serve(functions, host, sockets, directory, address, tls, put_before))
     return 0
 
 
@@ -113,6 +129,21 @@ def _read_late_settings() -> None:
     if not line.endswith("\n"):
         raise AppRefusedError(["the settings on standard input ended before their line did"])
     os.environ.update(json.loads(line))
+
+
+def _check_emulator() -> None:
+    """Raises AppRefusedError where the storage is a real account, which a reset would empty."""
+    connection = resolve_connection("")
+    text = connection.connection_string if connection else ""
+    addresses = re.findall(r"(?:Blob|Queue|Table)Endpoint=([^;]*)", text, re.IGNORECASE)
+    hosts = {urlsplit(address).hostname for address in addresses}
+    if len(addresses) < 3 or not hosts <= {"127.0.0.1", "localhost", "::1"}:
+        raise AppRefusedError(
+            [
+                "--standin needs a storage emulator on this machine in AzureWebJobsStorage, since "
+                "its reset deletes everything that is stored"
+            ]
+        )
 
 
 def _publish_address(options: argparse.Namespace, sockets: socket) -> str:
@@ -134,6 +165,7 @@ async def _serve(
     directory: Path,
     address: str,
     tls: TlsFiles | None,
+    put_before: Callable[[AsgiApp], AsgiApp] | None,
 ) -> None:
     """Serve until the stop, then end the process as the platform ends a worker.
 
@@ -148,7 +180,7 @@ async def _serve(
         sys.stdout.write(f"ready {address}\n")
         sys.stdout.flush()
 
-    await serve(functions, options, sockets, directory, print_ready, tls)
+    await serve(functions, options, sockets, directory, print_ready, tls, put_before)
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)

@@ -18,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import (
 
 _LINE_END = b" HTTP/1.1\r\n"
 _HOP_TOKENS = (b"upgrade", b"http2-settings")
+# The key of a request's scope under which what cuts its connection is found.
+ABORT = "local_host.abort"
 _BAD_REQUEST = 400
 _TIMED_OUT = 408
 _LINE_TOO_LONG = 414
@@ -87,6 +89,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        # Cuts the connection without an answer, for the faults of the stand-in.
+        self.scope[ABORT] = self.transport.abort  # type: ignore[literal-required]
         if self._kept_headers is not None:
             return
         self._is_in_head = True

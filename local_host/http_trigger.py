@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _OWN_PATHS = re.compile(r"/(admin|runtime)(/|$)", re.IGNORECASE)
 _DRAIN_SECONDS = 5.0

@@ -28,7 +28,7 @@ from local_host.app_settings import AppRefusedError, StorageClients, read_number
 from local_host.blob_trigger import POISON_QUEUE, BlobListener
 from local_host.host_json import HostOptions
 from local_host.http_connection import ConnectionLimits, HttpConnection
-from local_host.http_trigger import HttpFrontEnd
+from local_host.http_trigger import AsgiApp, HttpFrontEnd
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker
 from local_host.queue_trigger import QueueListener, poison_name
@@ -138,7 +138,7 @@ class HttpServer(uvicorn.Server):
 
     def __init__(
         self,
-        app: HttpFrontEnd,
+        app: AsgiApp,
         limits: ConnectionLimits,
         stop_seconds: float,
         tls: TlsFiles | None = None,
@@ -202,8 +202,9 @@ async def serve(
     directory: Path,
     on_ready: Callable[[], None],
     tls: TlsFiles | None = None,
+    put_before: Callable[[AsgiApp], AsgiApp] | None = None,
 ) -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT. `put_before` wraps the app that answers HTTP."""
     stop_seconds = read_number("LOCAL_HOST_STOP_SECONDS", 10.0)
     invoker = Invoker(options.function_timeout)
     clients = StorageClients()
@@ -211,7 +212,8 @@ async def serve(
         listeners = ListenerFactory(options, clients, invoker, directory).build(functions)
         limits = ConnectionLimits()
         front_end = HttpFrontEnd(functions, options.http, invoker, limits)
-        server = HttpServer(front_end, limits, stop_seconds, tls)
+        app: AsgiApp = put_before(front_end) if put_before else front_end
+        server = HttpServer(app, limits, stop_seconds, tls)
         stopping = _watch_signals()
         serving = asyncio.create_task(server.serve(sockets=[sockets]))
         await server.is_listening.wait()

@@ -39,6 +39,7 @@ ACCOUNTS = (
     "slow",
     "compared",
     "searched",
+    "standin",
 )
 
 

@@ -125,24 +125,24 @@ class GatewayProcess:
 
 
 @contextmanager
-def started(storage: str, folder: Path, **settings: str) -> Iterator[GatewayProcess]:
+def started(storage: str, folder: Path, *words: str, **settings: str) -> Iterator[GatewayProcess]:
     """A gateway on that storage for the time of the block; ended there if it still runs.
 
-    `settings` are environment variables. Leases are short, so that the messages of a killed
-    process come back soon.
+    `words` are further words of its command line, `settings` environment variables. Leases are
+    short, so that the messages of a killed process come back soon.
     """
-    with _running(storage, folder, settings) as process:
+    with _running(storage, folder, settings, *words) as process:
         yield process
 
 
 @contextmanager
 def started_over_tls(
-    storage: str, folder: Path, certificate: Path, **settings: str
+    storage: str, folder: Path, certificate: Path, *words: str, **settings: str
 ) -> Iterator[GatewayProcess]:
     """The same with https; `call` does not speak it, the clients that are tested do."""
     tls = ["--tls-cert", str(certificate), "--tls-key", str(certificate.with_name("key.pem"))]
     address = ["--address-setting", "GATEWAY_BASE_URL"]
-    with _running(storage, folder, settings, *tls, *address) as process:
+    with _running(storage, folder, settings, *tls, *address, *words) as process:
         yield process
 
 

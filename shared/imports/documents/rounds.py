@@ -71,7 +71,9 @@ class Rounds:
         target, after = {"code": new_round.code}, {"status": status.value}
         async with self._audit.act(tenant, Action.ROUND_ADD, target, after=after):
             try:
-                await self._tables.write(COMMUNICATION_ROUNDS, Insert(_entity(tenant, new_round)))
+                await self._tables.write(
+                    COMMUNICATION_ROUNDS, Insert(round_to_entity(tenant, new_round))
+                )
             except PreconditionFailedError:
                 raise ConflictError(
                     f"Tenant {tenant} has this round already; change it with `round set`."
@@ -87,7 +89,9 @@ class Rounds:
         after = {"status": status.value}
         async with self._audit.act(tenant, Action.ROUND_SET, target, before=before, after=after):
             try:
-                await self._tables.write(COMMUNICATION_ROUNDS, Merge(_entity(tenant, changed)))
+                await self._tables.write(
+                    COMMUNICATION_ROUNDS, Merge(round_to_entity(tenant, changed))
+                )
             except PreconditionFailedError:
                 raise NotFoundError(
                     f"Tenant {tenant} has no round of this code; `round list` shows them."
@@ -104,7 +108,8 @@ def _check_code(code: str) -> str:
     return normal
 
 
-def _entity(tenant: str, round_: Round) -> Entity:
+def round_to_entity(tenant: str, round_: Round) -> Entity:
+    """The entity of a round."""
     values = {"Code": round_.code, "Status": round_.status.value}
     return Entity(encode(tenant), encode(round_.code), values)
 
@@ -144,11 +149,11 @@ class Features:
         entity = await self._tables.get(TENANTS, PARTITION, encode(tenant))
         if entity is None:
             return None
-        return frozenset(feature for feature in Feature if entity.flag(_column(feature)))
+        return frozenset(feature for feature in Feature if entity.flag(feature_column(feature)))
 
     async def switch(self, tenant: str, feature: Feature, is_on: bool) -> None:
         """Enable or disable a feature. Raises NotFoundError."""
-        change = Entity(PARTITION, encode(tenant), {_column(feature): is_on})
+        change = Entity(PARTITION, encode(tenant), {feature_column(feature): is_on})
         enabled = await self.find(tenant)
         if enabled is None:
             raise NotFoundError(f"There is no tenant {tenant}; `tenant list` shows them all.")
@@ -159,7 +164,8 @@ class Features:
             await self._tables.write(TENANTS, Merge(change))
 
 
-def _column(feature: Feature) -> str:
+def feature_column(feature: Feature) -> str:
+    """The property of a tenant's record that says whether the tenant has the feature."""
     return f"feature{feature.value.capitalize()}"
 
 

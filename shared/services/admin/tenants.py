@@ -143,10 +143,7 @@ class TenantService:
                 # In the gateway's log: if the id is taken, the tenant of this id is another one.
                 target, after = {"tenant": tenant.id}, {"name": tenant.name}
                 async with self._audit.act("", Action.TENANT_CREATE, target, after=after):
-                    values = {"name": tenant.name, "createdAt": tenant.created_at}
-                    await self._tables.write(
-                        TENANTS, Insert(Entity(PARTITION, encode(tenant.id), values))
-                    )
+                    await self._tables.write(TENANTS, Insert(tenant_to_entity(tenant)))
                 return tenant
             if slug is not None:
                 raise ConflictError(f"There is, or was, a tenant {slug}: choose another id.")
@@ -371,6 +368,12 @@ def _clean(raw: str, subject: str, most: int) -> str:
 def _comparable_name(name: str) -> str:
     """A form of a name in which names that differ only in case and blanks are equal."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def tenant_to_entity(tenant: Tenant, more: Mapping[str, Value] | None = None) -> Entity:
+    """The entity of a new tenant, with `more` values."""
+    values: Mapping[str, Value] = {"name": tenant.name, "createdAt": tenant.created_at}
+    return Entity(PARTITION, encode(tenant.id), {**values, **(more or {})})
 
 
 def _tenant_from_entity(entity: Entity) -> Tenant:

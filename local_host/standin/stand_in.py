@@ -1,0 +1,315 @@
+"""The ASGI app in front of the app's: answers `/_standin/…`, and journals and breaks other calls.
+
+Only a program on this machine may use the verbs: the host binds the loopback address alone, and a
+call whose Host names another machine, or that a web page of another origin made, is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from local_host.http_connection import ABORT
+from local_host.http_trigger import AsgiApp, Receive, Scope, Send
+from local_host.standin.faults import BadRulesError, Fault, FaultRules
+from local_host.standin.journal import MOST_CALLS, Journal, JournalEntry
+from local_host.standin.tenants import TestTenants
+from local_host.standin.verbs import Gate, RefusedVerbError
+
+_log = logging.getLogger(__name__)
+
+PREFIX = "/_standin"
+_TOKEN_PATH = "/connect/token"  # noqa: S105 (a path)
+_MOST_BYTES = 1_048_576
+_OWN_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
+
+Query = Mapping[str, str]
+Reply = tuple[int, Any]
+Message = MutableMapping[str, Any]
+Verb = Callable[[list[str], Query, Any], Awaitable[Reply]]
+
+
+class StandIn:
+    """The stand-in of one host."""
+
+    def __init__(self, app: AsgiApp, address: str) -> None:
+        """`app` answers what no verb and no fault answers; `address` is that of the host."""
+        self._app = app
+        self._gate = Gate()
+        self._journal = Journal()
+        self._faults = FaultRules()
+        self._tenants = TestTenants(address)
+        self._verbs: dict[str, dict[str, Verb]] = {
+            "tenants": {"POST": self._post_tenants},
+            "requests": {"GET": self._get_requests, "DELETE": self._delete_requests},
+            "faults": {
+                "GET": self._get_faults,
+                "POST": self._post_faults,
+                "DELETE": self._delete_faults,
+            },
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        if path == PREFIX or path.startswith(f"{PREFIX}/"):
+            await self._answer_verb(scope, receive, send)
+        else:
+            await self._pass_on(scope, receive, send)
+
+    # Calls of the app.
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = _headers_of(scope)
+        method, path = scope["method"], scope["path"]
+        query = scope["query_string"].decode("latin-1")
+        entry = self._journal.begin(datetime.now(UTC), method, path, query, scope["headers"])
+        heard = _Heard(receive, entry)
+        try:
+            form = b""
+            if path.lower().rstrip("/") == _TOKEN_PATH:
+                form = await heard.read_ahead()
+            entry.tenant = await self._tenants.find(path, headers, form)
+            rule = self._faults.pick(method, path, entry.tenant)
+            if rule is None:
+                await self._let_pass(scope, heard.receive, send, entry)
+            else:
+                entry.fault = {"id": rule.id, **rule.fault_as_sent}
+                await self._break(rule.fault, scope, heard, send, entry)
+        except BaseException:
+            entry.end("failed")
+            raise
+        if entry.state == "running":
+            entry.end("answered" if entry.status and not heard.is_gone else "disconnected")
+
+    async def _let_pass(
+        self, scope: Scope, receive: Receive, send: Send, entry: JournalEntry
+    ) -> None:
+        async with self._gate.passed():
+            await self._app(scope, receive, _tee(send, entry))
+
+    async def _break(
+        self, fault: Fault, scope: Scope, heard: _Heard, send: Send, entry: JournalEntry
+    ) -> None:
+        if fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault.is_cut:
+            await heard.read_ahead()
+            await _cut(scope, heard)
+            entry.end("cut")
+        elif fault.is_lost:
+            await self._let_pass(scope, heard.receive, _swallow, entry)
+            await _cut(scope, heard)
+            entry.end("lost")
+        elif fault.status:
+            from local_host.standin.refusals import fault_answer
+
+            await heard.read_ahead()
+            status, headers, body = fault_answer(
+                fault, scope["method"], scope["path"], _headers_of(scope), entry.tenant
+            )
+            answer = _tee(send, entry)
+            await answer({"type": "http.response.start", "status": status, "headers": headers})
+            await answer({"type": "http.response.body", "body": body})
+        elif fault.is_accepted:
+            kept = [pair for pair in scope["headers"] if pair[0] != b"prefer"]
+            asked = {**scope, "headers": [*kept, (b"prefer", b"respond-async")]}
+            await self._let_pass(asked, heard.receive, _without_preference(send), entry)
+        else:
+            await self._let_pass(scope, heard.receive, send, entry)
+
+    # The verbs.
+
+    async def _answer_verb(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            _check_caller(scope)
+            status, document = await self._carry_out(scope, receive)
+        except RefusedVerbError as refused:
+            status = refused.status
+            document = {"message": refused.message, "faults": refused.faults}
+        except Exception:
+            _log.exception("a verb of the stand-in failed")
+            status, document = 500, {"message": "The verb failed: read the log of the host."}
+        body = json.dumps(document, ensure_ascii=False).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _carry_out(self, scope: Scope, receive: Receive) -> Reply:
+        body = await _read_body(receive)
+        raw_path = scope["raw_path"].decode("ascii")
+        name, *rest = [unquote(part) for part in raw_path.split("/")[2:]] or [""]
+        verbs = self._verbs.get(name)
+        if verbs is None:
+            known = ", ".join(f"{PREFIX}/{each}" for each in sorted(self._verbs))
+            raise RefusedVerbError(404, f"The stand-in has no such address; it has {known}.")
+        verb = verbs.get(scope["method"])
+        if verb is None:
+            raise RefusedVerbError(405, f"{PREFIX}/{name} takes {', '.join(sorted(verbs))}.")
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        document = None
+        if body.strip():
+            try:
+                document = json.loads(body)
+            except ValueError:
+                raise RefusedVerbError(400, "The body must be JSON.", ["It is no JSON."]) from None
+        return await verb([part for part in rest if part], query, document)
+
+    async def _post_tenants(self, _rest: list[str], query: Query, document: Any) -> Reply:
+        _check_query(query)
+        async with self._gate.passed():
+            return 201, await self._tenants.create(document)
+
+    async def _get_requests(self, _rest: list[str], query: Query, _document: Any) -> Reply:
+        _check_query(query, "import", "tenant", "limit")
+        limit = query.get("limit", str(MOST_CALLS))
+        if not limit.isdecimal() or not 1 <= int(limit) <= MOST_CALLS:
+            raise RefusedVerbError(400, "Ask again.", [f"limit must be from 1 to {MOST_CALLS}."])
+        found = self._journal.find(query.get("import", ""), query.get("tenant", ""), int(limit))
+        return 200, {"items": found}
+
+    async def _delete_requests(self, _rest: list[str], query: Query, _document: Any) -> Reply:
+        _check_query(query, "tenant")
+        return 200, {"deleted": self._journal.forget(query.get("tenant", ""))}
+
+    async def _get_faults(self, _rest: list[str], query: Query, _document: Any) -> Reply:
+        _check_query(query, "tenant")
+        rules = self._faults.list_rules(query.get("tenant", ""))
+        return 200, {"items": [rule.document() for rule in rules]}
+
+    async def _post_faults(self, _rest: list[str], query: Query, document: Any) -> Reply:
+        _check_query(query)
+        try:
+            rules = self._faults.add(document)
+        except BadRulesError as bad:
+            message = "No rule was added: mend the faults and send the rules again."
+            raise RefusedVerbError(400, message, bad.faults) from None
+        documents = [rule.document() for rule in rules]
+        return 201, {"ids": [rule.id for rule in rules], "items": documents}
+
+    async def _delete_faults(self, rest: list[str], query: Query, _document: Any) -> Reply:
+        _check_query(query, "tenant")
+        deleted = self._faults.remove(rule_id="".join(rest), tenant=query.get("tenant", ""))
+        if rest and not deleted:
+            raise RefusedVerbError(404, f"There is no rule {rest[0]}; GET lists those there are.")
+        return 200, {"deleted": deleted}
+
+
+class _Heard:
+    """The body of a call as it passes to the app, entered in the journal."""
+
+    def __init__(self, receive: Receive, entry: JournalEntry) -> None:
+        self._receive = receive
+        self._entry = entry
+        self._ahead: list[Message] = []
+        self.is_gone = False
+
+    async def receive(self) -> Message:
+        """The next message of the client."""
+        return self._ahead.pop(0) if self._ahead else await self._next()
+
+    async def read_ahead(self) -> bytes:
+        """The whole body, which `receive` then gives once more."""
+        while not self._ahead or self._ahead[-1].get("more_body", False):
+            self._ahead.append(await self._next())
+        return b"".join(bytes(message.get("body", b"")) for message in self._ahead)
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.is_gone = not self._entry.status
+        else:
+            self._entry.body.add(message.get("body", b""))
+        return message
+
+
+def _tee(send: Send, entry: JournalEntry) -> Send:
+    async def note(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            entry.status = message["status"]
+            entry.answer_headers = list(message.get("headers", ()))
+        else:
+            entry.answer.add(message.get("body", b""))
+        await send(message)
+
+    return note
+
+
+def _without_preference(send: Send) -> Send:
+    """The client has not asked for the 202, so the answer must not say so."""
+
+    async def pass_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [pair for pair in message["headers"] if pair[0] != b"preference-applied"]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return pass_on
+
+
+async def _swallow(_message: Message) -> None:
+    """The answer is lost."""
+
+
+async def _cut(scope: Scope, heard: _Heard) -> None:
+    """Cut the connection, and wait until the server knows, so that it does not answer itself."""
+    scope[ABORT]()
+    while (await heard.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read_body(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RefusedVerbError(400, "The client closed the connection.")
+        body += message.get("body", b"")
+        if len(body) > _MOST_BYTES:
+            raise RefusedVerbError(413, f"The body must have at most {_MOST_BYTES} bytes.")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _headers_of(scope: Scope) -> dict[str, str]:
+    return {
+        name.decode("latin-1").lower(): value.decode("utf-8", "replace")
+        for name, value in scope["headers"]
+    }
+
+
+def _check_caller(scope: Scope) -> None:
+    """Only a program of this machine passes: no other name for it, and no page of a browser."""
+    headers = _headers_of(scope)
+    host = headers.get("host", "").lower()
+    name = host[: host.rindex("]") + 1] if host.startswith("[") and "]" in host else host
+    name = name if host.startswith("[") else host.partition(":")[0]
+    if name not in _OWN_NAMES:
+        raise RefusedVerbError(403, "Call the stand-in by 127.0.0.1 or localhost.")
+    own = f"{scope['scheme']}://{host}"
+    if headers.get("origin", own).lower() != own:
+        raise RefusedVerbError(403, "A web page of another origin may not call the stand-in.")
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise RefusedVerbError(403, "A web page of another origin may not call the stand-in.")
+
+
+def _check_query(query: Query, *known: str) -> None:
+    faults = [
+        f"There is no parameter {name!r} here"
+        + (f"; there is {', '.join(known)}." if known else ", and no other.")
+        for name in query
+        if name not in known
+    ]
+    if faults:
+        raise RefusedVerbError(400, "The query has a name that this address does not know.", faults)

@@ -1,0 +1,62 @@
+"""What the verbs of the stand-in have in common: refusals, and a gate that holds calls back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+
+class RefusedVerbError(Exception):
+    """A verb is refused. `faults` has a sentence for each thing that is wrong with the request."""
+
+    def __init__(self, status: int, message: str, faults: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.faults = list(faults)
+
+
+class Gate:
+    """Lets calls of the app through, or holds them while a verb changes what they stand on."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+        self._is_quiet = asyncio.Event()
+        self._is_quiet.set()
+        self._running = 0
+        self._closing = asyncio.Lock()
+
+    @asynccontextmanager
+    async def passed(self) -> AsyncIterator[None]:
+        """The time of one call."""
+        while not self._open.is_set():
+            await self._open.wait()
+        self._running += 1
+        self._is_quiet.clear()
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._is_quiet.set()
+
+    @asynccontextmanager
+    async def closed(self) -> AsyncIterator[None]:
+        """No further call passes during the block; one block at a time."""
+        async with self._closing:
+            self._open.clear()
+            try:
+                yield
+            finally:
+                self._open.set()
+
+    async def wait_until_quiet(self, seconds: float) -> bool:
+        """Wait until no call is running; False where one still is after so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._is_quiet.wait()
+        except TimeoutError:
+            return False
+        return True

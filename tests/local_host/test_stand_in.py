@@ -1,0 +1,438 @@
+"""The verbs of the stand-in, on a gateway that runs with `--standin` (docs/stand-in.md)."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import requests
+
+from local_host.certificate import make_certificate
+from local_host.standin.faults import BadRulesError, FaultRules
+from tests.builders import a_worker
+from tests.e2e.gateway_process import (
+    ROOT,
+    WORKERS,
+    Answer,
+    GatewayProcess,
+    started,
+    started_over_tls,
+)
+from tests.emulator import Emulator
+
+pytestmark = pytest.mark.e2e
+FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """The stand-in of a gateway, and a tenant of its own for a test."""
+
+    gateway: GatewayProcess
+    made: Mapping[str, Any]
+
+    @property
+    def tenant(self) -> str:
+        return str(self.made["tenant"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            "X-Functions-Key": self.made["functionsKey"],
+            "X-Software-Key": self.made["softwareKey"],
+            "Content-Type": "application/json",
+        }
+
+    def verb(self, method: str, path: str, document: Any = None) -> Answer:
+        return verb(self.gateway, method, path, document)
+
+    def break_calls(self, fault: Mapping[str, Any], **rule: Any) -> str:
+        """Add a rule for this tenant's calls of imports; its id."""
+        document = {"path": "/api/import/*", "tenant": self.tenant, "fault": fault, **rule}
+        added = self.verb("POST", "faults", document)
+        assert added.status == 201, added.body
+        [rule_id] = added.json["ids"]
+        return str(rule_id)
+
+    def post(self, *rows: Mapping[str, Any], **headers: str) -> Answer:
+        body = json.dumps(rows).encode()
+        return self.gateway.call("POST", WORKERS, body, {**self.headers, **headers})
+
+    def journal(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.verb("GET", f"requests?tenant={self.tenant}").json[
+            "items"
+        ]
+        return found
+
+    def count_workers(self) -> int:
+        return len(
+            self.gateway.call("GET", "/api/records/workers", None, self.headers).json["items"]
+        )
+
+    def token(self) -> str:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.made["clientId"],
+            "client_secret": self.made["clientSecret"],
+        }
+        body = urlencode(form).encode()
+        answer = self.gateway.call("POST", "/connect/token", body, {"Content-Type": FORM})
+        assert answer.status == 200, answer.body
+        return str(answer.json["access_token"])
+
+
+def verb(gateway: GatewayProcess, method: str, path: str, document: Any = None) -> Answer:
+    body = None if document is None else json.dumps(document).encode()
+    return gateway.call(method, f"/_standin/{path}", body)
+
+
+@pytest.fixture(scope="module")
+def storage(emulator: Emulator) -> str:
+    return emulator.account("standin")
+
+
+@pytest.fixture(scope="module")
+def gateway(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with started(storage, tmp_path_factory.mktemp("gateway"), "--standin") as process:
+        yield process
+
+
+@pytest.fixture
+def standin(gateway: GatewayProcess) -> StandIn:
+    made = verb(gateway, "POST", "tenants")
+    assert made.status == 201, made.body
+    return StandIn(gateway, made.json)
+
+
+# Tenants.
+
+
+def test_a_new_tenant_has_everything_that_a_client_needs(standin: StandIn) -> None:
+    assert standin.post(a_worker()).results[0]["importStatus"] == "OK"
+    bearer = {"Authorization": f"Bearer {standin.token()}"}
+    listed = standin.gateway.call("GET", "/api/documents?pageSize=1", None, bearer)
+    assert listed.status == 200
+    shown = standin.gateway.call("GET", "/api/records/workers", None, bearer).json["items"]
+    assert len(shown) == 1
+
+
+def test_a_tenant_can_be_made_as_a_test_wants_it(gateway: GatewayProcess) -> None:
+    wish = {"tenant": "acme-1", "name": "Acme", "database": {"active": False}, "read": "none"}
+    made = StandIn(gateway, verb(gateway, "POST", "tenants", wish).json)
+    assert made.tenant == "acme-1"
+    assert made.post(a_worker()).json == {"message": "Pay and Bill Database not active"}
+    assert gateway.call("GET", "/api/records/workers", None, made.headers).status == 403
+    assert verb(gateway, "POST", "tenants", wish).status == 409
+
+
+def test_wrong_wishes_for_a_tenant_are_all_named(gateway: GatewayProcess) -> None:
+    wish = {
+        "tenant": "Acme", "name": 1, "scopes": ["all"], "read": "some", "onExisting": "x",
+        "enabled": 1, "database": {"version": "1"}, "keys": 2, "softwareKey": "",
+    }  # fmt: skip
+    refused = verb(gateway, "POST", "tenants", wish)
+    assert (refused.status, len(refused.json["faults"])) == (400, len(wish))
+
+
+# The journal.
+
+
+def test_the_journal_shows_calls_with_their_answers_and_without_credentials(
+    standin: StandIn,
+) -> None:
+    token = standin.token()
+    basic = base64.b64encode(f"{standin.made['clientId']}:{standin.made['clientSecret']}".encode())
+    standin.gateway.call(
+        "POST",
+        "/connect/token",
+        b"grant_type=client_credentials",
+        {"Content-Type": FORM, "Authorization": f"Basic {basic.decode()}"},
+    )
+    bearer = {"Authorization": f"Bearer {token}", "Cookie": "session=abcdefghijklmnopqrstu"}
+    standin.gateway.call("GET", f"/api/documents?code={token}&pageSize=1", None, bearer)
+    sent = standin.post(a_worker(Title=f"Key {standin.made['functionsKey']}"))
+    calls = standin.journal()
+    assert [call["status"] for call in calls] == [200] * 4
+    text = json.dumps(calls)
+    secrets = (token, standin.made["functionsKey"], standin.made["clientSecret"], basic.decode())
+    assert [secret for secret in (*secrets, "abcdefghijklmnopqrstu") if secret in text] == []
+    last = calls[-1]
+    assert (last["method"], last["path"], last["state"]) == ("POST", WORKERS, "answered")
+    assert json.loads(last["body"]["text"])[0]["Surname"] == "Sample"
+    assert last["answer"]["text"] == sent.body.decode()
+    assert last["importId"] == sent.import_id
+    assert last["headers"]["x-software-key"] == standin.made["softwareKey"]
+    of_import = standin.verb("GET", f"requests?import={sent.import_id}&limit=5").json["items"]
+    assert [call["number"] for call in of_import] == [last["number"]]
+
+
+def test_the_journal_keeps_large_and_binary_bodies_as_length_and_hash(standin: StandIn) -> None:
+    standin.post(*(a_worker() for _ in range(2_000)))
+    standin.gateway.call("POST", WORKERS, b"\xff\xfe\0", standin.headers)
+    large, binary = standin.journal()
+    assert large["body"]["bytes"] > 100_000
+    assert len(large["body"]["text"]) == 65_536
+    assert large["body"]["isCut"]
+    assert set(binary["body"]) == {"bytes", "sha256"}
+
+
+def test_a_call_that_is_still_running_is_in_the_journal(standin: StandIn) -> None:
+    standin.break_calls({"delay": 5})
+    with socket.create_connection(("127.0.0.1", standin.gateway.port)) as connection:
+        connection.sendall(raw_call(standin))
+        while not (calls := standin.journal()):
+            pass
+        assert (calls[0]["state"], calls[0]["fault"]["delay"]) == ("running", 5)
+
+
+# Faults.
+
+
+def raw_call(standin: StandIn, *more: str) -> bytes:
+    body = json.dumps([a_worker()]).encode()
+    headers = {**standin.headers, "Host": "127.0.0.1", "Content-Length": str(len(body))}
+    lines = [f"POST {WORKERS} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items()), *more]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """What comes until the connection is closed, or reset."""
+    received = b""
+    connection.settimeout(60)
+    try:
+        while data := connection.recv(65_536):
+            received += data
+    except ConnectionResetError:
+        pass
+    return received
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"), [({"cut": "before"}, "cut"), ({"lost": "after"}, "lost")]
+)
+def test_a_cut_connection_gives_no_byte_of_an_answer(
+    standin: StandIn, fault: dict[str, str], state: str
+) -> None:
+    standin.break_calls(fault, times=3)
+    port = standin.gateway.port
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(raw_call(standin))
+        assert read_to_end(connection) == b""
+    with pytest.raises(requests.ConnectionError):
+        requests.post(f"{standin.gateway.url}{WORKERS}", json=[a_worker()], headers=standin.headers)
+    kept_alive = http.client.HTTPConnection("127.0.0.1", port)
+    kept_alive.request("GET", "/api/health")
+    assert kept_alive.getresponse().read()
+    kept_alive.request("POST", WORKERS, json.dumps([a_worker()]), standin.headers)
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        kept_alive.getresponse()
+    kept_alive.close()
+    assert [call["state"] for call in standin.journal()] == [state] * 3
+    assert standin.count_workers() == (3 if state == "lost" else 0)
+    assert standin.post(a_worker()).status == 200
+
+
+@pytest.mark.parametrize("fault", [{"cut": "before"}, {"lost": "after"}])
+def test_a_connection_over_tls_is_cut_too(
+    storage: str, tmp_path: Path, fault: dict[str, str]
+) -> None:
+    certificate = make_certificate(tmp_path)
+    trust = ssl.create_default_context(cafile=certificate)
+    with started_over_tls(storage, tmp_path, certificate, "--standin") as process:
+        connection = http.client.HTTPSConnection("127.0.0.1", process.port, context=trust)
+        rule = {"path": "/api/health", "fault": fault}
+        connection.request("POST", "/_standin/faults", json.dumps(rule))
+        assert connection.getresponse().read().startswith(b'{"ids"')
+        connection.request("GET", "/api/health")
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
+            connection.getresponse()
+        connection.close()
+
+
+def test_a_status_is_refused_in_the_words_and_form_of_the_endpoint(standin: StandIn) -> None:
+    for cause, message in (
+        ("keyName", "Key name does not match Software Key"),
+        ("integration", "Integration missing for Software Key or disabled"),
+        ("database", "Pay and Bill Database not active"),
+    ):
+        standin.break_calls({"status": 403, "cause": cause}, times=1)
+        refused = standin.post(a_worker())
+        assert (refused.status, refused.json) == (403, {"message": message})
+        assert refused.headers["x-correlation-id"]
+    standin.break_calls({"status": 503, "retryAfter": 7}, times=1)
+    refused = standin.post(a_worker())
+    assert (refused.status, refused.headers["retry-after"]) == (503, "7")
+    assert set(refused.json) == {"message"}
+    standin.break_calls({"status": 429}, path="/v1/imports/*", method="POST")
+    xml = {**standin.headers, "Content-Type": "text/xml", "Accept": "text/xml"}
+    refused = standin.gateway.call("POST", "/v1/imports/licenses", b"<x/>", xml)
+    assert (refused.status, refused.headers["content-type"]) == (429, "text/xml")
+    assert refused.body.startswith(b"<")
+    assert refused.headers["retry-after"]
+    standin.break_calls({"status": 401}, path="/connect/token", times=1)
+    form = {"grant_type": "client_credentials", "client_id": standin.made["clientId"]}
+    refused = standin.gateway.call(
+        "POST", "/connect/token", urlencode(form).encode(), {"Content-Type": FORM}
+    )
+    assert (refused.status, refused.json["error"]) == (401, "invalid_client")
+    token = standin.token()
+    standin.break_calls({"status": 401}, path="/api/documents")
+    refused = standin.gateway.call(
+        "GET", "/api/documents", None, {"Authorization": f"Bearer {token}"}
+    )
+    assert 'error="invalid_token"' in refused.headers["www-authenticate"]
+
+
+def test_a_real_refusal_and_one_of_a_fault_have_the_same_body(standin: StandIn) -> None:
+    wrong = {**standin.headers, "X-Functions-Key": "pig_unknown"}
+    body = json.dumps([a_worker()]).encode()
+    real = standin.gateway.call("POST", WORKERS, body, wrong)
+    standin.break_calls({"status": 401}, times=1)
+    refused = standin.post(a_worker())
+    assert (refused.status, refused.json) == (real.status, real.json)
+    assert {name for name in real.headers if name != "x-content-type-options"} == set(
+        refused.headers
+    )
+
+
+def test_202_comes_where_200_would_come_and_the_work_is_done(standin: StandIn) -> None:
+    standin.break_calls({"accepted": True}, times=1)
+    accepted = standin.post(a_worker())
+    assert accepted.status == 202
+    assert "preference-applied" not in accepted.headers
+    url = f"{accepted.headers['location']}/answer"
+    while (answer := standin.gateway.call("GET", url, None, standin.headers)).status == 202:
+        pass
+    assert answer.results[0]["importStatus"] == "OK"
+
+
+def test_rules_are_for_one_tenant_for_some_calls_and_can_be_removed(
+    gateway: GatewayProcess, standin: StandIn
+) -> None:
+    other = StandIn(gateway, verb(gateway, "POST", "tenants").json)
+    rule = standin.break_calls({"status": 500}, method="POST", times=2)
+    assert other.post(a_worker()).status == 200
+    assert [standin.post(a_worker()).status for _ in range(3)] == [500, 500, 200]
+    [shown] = standin.verb("GET", f"faults?tenant={standin.tenant}").json["items"]
+    assert (shown["id"], shown["applied"], shown["times"]) == (rule, 2, 2)
+    assert standin.verb("DELETE", f"faults/{rule}").json == {"deleted": 1}
+    assert standin.verb("DELETE", f"faults/{rule}").status == 404
+    standin.break_calls({"status": 500})
+    assert standin.verb("DELETE", f"faults?tenant={standin.tenant}").json == {"deleted": 1}
+    assert standin.post(a_worker()).status == 200
+
+
+def test_a_seed_breaks_the_same_calls_again() -> None:
+    def draw() -> list[bool]:
+        rules = FaultRules()
+        rules.add({"path": "/*", "probability": 0.3, "seed": 7, "fault": {"delay": 1}})
+        return [rules.pick("GET", "/x", "") is not None for _ in range(200)]
+
+    assert draw() == draw()
+    assert 30 < sum(draw()) < 90
+
+
+def test_bad_rules_are_refused_with_every_fault() -> None:
+    rules = FaultRules()
+    good = {"path": "/*", "fault": {"delay": 1}}
+    bad = {
+        "path": "x", "method": "FETCH", "times": 0, "probability": 2, "seed": -1, "tenant": 3,
+        "other": 1, "fault": {"status": 200, "cut": "after", "retryAfter": 1, "more": 1},
+    }  # fmt: skip
+    with pytest.raises(BadRulesError) as refused:
+        rules.add([good, bad, 7])
+    assert len(refused.value.faults) == 13
+    assert rules.list_rules() == []
+    for fault in ({}, {"accepted": 1}, {"status": True}, {"delay": 0}, {"lost": "before"}, None):
+        with pytest.raises(BadRulesError):
+            rules.add({"path": "/*", "fault": fault})
+
+
+def test_bad_rules_answer_400(gateway: GatewayProcess) -> None:
+    refused = verb(gateway, "POST", "faults", {"path": "/*"})
+    assert (refused.status, len(refused.json["faults"])) == (400, 1)
+    assert gateway.call("POST", "/_standin/faults", b"{").status == 400
+    assert verb(gateway, "GET", "faults?tenants=x").status == 400
+    assert verb(gateway, "PUT", "faults").status == 405
+    assert verb(gateway, "GET", "nothing").status == 404
+
+
+# Who may use it.
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "gateway.example"},
+        {"Host": "127.0.0.1.example"},
+        {"Host": ""},
+        {"Origin": "http://example.com"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_a_page_of_a_browser_cannot_use_the_verbs(
+    gateway: GatewayProcess, headers: dict[str, str]
+) -> None:
+    refused = gateway.call("POST", "/_standin/tenants", None, headers)
+    assert refused.status == 403
+    assert [name for name in refused.headers if name.startswith("access-control")] == []
+
+
+def test_the_verbs_are_off_unless_asked_for(storage: str, tmp_path: Path) -> None:
+    with started(storage, tmp_path) as process:
+        assert process.call("GET", "/_standin/faults").status == 404
+
+
+def test_a_host_on_a_real_account_refuses_to_be_a_stand_in(tmp_path: Path) -> None:
+    account = (
+        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=YQ==;EndpointSuffix=x.example"
+    )
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"Values": {"AzureWebJobsStorage": account}}))
+    command = [sys.executable, "-m", "local_host", "--port", "0", "--standin", "--settings"]
+    ended = subprocess.run(
+        [*command, settings], cwd=ROOT, capture_output=True, check=False, text=True
+    )
+    assert ended.returncode == 1
+    assert "--standin needs a storage emulator" in ended.stderr
+
+
+def test_parallel_calls_are_all_in_the_journal(standin: StandIn) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: standin.count_workers(), range(40)))
+    assert len(standin.journal()) == 40
+
+
+# The page.
+
+
+def test_the_commands_of_the_page_run(standin: StandIn) -> None:
+    page = (ROOT / "docs" / "stand-in.md").read_text("utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) > 5
+    names = {
+        "GATEWAY_STANDIN_URL": f"{standin.gateway.url}/_standin",
+        "GATEWAY_TENANT": standin.tenant,
+    }
+    for command in commands:
+        ran = subprocess.run(
+            ["bash", "-c", command], env={**os.environ, **names}, capture_output=True, check=False
+        )
+        assert (ran.returncode, ran.stderr) == (0, b""), command
+        assert json.loads(ran.stdout), command
