@@ -1,0 +1,474 @@
+"""Rows in the layout of their sender, made into rows of a type by a mapping profile.
+
+A profile is compiled once and bound to the header of a file once; the work for a row is linear in
+its cells. The notes of a row keep what its sender sent, so that a failed row is given back in the
+sender's layout (docs/mapping-profiles.md).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from shared.errors import InvalidRequestError
+from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, is_guarded, leaves_of, restored
+from shared.imports.files.columns import (
+    Cell,
+    CellError,
+    Tree,
+    TypedCell,
+    check_names,
+    more_cells,
+    place_value,
+    rendered,
+    typed_text,
+)
+from shared.imports.files.notes import Notes, notes_line
+from shared.imports.files.profile import (
+    KEEP,
+    Field,
+    Profile,
+    ProfileRef,
+    Scalar,
+    ValueTable,
+    column_key,
+    fields_of,
+)
+from shared.imports.files.profile import ERROR as FAIL
+from shared.imports.json_rows import Payload, RawRow, RowText, line_of, read_row_of_line
+from shared.imports.messages import Message, MessageId, bounded
+from shared.imports.text_checks import escaped, trimmed
+
+# Characters of a value that a message shows.
+_MAX_SHOWN: Final = 200
+# Columns that the profile does not name and that get a message each.
+_MOST_REPORTED: Final = 20
+_MOST_NAMED: Final = 10
+# Characters of a number with its groups.
+_LONGEST_NUMBER: Final = 60
+# The mark of groups that belongs to each decimal mark, and those that belong to both.
+_GROUP_MARK: Final = {",": ".", ".": ","}
+_OTHER_GROUP_MARKS: Final = " \u00a0\u202f'\u2019"
+_ISO_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T.*)?")
+_JSON_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_NO_DIGIT: Final = re.compile("[^0-9]")
+_OWN_COLUMNS: Final = frozenset((INDEX, LINE, ERROR, MORE))
+_TEXT: Final = frozenset(("string",))
+
+SortKey = Callable[[Mapping[str, Any]], str | None]
+Reader = Callable[[bytes, SortKey, int], Payload]
+
+
+class _Fault(Exception):
+    """A cell cannot become a value of its field."""
+
+    def __init__(self, message_id: int, detail: str) -> None:
+        super().__init__(detail)
+        self.message_id = message_id
+        self.detail = detail
+
+
+class _Value(NamedTuple):
+    """What a cell says: its text, or that it clears its field.
+
+    `typed` is a spreadsheet's cell that is no text, or the JSON text of a value that is none.
+    """
+
+    text: str
+    typed: TypedCell | str = ""
+    is_cleared: bool = False
+
+
+_CLEARED: Final = _Value("null", is_cleared=True)
+
+
+class Target(NamedTuple):
+    """The field of a column, with what the profile says about it. Its entries are JSON text."""
+
+    field: Field
+    steps: tuple[str | int, ...]
+    types: frozenset[str]
+    is_sensitive: bool
+    is_date: bool
+    is_number: bool
+    table: ValueTable | None
+    entries: Mapping[str, str]
+    otherwise: str
+
+
+class ProfileMapping:
+    """A version of a profile, compiled: it makes rows of what a sender sends."""
+
+    def __init__(self, ref: ProfileRef, profile: Profile) -> None:
+        self.ref = ref
+        self.profile = profile
+        self._targets = {
+            column_key(name): _target(each, profile) for name, each in profile.columns.items()
+        }
+        self._skip = {column_key(name): texts for name, texts in profile.skip.items()}
+        fields = fields_of(profile.kind)
+        self._constants = [
+            (fields.find(path).steps, _json_text(value)) for path, value in profile.constants.items()
+        ]
+        self._columns = {each.path.lower(): name for name, each in profile.columns.items()}
+        self._number = _number_pattern(profile.decimal) if profile.decimal else None
+
+    def make_renderer(self, names: Sequence[str], line: int) -> MappedHeader:
+        """The renderer of a file with these columns (`columns.MakeRenderer`)."""
+        return MappedHeader(self, names, line)
+
+    def target(self, name: str) -> Target | None:
+        """The field of a column of the sender; None for one that the profile does not name."""
+        return self._targets.get(column_key(name))
+
+    def column_of(self, path: str | None) -> str | None:
+        """The column of the sender that gives the field at a path."""
+        return None if path is None else self._columns.get(path.lower())
+
+    def shows(self, name: str) -> bool:
+        """Whether the values of a column may be shown.
+
+        A column that the profile does not name may hold anything, so its values may not.
+        """
+        target = self.target(name)
+        return target is not None and not target.is_sensitive
+
+    def is_known(self, name: str) -> bool:
+        """Whether the profile says anything about a column."""
+        key = column_key(name)
+        return key in self._targets or key in self._skip
+
+    def is_skipped(self, name: str, text: str) -> bool:
+        """Whether a text in a column makes its row be passed over."""
+        if not self._skip or not text:
+            return False
+        texts = self._skip.get(column_key(name), frozenset())
+        return texts is None or text in texts
+
+    def render(self, values: Iterable[tuple[Target, _Value]], row: str) -> MappedRow:
+        """The row of these values; `row` is its name in refusals."""
+        faults: list[Message] = []
+        tree: Tree = {}
+        for target, value in values:
+            try:
+                text = self._json_of(value, target)
+            except (CellError, _Fault) as error:
+                shown = None if target.is_sensitive else escaped(value.text)[:_MAX_SHOWN]
+                faults.append(Message(error.message_id, target.field.path, shown, error.detail))
+            else:
+                if text:
+                    place_value(tree, target.steps, text, row)
+        for steps, text in self._constants:
+            place_value(tree, steps, text, row)
+        return MappedRow(rendered(tree), faults)
+
+    def render_object(self, row: Mapping[str, Any], name: str) -> MappedRow | None:
+        """The row of an object of the sender, whose paths are its columns; None for one to skip.
+
+        Raises InvalidRequestError for an object that has a column twice.
+        """
+        values: list[tuple[Target, _Value]] = []
+        seen: set[str] = set()
+        for column, value in leaves_of(row):
+            key = column_key(column)
+            if key in seen:
+                raise InvalidRequestError(
+                    f"{name} has the column {escaped(column)} twice: leave one of them out (case, "
+                    "width and blanks are not compared)."
+                )
+            seen.add(key)
+            cell = _value_of_json(value)
+            if self.is_skipped(column, trimmed(cell.text)):
+                return None
+            target = self._targets.get(key)
+            if target is not None:
+                values.append((target, cell))
+        return self.render(values, name)
+
+    def sent_text(self, value: _Value) -> str | None:
+        """A cell as its sender would write it in a file of text; None for one that clears."""
+        if value.is_cleared:
+            return None
+        text, profile = value.text, self.profile
+        if value.typed and profile.dates and _ISO_DATE.fullmatch(text):
+            return profile.dates.from_iso(text)
+        if value.typed and profile.decimal == "," and _JSON_NUMBER.fullmatch(text):
+            return text.replace(".", ",")
+        return text
+
+    def _json_of(self, value: _Value, target: Target) -> str:
+        """The JSON text of a cell for its field; "" where the field is not sent.
+
+        Raises _Fault and CellError.
+        """
+        text = trimmed(value.text)
+        if target.table is not None:
+            entry = target.entries.get(text)
+            if entry is not None:
+                return entry
+            if text and not value.is_cleared:
+                if target.table.otherwise == FAIL:
+                    version = f"{self.ref.name}, version {self.ref.version}"
+                    raise _Fault(MessageId.NO_ENTRY, f"add one to {version}, or correct the value")
+                if target.table.otherwise != KEEP:
+                    return target.otherwise
+        if value.is_cleared:
+            return "null"
+        if isinstance(value.typed, str) and value.typed:
+            return value.typed
+        if not isinstance(value.typed, str):
+            return value.typed.json_text(target.types)
+        if not value.text:
+            return ""
+        dates = self.profile.dates
+        if dates is not None and target.is_date and text:
+            day = dates.to_iso(text)
+            if day is None:
+                raise _Fault(MessageId.NOT_A_DATE, f"a day as {dates.text} is expected")
+            return f'"{day}"'
+        if self._number is not None and target.is_number and text:
+            return self._number_of(text, self._number)
+        return typed_text(value.text, target.types)
+
+    def _number_of(self, text: str, pattern: re.Pattern[str]) -> str:
+        match = pattern.fullmatch(text) if len(text) <= _LONGEST_NUMBER else None
+        if match is None:
+            mark = self.profile.decimal
+            example = f"1{_GROUP_MARK[mark]}234{mark}5"
+            raise _Fault(MessageId.WRONG_TYPE, f"a number is expected, as in {example}")
+        whole = _NO_DIGIT.sub("", match["whole"]).lstrip("0") or "0"
+        fraction = f".{match['fraction']}" if match["fraction"] else ""
+        return f"{'-' if match['sign'] == '-' else ''}{whole}{fraction}"
+
+
+class MappedRow(NamedTuple):
+    """The JSON of a row, and the faults of its cells."""
+
+    text: str
+    faults: Sequence[Message]
+
+
+def _target(field: Field, profile: Profile) -> Target:
+    table = profile.values.get(field.path)
+    return Target(
+        field=field,
+        steps=field.steps,
+        types=field.types,
+        is_sensitive=profile.kind.rules.is_sensitive(field.steps),
+        is_date=field.is_date,
+        is_number=field.is_number,
+        table=table,
+        entries={code: _json_text(each) for code, each in table.entries.items()} if table else {},
+        otherwise=_json_text(table.value) if table else "",
+    )
+
+
+def _json_text(value: Scalar) -> str:
+    return json.dumps(value, ensure_ascii=False, default=float)
+
+
+def _number_pattern(mark: str) -> re.Pattern[str]:
+    """Numbers with this decimal mark; digits are grouped by threes, with one mark."""
+    groups = re.escape(_GROUP_MARK[mark] + _OTHER_GROUP_MARKS)
+    return re.compile(
+        r"(?P<sign>[+-]?)"
+        rf"(?P<whole>[0-9]+|[0-9]{{1,3}}(?P<group>[{groups}])[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*)"
+        rf"(?:{re.escape(mark)}(?P<fraction>[0-9]+))?"
+    )
+
+
+def _value_of_cell(cell: Cell) -> _Value:
+    """What a cell of a file says."""
+    if isinstance(cell, str):
+        if cell == "null":
+            return _CLEARED
+        return _Value(restored(cell) if is_guarded(cell) else cell)
+    try:
+        return _Value(str(json.loads(cell.json_text(_TEXT) or '""')), cell)
+    except CellError as error:
+        return _Value(error.value or "", cell)
+
+
+def _value_of_json(value: Any) -> _Value:
+    """What a value of a JSON row says."""
+    if value is None:
+        return _CLEARED
+    if isinstance(value, str):
+        return _Value(value)
+    text = json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
+    return _Value(text, text)
+
+
+class SentHeader:
+    """The header of a file in the layout of its sender, whose rows stay in that layout.
+
+    A `RowRenderer`: a row is an object with the text of each column.
+    """
+
+    def __init__(self, names: Sequence[str], line: int) -> None:
+        """Raises InvalidRequestError for a header that has a column twice."""
+        self._line = line
+        self.names = [restored(trimmed(name)) for name in names]
+        self._keys = [column_key(name) for name in self.names]
+        self._nameless = [at for at, key in enumerate(self._keys) if not key]
+        self._more_at = self._keys.index(MORE) if MORE in self._keys else len(names)
+        self.columns = [
+            at for at, key in enumerate(self._keys) if key and key not in _OWN_COLUMNS
+        ]
+        first: dict[str, int] = {}
+        for at, key in enumerate(self._keys):
+            if key and first.setdefault(key, at) != at:
+                raise InvalidRequestError(
+                    f"The header in line {line} has more than one column of the same name: "
+                    f"{escaped(self.names[at])}; leave one of them (case, width and blanks are not "
+                    "compared)."
+                )
+
+    def pairs(self, cells: Sequence[Cell], row: str) -> Iterator[tuple[str, Cell]]:
+        """The sender's columns with the cells of a row; `row` is its name in refusals."""
+        check_names(cells, self._nameless, len(self.names), row, self._line)
+        for at in self.columns:
+            yield self.names[at], cells[at] if at < len(cells) else ""
+        if self._more_at < len(cells):
+            yield from more_cells(cells[self._more_at], row).items()
+
+    def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:
+        """See `RowRenderer.render`."""
+        row: dict[str, str | None] = {}
+        for name, cell in self.pairs(cells, _row_name(index, line)):
+            value = _value_of_cell(cell)
+            row[name] = None if value.is_cleared else value.text
+        return RowText(json.dumps(row, ensure_ascii=False), notes_line(line))
+
+
+class MappedHeader:
+    """The header of a file in the layout of its sender, bound to a profile; a `RowRenderer`."""
+
+    def __init__(self, mapping: ProfileMapping, names: Sequence[str], line: int) -> None:
+        """Raises InvalidRequestError for a header that the profile cannot be applied to."""
+        self._mapping = mapping
+        self._header = SentHeader(names, line)
+        columns = [self._header.names[at] for at in self._header.columns]
+        self._targets = {name: mapping.target(name) for name in columns}
+        if not any(self._targets.values()):
+            raise _no_column_error(f"The header in line {line}", mapping)
+        self._unknown = [name for name in columns if not mapping.is_known(name)]
+
+    def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText | None:
+        """See `RowRenderer.render`."""
+        row, mapping = _row_name(index, line), self._mapping
+        sent: dict[str, str | None] = {}
+        values: list[tuple[Target, _Value]] = []
+        for name, cell in self._header.pairs(cells, row):
+            value = _value_of_cell(cell)
+            if mapping.is_skipped(name, trimmed(value.text)):
+                return None
+            sent[name] = mapping.sent_text(value)
+            target = self._targets[name] if name in self._targets else mapping.target(name)
+            if target is not None:
+                values.append((target, value))
+        mapped = mapping.render(values, row)
+        messages = (*mapped.faults, *(() if index else _unknown_messages(self._unknown)))
+        notes = Notes(line, messages, sent=json.dumps(sent, ensure_ascii=False))
+        return RowText(mapped.text, notes.to_text())
+
+
+def _row_name(index: int, line: int) -> str:
+    return f"The row of index {index} (line {line})"
+
+
+def _no_column_error(subject: str, mapping: ProfileMapping) -> InvalidRequestError:
+    names = [escaped(name)[:60] for name in mapping.profile.columns]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return InvalidRequestError(
+        f"{subject} has no column of the profile {mapping.ref.name}: check the file, how its "
+        "columns are separated, and the name of the profile. The columns of the profile are "
+        f"{', '.join(names[:_MOST_NAMED])}{more}."
+    )
+
+
+def _unknown_messages(names: Sequence[str]) -> Sequence[Message]:
+    """The messages about columns that the profile does not name."""
+    messages = [
+        Message(MessageId.UNKNOWN_FIELD, escaped(name), detail="the profile does not name the column")
+        for name in names[:_MOST_REPORTED]
+    ]
+    return bounded(messages, _MOST_REPORTED, len(names) - len(messages))
+
+
+class MappedPayload:
+    """The rows that a profile makes of JSON rows; a `Payload`.
+
+    Memory holds the rows of the sender; each row is mapped again when it is stored.
+    """
+
+    def __init__(self, mapping: ProfileMapping, source: Payload) -> None:
+        self._mapping = mapping
+        self._source = source
+        self._rows: list[RawRow] = []
+        self._raw: list[RawRow] = []
+        self._sizes: list[int] = []
+        self._unknown: Sequence[str] = ()
+
+    @property
+    def rows(self) -> Sequence[RawRow]:
+        """The rows, without those that were skipped."""
+        return self._rows
+
+    def read(self, sort_key: SortKey) -> None:
+        """Find the rows and their keys. Raises InvalidRequestError."""
+        has_known, has_rows = False, False
+        for raw in self._source.rows:
+            has_rows = True
+            sent = read_row_of_line(self._source.row_text(raw).text, raw.index, 0)
+            columns = [name for name, _ in leaves_of(sent)]
+            has_known = has_known or any(map(self._mapping.target, columns))
+            index = len(self._rows)
+            if not index:
+                self._unknown = [name for name in columns if not self._mapping.is_known(name)]
+            mapped = self._mapping.render_object(sent, f"The row of index {raw.index}")
+            if mapped is None:
+                continue
+            key = sort_key(read_row_of_line(mapped.text, raw.index, 0))
+            self._raw.append(raw)
+            self._rows.append(RawRow(index, key, raw.start, raw.end))
+            self._sizes.append(len(self.line(self._rows[-1])))
+        if has_rows and not has_known:
+            raise _no_column_error("No row", self._mapping)
+
+    def row_text(self, row: RawRow) -> RowText:
+        """See `Payload.row_text`."""
+        raw = self._raw[row.index]
+        text, source_notes = self._source.row_text(raw)
+        sent = read_row_of_line(text, raw.index, 0)
+        mapped = self._mapping.render_object(sent, f"The row of index {raw.index}")
+        assert mapped is not None, "a skipped row is no row of the payload"
+        messages = (*mapped.faults, *(() if row.index else _unknown_messages(self._unknown)))
+        notes = Notes(Notes.from_text(source_notes).line, messages, sent=text)
+        return RowText(mapped.text, notes.to_text())
+
+    def line_size(self, row: RawRow) -> int:
+        """See `Payload.line_size`."""
+        return self._sizes[row.index]
+
+    def line(self, row: RawRow) -> bytes:
+        """See `Payload.line`."""
+        return line_of(row.index, *self.row_text(row))
+
+
+def read_mapped(
+    mapping: ProfileMapping, read: Reader, body: bytes, sort_key: SortKey, max_rows: int
+) -> MappedPayload:
+    """Read the rows of a body whose format `read` reads as JSON rows of the sender.
+
+    Raises what `read` raises, and InvalidRequestError.
+    """
+    payload = MappedPayload(mapping, read(body, _no_key, max_rows))
+    payload.read(sort_key)
+    return payload
+
+
+def _no_key(_row: Mapping[str, Any]) -> None:
+    return None
