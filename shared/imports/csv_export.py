@@ -91,7 +91,7 @@ def note_columns(columns: Columns, text: str) -> None:
     """Add the fields of a row, given as JSON text, that have no column yet, up to MAX_COLUMNS."""
     if len(columns) >= MAX_COLUMNS:
         return
-    for path, _ in _leaves(json.loads(text)):
+    for path, _ in leaves_of(json.loads(text)):
         columns.setdefault(_lower(path), path)
 
 
@@ -127,7 +127,7 @@ def _cells(columns: Columns, text: str) -> list[str]:
     """The cells of a row; the last one has the fields without a column."""
     cells = dict.fromkeys(columns, "")
     extra: dict[str, str] = {}
-    for path, value in _leaves(json.loads(text, parse_float=_Number, parse_int=_Number)):
+    for path, value in leaves_of(json.loads(text, parse_float=_Number, parse_int=_Number)):
         lower = _lower(path)
         if lower in cells:
             cells[lower] = _cell(value)
@@ -143,7 +143,7 @@ def _lower(path: str) -> str:
     return path.lower()
 
 
-def _leaves(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def leaves_of(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The path of each value of a row that is neither an object nor a list, or is an empty one."""
     leaves: list[tuple[str, Any]] = []
     _add_leaves(row, "", leaves)

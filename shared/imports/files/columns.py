@@ -133,13 +133,13 @@ class Header:
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:
         """See `RowRenderer.render`."""
         name = f"The row of index {index} (line {line})"
-        _check_names(cells, self._nameless, len(self._columns), name, self._line)
+        check_names(cells, self._nameless, len(self._columns), name, self._line)
         columns, row_cells = self._with_more(cells[: len(self._columns)], name)
         faults: list[Message] = []
         tree: Tree = {}
         for path, value in self._values(columns, row_cells, faults).items():
-            _place(tree, path, value, name)
-        return RowText(_rendered(tree), self._notes(index, line, faults))
+            place_value(tree, path, value, name)
+        return RowText(rendered(tree), self._notes(index, line, faults))
 
     def _notes(self, index: int, line: int, faults: Sequence[Message]) -> str:
         if not faults and not self.unknown_columns:
@@ -154,15 +154,7 @@ class Header:
         columns, place = self._columns, self._more_at
         if place >= len(cells):
             return columns, cells
-        try:
-            cell = cells[place]
-            more = json.loads(restored(cell) or "{}") if isinstance(cell, str) else None
-        except (ValueError, RecursionError):
-            more = None
-        if not isinstance(more, dict) or not all(isinstance(cell, str) for cell in more.values()):
-            raise InvalidRequestError(
-                f"{name}: the column {MORE} must hold what the gateway has put there, or nothing."
-            )
+        more = more_cells(cells[place], name)
         known = [*columns]
         known[place] = None
         return (
@@ -207,6 +199,22 @@ class Header:
                 if path not in taken and not any(each in values for each in parent):
                     values[path] = "null"
         return values
+
+
+def more_cells(cell: Cell, row: str) -> dict[str, str]:
+    """The fields that have no column of their own, of a cell of `_more`.
+
+    Raises InvalidRequestError.
+    """
+    try:
+        more = json.loads(restored(cell) or "{}") if isinstance(cell, str) else None
+    except (ValueError, RecursionError):
+        more = None
+    if not isinstance(more, dict) or not all(isinstance(each, str) for each in more.values()):
+        raise InvalidRequestError(
+            f"{row}: the column {MORE} must hold what the gateway has put there, or nothing."
+        )
+    return more
 
 
 def check_not_header(cells: Sequence[Cell], header: Sequence[str], index: int, line: int) -> None:
@@ -382,7 +390,7 @@ def nearest_field(name: str, known_names: Iterable[str]) -> str | None:
     return closest and _PLACE.sub(lambda each: next(places, each[0]), closest)
 
 
-def _check_names(
+def check_names(
     cells: Sequence[Cell], nameless: Sequence[int], width: int, row: str, header: int
 ) -> None:
     """Raises InvalidRequestError for a value in a column without a name, where only blanks are
@@ -413,17 +421,22 @@ def _text_value(cell: str, types: frozenset[str]) -> str:
         return cell
     if is_guarded(cell):
         return encode_basestring(restored(cell))
+    return typed_text(cell, types)
+
+
+def typed_text(text: str, types: frozenset[str]) -> str:
+    """The JSON text of a text for a field of these types; text where it is none of them."""
     if types:
         if "number" in types or "integer" in types:
-            text = cell.strip()
-            if _NUMBER.fullmatch(text):
-                return text
-        if "boolean" in types and cell.strip().lower() in ("true", "false"):
-            return cell.strip().lower()
-    return encode_basestring(cell)
+            number = text.strip()
+            if _NUMBER.fullmatch(number):
+                return number
+        if "boolean" in types and text.strip().lower() in ("true", "false"):
+            return text.strip().lower()
+    return encode_basestring(text)
 
 
-def _place(tree: Tree, path: Sequence[Step], value: str, row: str) -> None:
+def place_value(tree: Tree, path: Sequence[Step], value: str, row: str) -> None:
     for step in path[:-1]:
         child = tree.setdefault(step, {})
         if not isinstance(child, dict):
@@ -441,14 +454,14 @@ def _contradiction(path: Sequence[Step], row: str) -> InvalidRequestError:
     )
 
 
-def _rendered(node: Tree | str) -> str:
+def rendered(node: Tree | str) -> str:
     """The JSON text of a row that was built. Lists have their elements in order, without gaps."""
     if isinstance(node, str):
         return node
     if node and all(isinstance(step, int) for step in node):
-        return f"[{','.join([_rendered(node[step]) for step in sorted(node)])}]"
+        return f"[{','.join([rendered(node[step]) for step in sorted(node)])}]"
     members = [
-        f"{_member(name)}{child if isinstance(child, str) else _rendered(child)}"
+        f"{_member(name)}{child if isinstance(child, str) else rendered(child)}"
         for name, child in node.items()
     ]
     return f"{{{','.join(members)}}}"

@@ -25,7 +25,8 @@ from shared.imports.files.columns import (
     rendered,
     typed_text,
 )
-from shared.imports.files.notes import Notes, notes_line
+from shared.imports.files.notes import Notes, line_notes
+from shared.imports.files.profile import ERROR as FAIL
 from shared.imports.files.profile import (
     KEEP,
     Field,
@@ -36,7 +37,6 @@ from shared.imports.files.profile import (
     column_key,
     fields_of,
 )
-from shared.imports.files.profile import ERROR as FAIL
 from shared.imports.json_rows import Payload, RawRow, RowText, line_of, read_row_of_line
 from shared.imports.messages import Message, MessageId, bounded
 from shared.imports.text_checks import escaped, trimmed
@@ -59,15 +59,6 @@ _TEXT: Final = frozenset(("string",))
 
 SortKey = Callable[[Mapping[str, Any]], str | None]
 Reader = Callable[[bytes, SortKey, int], Payload]
-
-
-class _Fault(Exception):
-    """A cell cannot become a value of its field."""
-
-    def __init__(self, message_id: int, detail: str) -> None:
-        super().__init__(detail)
-        self.message_id = message_id
-        self.detail = detail
 
 
 class _Value(NamedTuple):
@@ -110,7 +101,8 @@ class ProfileMapping:
         self._skip = {column_key(name): texts for name, texts in profile.skip.items()}
         fields = fields_of(profile.kind)
         self._constants = [
-            (fields.find(path).steps, _json_text(value)) for path, value in profile.constants.items()
+            (fields.find(path).steps, _json_text(value))
+            for path, value in profile.constants.items()
         ]
         self._columns = {each.path.lower(): name for name, each in profile.columns.items()}
         self._number = _number_pattern(profile.decimal) if profile.decimal else None
@@ -154,7 +146,7 @@ class ProfileMapping:
         for target, value in values:
             try:
                 text = self._json_of(value, target)
-            except (CellError, _Fault) as error:
+            except CellError as error:
                 shown = None if target.is_sensitive else escaped(value.text)[:_MAX_SHOWN]
                 faults.append(Message(error.message_id, target.field.path, shown, error.detail))
             else:
@@ -201,7 +193,7 @@ class ProfileMapping:
     def _json_of(self, value: _Value, target: Target) -> str:
         """The JSON text of a cell for its field; "" where the field is not sent.
 
-        Raises _Fault and CellError.
+        Raises CellError.
         """
         text = trimmed(value.text)
         if target.table is not None:
@@ -210,8 +202,8 @@ class ProfileMapping:
                 return entry
             if text and not value.is_cleared:
                 if target.table.otherwise == FAIL:
-                    version = f"{self.ref.name}, version {self.ref.version}"
-                    raise _Fault(MessageId.NO_ENTRY, f"add one to {version}, or correct the value")
+                    name = f"{self.ref.name}, version {self.ref.version}"
+                    raise CellError(MessageId.NO_ENTRY, f"add one to {name}, or correct the value")
                 if target.table.otherwise != KEEP:
                     return target.otherwise
         if value.is_cleared:
@@ -226,7 +218,7 @@ class ProfileMapping:
         if dates is not None and target.is_date and text:
             day = dates.to_iso(text)
             if day is None:
-                raise _Fault(MessageId.NOT_A_DATE, f"a day as {dates.text} is expected")
+                raise CellError(MessageId.NOT_A_DATE, f"a day as {dates.text} is expected")
             return f'"{day}"'
         if self._number is not None and target.is_number and text:
             return self._number_of(text, self._number)
@@ -237,7 +229,7 @@ class ProfileMapping:
         if match is None:
             mark = self.profile.decimal
             example = f"1{_GROUP_MARK[mark]}234{mark}5"
-            raise _Fault(MessageId.WRONG_TYPE, f"a number is expected, as in {example}")
+            raise CellError(MessageId.WRONG_TYPE, f"a number is expected, as in {example}")
         whole = _NO_DIGIT.sub("", match["whole"]).lstrip("0") or "0"
         fraction = f".{match['fraction']}" if match["fraction"] else ""
         return f"{'-' if match['sign'] == '-' else ''}{whole}{fraction}"
@@ -314,9 +306,7 @@ class SentHeader:
         self._keys = [column_key(name) for name in self.names]
         self._nameless = [at for at, key in enumerate(self._keys) if not key]
         self._more_at = self._keys.index(MORE) if MORE in self._keys else len(names)
-        self.columns = [
-            at for at, key in enumerate(self._keys) if key and key not in _OWN_COLUMNS
-        ]
+        self.columns = [at for at, key in enumerate(self._keys) if key and key not in _OWN_COLUMNS]
         first: dict[str, int] = {}
         for at, key in enumerate(self._keys):
             if key and first.setdefault(key, at) != at:
@@ -340,7 +330,7 @@ class SentHeader:
         for name, cell in self.pairs(cells, _row_name(index, line)):
             value = _value_of_cell(cell)
             row[name] = None if value.is_cleared else value.text
-        return RowText(json.dumps(row, ensure_ascii=False), notes_line(line))
+        return RowText(json.dumps(row, ensure_ascii=False), line_notes(line))
 
 
 class MappedHeader:
@@ -392,7 +382,9 @@ def _no_column_error(subject: str, mapping: ProfileMapping) -> InvalidRequestErr
 def _unknown_messages(names: Sequence[str]) -> Sequence[Message]:
     """The messages about columns that the profile does not name."""
     messages = [
-        Message(MessageId.UNKNOWN_FIELD, escaped(name), detail="the profile does not name the column")
+        Message(
+            MessageId.UNKNOWN_FIELD, escaped(name), detail="the profile does not name the column"
+        )
         for name in names[:_MOST_REPORTED]
     ]
     return bounded(messages, _MOST_REPORTED, len(names) - len(messages))

@@ -7,11 +7,12 @@ write them, so no JSON body can forge them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shared.imports.import_type import ReadRow
+from shared.imports.json_rows import member_text
 from shared.imports.messages import Message, MessageId
 
 
@@ -22,13 +23,13 @@ class Notes:
     line             the line of the file, or the row of the sheet, that the row begins in; from 1
     messages         faults of its cells, and for the first row of a file its unknown columns
     has_columns      its unknown fields are columns of the file, which the first row has named
-    sent             the row in the layout of its sender: text by column
+    sent             the JSON of the row in the layout of its sender, where a profile has mapped it
     """
 
     line: int | None = None
     messages: Sequence[Message] = ()
     has_columns: bool = False
-    sent: Mapping[str, str] = field(default_factory=dict)
+    sent: str = field(default="", repr=False)
 
     def to_text(self) -> str:
         """The notes as compact JSON, "" for none."""
@@ -41,9 +42,10 @@ class Notes:
             document["messages"] = [
                 [int(each.id), each.field, each.value, each.detail] for each in self.messages
             ]
-        if self.sent:
-            document["sent"] = dict(self.sent)
-        return json.dumps(document, separators=(",", ":")) if document else ""
+        text = json.dumps(document, separators=(",", ":")) if document else ""
+        if not self.sent:
+            return text
+        return f"{text[:-1] + ',' if text else '{'}{_SENT}{self.sent}}}"
 
     @classmethod
     def from_text(cls, text: str) -> Notes:
@@ -55,7 +57,7 @@ class Notes:
             document.get("line"),
             tuple(Message(*each) for each in document.get("messages", ())),
             document.get("columns", False),
-            document.get("sent", {}),
+            member_text(text, 0, "sent") if _SENT in text and "sent" in document else "",
         )
 
     @property
@@ -64,6 +66,7 @@ class Notes:
         return Notes(self.line)
 
 
+_SENT: Final = '"sent":'
 NO_NOTES: Final = Notes()
 
 
