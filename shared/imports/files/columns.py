@@ -40,6 +40,10 @@ _MOST_COMPARED: Final = 50
 # Unknown columns that get a message each.
 _MOST_REPORTED: Final = 20
 
+# Among the JSON types of a field: text in the form of a date.
+DATE: Final = "date"
+_DATE_PATTERN: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
 Step = str | int
 # A row that is being built: objects by name, lists by index, JSON text as leaves.
 Tree = dict[Step, Any]
@@ -129,6 +133,20 @@ class Header:
         self._more_at = self._columns.index(_MORE) if _MORE in self._columns else len(names)
         self._nameless = [at for at, each in enumerate(self._columns) if each is _NAMELESS]
         self.unknown_columns = _unknown_columns(self._columns, schema, line)
+        self._check_some_known()
+
+    def _check_some_known(self) -> None:
+        """Raises InvalidRequestError for a header of unknown columns, which is perhaps a title."""
+        known = len([each for each in self._columns if each is not None and each is not _NAMELESS])
+        if known > len(self.unknown_columns):
+            return
+        first = self.unknown_columns[0] if self.unknown_columns else None
+        meant = f" Did you mean {first.nearest}?" if first and first.nearest else ""
+        shown = f", which begins with {escaped(first.name)[:_MAX_SHOWN]}," if first else ""
+        raise InvalidRequestError(
+            f"Line {self._line}{shown} has no column of this type: it must be the header, and name "
+            f"the columns by the paths of the fields.{meant}"
+        )
 
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:
         """See `RowRenderer.render`."""
@@ -286,10 +304,13 @@ def path_of(name: str) -> tuple[Step, ...]:
 
 
 def types_of(path: Sequence[Step], schema: Mapping[str, Any]) -> frozenset[str]:
-    """The JSON types of the field at a path in the schema; none for an unknown field."""
+    """The JSON types of the field at a path in the schema, with DATE; none for an unknown field."""
     node = _node_at(path, schema)
-    types = () if node is None else node.get("type", ())
-    return frozenset([types] if isinstance(types, str) else types)
+    if node is None:
+        return frozenset()
+    types = node.get("type", "object")
+    is_date = _DATE_PATTERN in node.get("pattern", "")
+    return frozenset([types] if isinstance(types, str) else types) | {*([DATE] if is_date else ())}
 
 
 def is_field(path: Sequence[Step], schema: Mapping[str, Any]) -> bool:

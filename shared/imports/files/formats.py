@@ -37,6 +37,8 @@ class FileFormat(StrEnum):
         return self is not FileFormat.XLSX
 
 
+# The most bytes of a body that a setting allows.
+MAX_UNPACKED: Final = 104_857_600
 XLSX_TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 # The formats that every type takes, by media type. JSON is the default and not among them.
 FILE_TYPES: Final[Mapping[str, FileFormat]] = {
@@ -66,12 +68,14 @@ class ReadOptions:
 
     `sheet` is the name of a spreadsheet's sheet, by default its first visible one. `mapping` makes
     rows of files in the layout of their sender; without it, columns are fields of the type.
-    `blank_clears`: an empty cell is null instead of leaving the field out.
+    `blank_clears`: an empty cell is null instead of leaving the field out. `max_bytes` limits what
+    is unpacked of a spreadsheet.
     """
 
     sheet: str = ""
     mapping: MakeRenderer | None = None
     blank_clears: bool = False
+    max_bytes: int = MAX_UNPACKED
 
 
 def format_of_media_type(media_type: str) -> FileFormat | None:
@@ -98,6 +102,8 @@ def reader_of(file_format: FileFormat, rules: Rules, options: ReadOptions) -> Re
             return read_ndjson
         case FileFormat.CSV:
             return partial(_read_csv, make_renderer)
+        case FileFormat.XLSX:
+            return partial(_read_xlsx, make_renderer, options)
         case _:
             raise UnsupportedMediaTypeError(
                 f"Rows of this type are not taken as {file_format.value.upper()}: send JSON or CSV."
@@ -118,3 +124,23 @@ def _read_csv(
     make_renderer: MakeRenderer, body: bytes, sort_key: SortKey, max_rows: int
 ) -> Payload:
     return read_csv(body, make_renderer, sort_key, max_rows)
+
+
+def _read_xlsx(
+    make_renderer: MakeRenderer,
+    options: ReadOptions,
+    body: bytes,
+    sort_key: SortKey,
+    max_rows: int,
+) -> Payload:
+    # Imported late, because few imports are spreadsheets.
+    from shared.imports.files.xlsx_rows import read_xlsx
+
+    return read_xlsx(
+        body,
+        make_renderer,
+        sort_key,
+        max_rows,
+        sheet=options.sheet,
+        max_bytes=options.max_bytes,
+    )

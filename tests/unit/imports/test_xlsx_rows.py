@@ -1,0 +1,187 @@
+"""Rows of spreadsheets: what becomes of each kind of cell in each kind of field, and templates."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from shared.errors import RefusedError, TooLargeError
+from shared.imports.files.formats import FileFormat, ReadOptions, header_maker, reader_of
+from shared.imports.files.xlsx_rows import read_xlsx
+from shared.imports.json_rows import RowText
+from shared.imports.placements.definition import PLACEMENTS
+from tests.unit.imports.test_xlsx_cells import raw_sheet, sheet_of, workbook
+
+# A text field, a number field, a whole number, a date field of placements.
+TEXT, NUMBER, WHOLE, DATE = "JobTitle", "Salary", "TaxYear", "StartDate"
+HEADER = (TEXT, NUMBER, WHOLE, DATE)
+
+
+def read(body: bytes, max_rows: int = 100, options: ReadOptions | None = None) -> list[RowText]:
+    reader = reader_of(FileFormat.XLSX, PLACEMENTS.rules, options or ReadOptions())
+    payload = reader(body, lambda row: row.get("jobtitle"), max_rows)
+    return [payload.row_text(row) for row in payload.rows]
+
+
+def rows(body: bytes) -> list[Any]:
+    return [json.loads(row.text) for row in read(body)]
+
+
+def faults(row: RowText) -> dict[str, str]:
+    """The details of the messages of a row by their fields."""
+    messages = json.loads(row.notes).get("messages", [])
+    assert all(id_ == 1002 for id_, *_ in messages)
+    return {field: detail for _, field, _, detail in messages}
+
+
+def refused(body: bytes, max_rows: int = 100) -> str:
+    with pytest.raises(RefusedError) as caught:
+        read(body, max_rows)
+    return caught.value.message
+
+
+def one_value(value: Any, code: str = "", columns: tuple[str, ...] = HEADER) -> RowText:
+    """The row of a sheet with the same cell in all columns."""
+    cells = {f"{letter}1": name for letter, name in zip("ABCD", columns, strict=False)}
+    places = [f"{letter}2" for letter in "ABCD"[: len(columns)]]
+    formats = dict.fromkeys(places, code) if code else {}
+    [row] = read(sheet_of({**cells, **dict.fromkeys(places, value)}, formats))
+    return row
+
+
+TRAPS: Mapping[str, tuple[Any, str, Mapping[str, Any]]] = {
+    # value, number format, what becomes of it by field; a field that is left out has a fault
+    "text with leading zeros": ("007", "", {TEXT: "007", NUMBER: "007", WHOLE: "007", DATE: "007"}),
+    "text of a number": ("417", "", {TEXT: "417", NUMBER: 417, WHOLE: 417, DATE: "417"}),
+    "a number": (417, "", {TEXT: "417", NUMBER: 417, WHOLE: 417}),
+    "a number shown with zeros": (417, "00000", {TEXT: "00417", NUMBER: 417, WHOLE: 417}),
+    "a number in a text format": (417, "@", {TEXT: "417", NUMBER: 417, WHOLE: 417}),
+    "15 digits": (10**14, "", {TEXT: str(10**14), NUMBER: 10**14, WHOLE: 10**14}),
+    "16 digits": (1234567890123456, "", {}),
+    "a fraction": (12.5, "", {NUMBER: 12.5, WHOLE: 12.5}),
+    "a number with an exponent": (100000, "0.00E+00", {NUMBER: 100000, WHOLE: 100000}),
+    "text with an exponent": ("1E+05", "", {TEXT: "1E+05", NUMBER: 1e5, WHOLE: 1e5, DATE: "1E+05"}),
+    "a percentage": (0.12, "0%", {}),
+    "a decorated number": (417, '"A-"000', {NUMBER: 417, WHOLE: 417}),
+    "a date": (dt.date(2024, 2, 29), "", {DATE: "2024-02-29"}),
+    "a date with a time": (dt.datetime(2024, 2, 29, 8, 5), "", {DATE: "2024-02-29T08:05:00"}),  # noqa: DTZ001
+    "29 February 1900": (60, "dd/mm/yyyy", {}),
+    "a time of day": (dt.time(10, 30), "", {}),
+    "a duration": (dt.timedelta(hours=37, minutes=30), "", {}),
+    "true": (True, "", {}),
+    "an error": ("#N/A", "", {}),
+    "a formula without a value": ("=1+1", "", {}),
+    "no-break spaces and quotes": (
+        *("\u00a0“x”\u2019", ""),
+        dict.fromkeys(HEADER, "\u00a0“x”\u2019"),
+    ),
+    "a line break": ("a\nb", "", dict.fromkeys(HEADER, "a\nb")),
+    "the word null": ("null", "", dict.fromkeys(HEADER)),
+    "a guarded formula": ("'=1+1", "", dict.fromkeys(HEADER, "=1+1")),
+}
+
+
+@pytest.mark.parametrize(("value", "code", "expected"), TRAPS.values(), ids=TRAPS)
+def test_a_cell_becomes_what_it_shows_or_a_fault_that_names_it(
+    value: Any, code: str, expected: Mapping[str, Any]
+) -> None:
+    row = one_value(value, code)
+    assert json.loads(row.text) == expected
+    found = faults(row)
+    assert found.keys() | expected.keys() == {*HEADER}
+    assert not found.keys() & expected.keys()
+    names = dict(zip(HEADER, ("A2", "B2", "C2", "D2"), strict=True))
+    assert all(f"cell {names[field]} " in detail for field, detail in found.items())
+
+
+def test_true_and_false_are_those_of_their_fields() -> None:
+    header = ("IsStudent", "IsExpat", "IsApprentice")
+    from shared.imports.workers.definition import WORKERS
+
+    reader = reader_of(FileFormat.XLSX, WORKERS.rules, ReadOptions())
+    cells = dict(zip(("A1", "B1", "C1"), header, strict=True))
+    payload = reader(sheet_of({**cells, "A2": True, "B2": "False", "C2": 1}), lambda _: None, 9)
+    row = payload.row_text(payload.rows[0])
+    assert json.loads(row.text) == {"IsStudent": True, "IsExpat": False}
+    assert faults(row) == {
+        "IsApprentice": "the cell C2 is a number, and TRUE or FALSE is expected; enter that"
+    }
+
+
+def test_a_fault_shows_its_value_but_no_sensitive_one() -> None:
+    from shared.imports.workers.definition import WORKERS
+
+    reader = reader_of(FileFormat.XLSX, WORKERS.rules, ReadOptions())
+    cells = {"A1": "PrimaryBankDetails.IBAN", "B1": "Surname", "A2": 12.5, "B2": 12.5}
+    payload = reader(sheet_of(cells), lambda _: None, 9)
+    messages = json.loads(payload.row_text(payload.rows[0]).notes)["messages"]
+    assert [(field, value) for _, field, value, _ in messages] == [
+        ("PrimaryBankDetails.IBAN", None),
+        ("Surname", "12.5"),
+    ]
+
+
+def test_rows_have_the_numbers_of_the_sheet_and_empty_ones_are_ignored() -> None:
+    cells = {"B3": TEXT, "C3": " salary\u00a0", "B4": "a", "C4": 1, "B7": " ", "B9": "b"}
+    body = sheet_of({**cells, "C40": None})
+    assert rows(body) == [{TEXT: "a", "salary": 1}, {TEXT: "b"}]
+    assert [json.loads(row.notes)["line"] for row in read(body)] == [4, 9]
+
+
+def test_hidden_rows_and_columns_are_imported() -> None:
+    def fill(book: Any) -> None:
+        for values in ((TEXT, NUMBER), ("a", 1), ("b", 2)):
+            book.active.append(values)
+        book.active.row_dimensions[2].hidden = True
+        book.active.column_dimensions["B"].hidden = True
+
+    assert rows(workbook(fill)) == [{TEXT: "a", NUMBER: 1}, {TEXT: "b", NUMBER: 2}]
+
+
+def test_an_unknown_column_takes_any_value_and_is_named_once() -> None:
+    read_rows = read(sheet_of({"A1": "Shoe", "B1": TEXT, "A2": 42, "B2": "a", "A3": True, "B3": 1}))
+    assert [json.loads(row.text) for row in read_rows] == [
+        {"Shoe": 42, TEXT: "a"},
+        {"Shoe": True, TEXT: "1"},
+    ]
+    assert ["messages" in json.loads(row.notes) for row in read_rows] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({}, "The sheet has no header"),
+        ({"A1": "Staff of March", "A2": TEXT}, "Line 1, which begins with Staff of March, has no"),
+        ({"A1": TEXT, "B1": TEXT.upper(), "A2": "x"}, "more than one column of the same name"),
+        ({"A1": TEXT, "A2": "x", "C2": 1}, "has a value in column 3, which has no name in line 1"),
+        ({"A1": TEXT, "B1": NUMBER, "A5": TEXT, "B5": NUMBER}, "(line 5) repeats the header"),
+        ({"A1": TEXT, "A2": "x", "A3": "y", "A4": "z"}, "more than 2"),
+    ],
+)
+def test_a_sheet_that_is_no_table_of_the_type_is_refused(
+    cells: Mapping[str, Any], message: str
+) -> None:
+    assert message in refused(sheet_of(cells), 2)
+
+
+def test_a_wide_sheet_of_few_cells_is_refused_before_it_costs_much() -> None:
+    header = f"<row><c r='A1' t='str'><v>{TEXT}</v></c><c r='XFC1' t='str'><v>x</v></c></row>"
+    body = raw_sheet(header + "<row><c t='str'><v>a</v></c></row>" * 20)
+    maker = header_maker(PLACEMENTS.rules, ReadOptions())
+    with pytest.raises(TooLargeError, match="more than 100000 cells"):
+        read_xlsx(body, maker, lambda _: None, 100, max_bytes=10**7, max_area=100_000)
+
+
+def test_a_sheet_is_named_in_the_options() -> None:
+    def fill(book: Any) -> None:
+        book.active["A1"] = "Notes"
+        for values in ((TEXT,), ("a",)):
+            sheet = book["Rows"] if "Rows" in book else book.create_sheet("Rows")
+            sheet.append(values)
+
+    [row] = read(workbook(fill), options=ReadOptions(sheet="rows"))
+    assert json.loads(row.text) == {TEXT: "a"}
