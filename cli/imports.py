@@ -19,6 +19,7 @@ from shared.imports.sender import NamedCaller, Sender, source_name
 from shared.services.import_views import import_view
 from shared.services.status import ImportReport, ResultCursor, RowFilter
 from shared.services.undoing import UndoJudgement
+from shared.storage.import_records import ImportRecord
 from shared.web.imports import groups_view, imports_wanted, judged_undo_view
 
 import_commands = typer.Typer(
@@ -91,7 +92,7 @@ def list_newest(
     reports = on_gateway(read)
     head = (
         *("IMPORT", "TYPE", "STATE", "ROWS", "DONE", "FAILED", "REPAIRED", "WARNINGS", "INFOS"),
-        *("ACCEPTED", "CALLER", "SOURCE"),
+        *("UNDO", "ACCEPTED", "CALLER", "SOURCE"),
     )
     cells = [
         (
@@ -104,6 +105,7 @@ def list_newest(
             str(report.repaired),
             str(report.counts.warnings),
             str(report.counts.infos),
+            _undo_note(report.record),
             report.record.accepted_at,
             _caller(report.record.sender.caller),
             report.record.sender.source,
@@ -304,6 +306,12 @@ def _effects(report: ImportReport) -> str:
     if report.record.is_undo:
         return f"{counts.new + counts.updated} reversed"
     return f"{counts.new} new, {counts.updated} updated"
+
+
+def _undo_note(record: ImportRecord) -> str:
+    """Whether an import is an undo, or was undone; an undo may be undone too."""
+    notes = [*(["undo"] if record.is_undo else []), *(["undone"] if record.undone_by else [])]
+    return ", ".join(notes)
 
 
 def _caller(caller: NamedCaller | None) -> str:

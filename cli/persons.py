@@ -197,6 +197,10 @@ def _identities(
     if employer or personnel:
         parts = (_reference("--employer", employer), _reference("--personnel", personnel))
         identities.append(Identity(IdentityKind.WORKER, parts))
+    if division and not company:
+        raise InvalidRequestError(
+            "--division names no person: add --company, with --employee-number or --personal-id."
+        )
     if company or employee_number or personal_id is not None:
         group = _reference("--company", company, MAX_LICENSE_REFERENCE)
         part = _reference("--division", division, MAX_LICENSE_REFERENCE) if division else ""

@@ -207,6 +207,31 @@ def _commands_of_the_guide() -> list[list[str]]:
     return [shlex.split(line[len(head) :]) for line in page.splitlines() if line.startswith(head)]
 
 
+def test_an_export_that_fails_leaves_no_file(
+    gateway: GatewayProcess, storage: str, tmp_path: Path
+) -> None:
+    sender = a_ready_sender(storage)
+    assert gateway.post(sender, [a_worker("P7")]).status == 200
+    out = tmp_path / "person.zip"
+    words = ["person", "export", "--tenant", sender.tenant, "--out", str(out)]
+    words += ["--employer", "E1", "--personnel", "P7"]
+    # The file may not become larger than a block, so that the export fails in the middle.
+    command = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", sys.executable, str(ROOT / "manage.py")]
+    own = {"AzureWebJobsStorage": storage, "GATEWAY_DATA_KEYS": DATA_KEYS}
+    own["PYTHONDONTWRITEBYTECODE"] = "1"
+    ran = subprocess.run(
+        [*command, *words],
+        env={**os.environ, **own},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert len(ran.stderr.splitlines()) == 1, ran.stderr
+    assert "person.zip" in ran.stderr
+    assert not out.exists()
+
+
 def test_the_commands_of_the_guide_run(
     gateway: GatewayProcess, storage: str, tmp_path: Path
 ) -> None:

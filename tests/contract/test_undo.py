@@ -212,6 +212,24 @@ def test_the_commands_of_the_page_do_what_it_says(
         assert "reversed" in ran.stdout
 
 
+def test_the_list_of_imports_says_which_were_undone(
+    gateway: GatewayProcess, storage: str, sender: Sender, tmp_path: Path
+) -> None:
+    parent = send(gateway, sender, a_worker("P1"))
+    first = undo(gateway, sender, parent).json["importId"]
+    second = undo(gateway, sender, first).json["importId"]
+    ran = Manage(storage, tmp_path).run("imports", "list", "--tenant", sender.tenant)
+    head, *lines = ran.stdout.splitlines()
+    notes = {line.split()[0]: line[head.index("UNDO") : head.index("ACCEPTED")] for line in lines}
+    assert {import_id: text.strip() for import_id, text in notes.items()} == {
+        second: "undo",
+        first: "undo, undone",
+        parent: "undone",
+    }
+    listed = gateway.get("/api/imports", sender).json["items"]
+    assert [item["undoneBy"] for item in listed] == [None, second, first]
+
+
 def test_the_page_has_commands() -> None:
     assert len([command for command in COMMANDS if "dev.py manage" in command]) >= 5
     assert len(COMMANDS) >= 9

@@ -129,6 +129,8 @@ def test_a_tenant_without_imports_lists_none(manage: Manage, tenant: str) -> Non
         (("integration", "set", "--tenant", "t", "--software-key", "A"), 2),
         (("integration", "add", "--tenant", "t", "--software-key", "A", "--on-existing", "no"), 2),
         (("purge", "--days", "-1"), 2),
+        (("person", "hold", "--tenant", "t", "--reason", "r", "--employee-id", "I",
+          "--division", "D"), 1),
     ],
 )  # fmt: skip
 def test_faults_go_to_standard_error_with_their_status(

@@ -136,27 +136,33 @@ class PersonService:
         counts.update(trace.area for trace in traces)
         # Only the user may read the file.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with (
-            os.fdopen(handle, "wb") as file,
-            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
-        ):
-            files = await self._write_records(archive, traces)
-            async for named in self._person_imports.find(tenant, keys, _no_beat, search.unreadable):
-                counts["imports"] += 1
-                counts["rows of payloads"] += len(named.rows)
-                counts["results of rows"] += len(named.results)
-                _write_json(archive, f"imports/{named.record.import_id}.json", _import(named))
-            manifest = {
-                "tenant": tenant,
-                "exportedAt": to_iso(self._clock.now()),
-                "person": [identity.pack() for identity in identities],
-                "searched": [{"what": area, "found": count} for area, count in counts.items()],
-                "unreadable": dict(search.unreadable),
-                "notSearched": list(NOT_SEARCHED),
-                "erasedBefore": await self._register.erased_at(tenant, hashes) or None,
-                "files": files,
-            }
-            _write_json(archive, "manifest.json", manifest)
+        try:
+            with (
+                os.fdopen(handle, "wb") as file,
+                zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+            ):
+                files = await self._write_records(archive, traces)
+                async for named in self._person_imports.find(
+                    tenant, keys, _no_beat, search.unreadable
+                ):
+                    counts["imports"] += 1
+                    counts["rows of payloads"] += len(named.rows)
+                    counts["results of rows"] += len(named.results)
+                    _write_json(archive, f"imports/{named.record.import_id}.json", _import(named))
+                manifest = {
+                    "tenant": tenant,
+                    "exportedAt": to_iso(self._clock.now()),
+                    "person": [identity.pack() for identity in identities],
+                    "searched": [{"what": area, "found": count} for area, count in counts.items()],
+                    "unreadable": dict(search.unreadable),
+                    "notSearched": list(NOT_SEARCHED),
+                    "erasedBefore": await self._register.erased_at(tenant, hashes) or None,
+                    "files": files,
+                }
+                _write_json(archive, "manifest.json", manifest)
+        except BaseException as error:
+            _remove_part(path, error)
+            raise
         return manifest
 
     async def _write_records(
@@ -181,6 +187,13 @@ class PersonService:
                     stored = f"{blob.container}/{blob.name}"
                     files.append({"file": name, "what": trace.area, "stored": stored})
         return files
+
+
+def _remove_part(path: Path, error: BaseException) -> None:
+    """Remove a file that an error has cut short, so that nobody takes it for a whole export."""
+    path.unlink(missing_ok=True)
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = str(path)
 
 
 def _import(named: NamedImport) -> dict[str, Any]:
