@@ -14,7 +14,6 @@ from shared.gateway import Gateway
 from shared.imports.import_type import ImportType
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import TYPE_CATALOGUE
-from shared.services.failed_rows import masking_rows
 from shared.services.import_views import import_view, result_view
 from shared.services.status import NO_SUCH_IMPORT, UNREADABLE, ImportReport, RowFilter
 from shared.storage.import_records import ImportRecord
@@ -141,16 +140,31 @@ async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
     caller, report = await _seen(app, req)
     record = report.record
     rules = _type_of(record).rules
+    is_masked = False
     if record.is_undo:
         # Its rows are not those of the type.
         rules = replace(rules, shown=None)
-    elif not await _has_sent(app, caller, record) and caller.read is not ReadPermission.FULL:
-        rules = masking_rows(rules)
+    elif caller.read is not ReadPermission.FULL:
+        is_masked = not await _has_sent(app, caller, record)
     is_csv = accepted_type(req, JSON, CSV) == CSV
     async with app.shares.exports.place(record.tenant):
         if is_csv:
-            return await failed_rows_as_csv(app.failed_rows, rules, record)
-        return await failed_rows_as_json(app.failed_rows, rules, record)
+            return await failed_rows_as_csv(app.failed_rows, rules, record, is_masked=is_masked)
+        return await failed_rows_as_json(app.failed_rows, rules, record, is_masked=is_masked)
+
+
+@blueprint.function_name("imports_unmapped")
+@blueprint.route(
+    "api/imports/{importId}/unmapped", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
+)
+@answered
+async def imports_unmapped(req: func.HttpRequest) -> func.HttpResponse:
+    """The distinct values that the mapping profile of an import has no entry for, with counts."""
+    app = await gateway()
+    record = (await _report(app, req)).record
+    async with app.shares.exports.place(record.tenant):
+        values = await app.reporting.unmapped_values(record)
+    return views.json_answer(views.unmapped_view(values))
 
 
 @blueprint.function_name("imports_retry")

@@ -73,6 +73,7 @@ class Dependencies:
         hold_back = HoldBack(imports, queues, settings.imports_at_once)
         results = Results(tables, blobs, offload)
         limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
+        profiles = ProfileService(tables, clock, audit)
         intake = ImportAcceptor(
             imports=imports,
             blobs=blobs,
@@ -99,10 +100,10 @@ class Dependencies:
             results=results,
             payloads=Payloads(blobs),
             lists=ReferenceLists(tables, clock, ids, settings.cache_seconds, audit),
-            profiles=ProfileService(tables, clock, audit),
+            profiles=profiles,
             limits=limits,
             intake=intake,
-            reporting=Reporting(imports, results, clock),
+            reporting=Reporting(imports, results, clock, profiles),
             audit=audit,
             data_keys=data_keys
             or DataKeys(tables, settings.data_keys, clock, settings.cache_seconds),

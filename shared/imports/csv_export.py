@@ -24,7 +24,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from io import StringIO
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from unicodedata import category
 
 INDEX: Final = "_index"
@@ -45,6 +45,19 @@ _WORD_OF: Final = {None: "null", True: "true", False: "false"}
 
 # Headers by lower-cased path, in the order of the file; names match in any case.
 Columns = dict[str, str]
+
+
+class CellStyle(NamedTuple):
+    """How cells are written. `decimal` is the decimal mark of numbers, "" for the one of JSON.
+
+    `guards_blanks`: a blank text gets a guard, because an empty cell is no text.
+    """
+
+    decimal: str = ""
+    guards_blanks: bool = True
+
+
+OWN_STYLE: Final = CellStyle()
 
 
 class _Number(str):
@@ -107,10 +120,17 @@ def header_line(columns: Columns, *, with_lines: bool = False) -> str:
     return _line([*leading_cells, ERROR, *(neutralised(name) for name in columns.values()), MORE])
 
 
-def row_line(columns: Columns, index: int, error: str, text: str, line: int | None = None) -> str:
+def row_line(
+    columns: Columns,
+    index: int,
+    error: str,
+    text: str,
+    line: int | None = None,
+    style: CellStyle = OWN_STYLE,
+) -> str:
     """The line of a row, given as JSON text; `line` is its line in the source file, if any."""
     leading_cells = [index] if line is None else [index, line]
-    return _line([*map(str, leading_cells), neutralised(error), *_cells(columns, text)])
+    return _line([*map(str, leading_cells), neutralised(error), *_cells(columns, text, style)])
 
 
 def record_header(columns: Columns) -> str:
@@ -123,16 +143,16 @@ def record_line(columns: Columns, text: str) -> str:
     return _line(_cells(columns, text))
 
 
-def _cells(columns: Columns, text: str) -> list[str]:
+def _cells(columns: Columns, text: str, style: CellStyle = OWN_STYLE) -> list[str]:
     """The cells of a row; the last one has the fields without a column."""
     cells = dict.fromkeys(columns, "")
     extra: dict[str, str] = {}
     for path, value in leaves_of(json.loads(text, parse_float=_Number, parse_int=_Number)):
         lower = _lower(path)
         if lower in cells:
-            cells[lower] = _cell(value)
+            cells[lower] = _cell(value, style)
         else:
-            extra[path] = _cell(value)
+            extra[path] = _cell(value, style)
     extra_cell = neutralised(json.dumps(extra, ensure_ascii=False)) if extra else ""
     return [*cells.values(), extra_cell]
 
@@ -167,9 +187,11 @@ def _add_leaves(node: Any, path: str, leaves: list[tuple[str, Any]]) -> None:
             leaves.append((f"{path}[{index}]", item))
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, style: CellStyle) -> str:
+    if isinstance(value, _Number):
+        return value.replace(".", style.decimal) if style.decimal else str(value)
     if isinstance(value, str):
-        return str(value) if isinstance(value, _Number) else neutralised(value)
+        return neutralised(value) if value or style.guards_blanks else ""
     return _WORD_OF[value] if value is None or isinstance(value, bool) else json.dumps(value)
 
 

@@ -318,13 +318,15 @@ class Message:
 
     `field` is the path under contract names (`PrimaryBankDetails.BankSortCode`); `value` is the
     value as sent, None for secret and personal-identity fields; `detail` makes the catalogue's
-    sentence specific and never contains a value.
+    sentence specific and never contains a value. `column` is the field's column in the layout of
+    the sender, of a message that is shown; it is not stored.
     """
 
     id: int
     field: str | None = None
     value: str | None = None
     detail: str | None = None
+    column: str | None = None
 
     @property
     def severity(self) -> Severity:

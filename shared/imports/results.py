@@ -295,10 +295,14 @@ _ORDER: Final = list(Severity)
 
 @dataclass(slots=True)
 class MessageGroup:
-    """The messages with one id and field; `indexes` are the lowest indexes of their rows."""
+    """The messages with one id and field; `indexes` are the lowest indexes of their rows.
+
+    `column` is the column of the field in the layout of the sender, if there is one.
+    """
 
     id: int
     field_name: str | None
+    column: str | None = None
     count: int = 0
     indexes: list[int] = field(default_factory=list)
 
@@ -332,7 +336,7 @@ class MessageGroups:
         for row in rows:
             for message in row.messages:
                 if severity is None or message.severity is severity:
-                    self._add(message.id, message.field, row.index)
+                    self._add(message, row.index)
 
     def sorted(self) -> Sequence[MessageGroup]:
         """The groups: errors, warnings, infos, and the largest of each first."""
@@ -346,11 +350,67 @@ class MessageGroups:
             ),
         )
 
-    def _add(self, message_id: int, field_name: str | None, index: int) -> None:
+    def _add(self, message: Message, index: int) -> None:
+        message_id, field_name = message.id, message.field
         group = self._groups.get((message_id, field_name))
         if group is None:
             if len(self._groups) >= MAX_GROUPS:
                 self.left_out += 1
                 return
-            group = self._groups[message_id, field_name] = MessageGroup(message_id, field_name)
+            group = self._groups[message_id, field_name] = MessageGroup(
+                message_id, field_name, message.column
+            )
         group.add(index)
+
+
+# The values of an import that its mapping profile has no entry for.
+
+# Distinct values that are listed; each row of a hostile file may have one of its own.
+MAX_UNMAPPED: Final = 1_000
+
+
+@dataclass(slots=True)
+class UnmappedValue:
+    """A value without an entry. `value` is None for the values of a sensitive field."""
+
+    field_name: str
+    column: str | None
+    value: str | None
+    count: int = 0
+    first_index: int = -1
+
+
+class UnmappedValues:
+    """Collects the distinct values without an entry; past `MAX_UNMAPPED` it only counts."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str | None], UnmappedValue] = {}
+        # The number of messages whose value is not listed.
+        self.left_out = 0
+
+    def add(self, rows: Iterable[RowResult]) -> None:
+        """Count the values of rows."""
+        for row in rows:
+            for message in row.messages:
+                if message.id == MessageId.NO_ENTRY and message.field is not None:
+                    self._add(message, message.field, row.index)
+
+    def sorted(self) -> Sequence[UnmappedValue]:
+        """The values by field, the most frequent first."""
+        return sorted(
+            self._values.values(),
+            key=lambda each: (each.field_name, -each.count, each.value or ""),
+        )
+
+    def _add(self, message: Message, field_name: str, index: int) -> None:
+        key = (field_name, message.value)
+        found = self._values.get(key)
+        if found is None:
+            if len(self._values) >= MAX_UNMAPPED:
+                self.left_out += 1
+                return
+            found = UnmappedValue(field_name, message.column, message.value)
+            self._values[key] = found
+        found.count += 1
+        if found.first_index < 0 or index < found.first_index:
+            found.first_index = index

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from shared.imports import csv_export
+from shared.imports.files.mapping import ProfileMapping
 from shared.imports.import_type import Rules
 from shared.imports.messages import Message
 from shared.imports.results import MAX_FULL_ANSWER
@@ -19,34 +20,44 @@ from shared.services.undo import shown_results
 from shared.storage.import_records import ImportRecord
 
 
-async def failed_rows_json(chunks: FailedRows, rules: Rules, record: ImportRecord) -> bytes:
-    """`[{"index", "row", "messages"}…]`, one row a line: the body that a retry takes."""
+async def failed_rows_json(
+    chunks: FailedRows, rules: Rules, record: ImportRecord, *, is_masked: bool = True
+) -> bytes:
+    """`[{"index", "row", "messages"}…]`, one row a line: the body that a retry takes.
+
+    Rows that a profile has made are in the layout of their sender. `is_masked`: sensitive values
+    are masked.
+    """
+    layout = await _layout_of(chunks, rules, record, is_masked)
     parts: list[str] = []
     byte_counts = 0
     async for rows in chunks.chunks(record):
         shown = _shown_rows(record, _bounded(rows, byte_counts))
-        lines = await asyncio.to_thread(_json_lines, rules, shown)
+        lines = await asyncio.to_thread(_json_lines, layout, shown)
         byte_counts += sum(map(len, lines))
         parts += lines
     return await asyncio.to_thread(_array, parts)
 
 
-async def failed_rows_csv(chunks: FailedRows, rules: Rules, record: ImportRecord) -> bytes:
+async def failed_rows_csv(
+    chunks: FailedRows, rules: Rules, record: ImportRecord, *, is_masked: bool = True
+) -> bytes:
     """One row a line, with a column for each field that occurs; UTF-8 with a BOM, for spreadsheets.
 
     The rows are read twice, so that only a chunk of them and the answer's text are in memory.
     """
-    columns: csv_export.Columns = {name.lower(): name for name in rules.key_fields}
+    layout = await _layout_of(chunks, rules, record, is_masked)
+    columns: csv_export.Columns = {name.lower(): name for name in layout.first_columns}
     count = 0
     async for rows in chunks.chunks(record):
         count += len(rows)
-        await asyncio.to_thread(_note_columns, columns, rules, rows)
+        await asyncio.to_thread(_note_columns, columns, layout, rows)
     columns = csv_export.bounded_columns(columns, count)
     parts = [csv_export.header_line(columns)]
     byte_counts = 0
     async for rows in chunks.chunks(record):
         shown = _shown_rows(record, _bounded(rows, byte_counts))
-        lines = await asyncio.to_thread(_csv_lines, columns, rules, shown)
+        lines = await asyncio.to_thread(_csv_lines, columns, layout, shown)
         byte_counts += sum(map(len, lines))
         parts += lines
     return await asyncio.to_thread(lambda: "".join(parts).encode("utf-8-sig"))
@@ -69,9 +80,63 @@ def _array(parts: Sequence[str]) -> bytes:
     return ("[\n" + ",\n".join(parts) + "\n]\n" if parts else "[]\n").encode()
 
 
-def _json_lines(rules: Rules, rows: Sequence[FailedRow]) -> list[str]:
+class _Layout:
+    """How the rows of an import are shown: as their type has them, or as their sender does."""
+
+    def __init__(
+        self, rules: Rules, mapping: ProfileMapping | None, *, is_mapped: bool, is_masked: bool
+    ) -> None:
+        self._shown = (masking_rows(rules) if is_masked else rules).shown
+        self._mapping = mapping
+        self._is_masked = is_masked
+        self.first_columns = () if is_mapped else rules.key_fields
+        self.csv = (
+            csv_export.CellStyle(mapping.profile.decimal if mapping else "", guards_blanks=False)
+            if is_mapped
+            else csv_export.OWN_STYLE
+        )
+
+    def text_of(self, row: FailedRow) -> str:
+        """The JSON of a row, without what is not shown."""
+        sent = row.notes.sent
+        if sent:
+            return _masked_sent(self._mapping, sent) if self._is_masked else sent
+        if self._shown is None:
+            return row.text
+        return json.dumps(self._shown(json.loads(row.text)), ensure_ascii=False)
+
+
+async def _layout_of(
+    chunks: FailedRows, rules: Rules, record: ImportRecord, is_masked: bool
+) -> _Layout:
+    mapping = await chunks.mapping_of(record)
+    is_mapped = bool(record.profile.name)
+    return _Layout(rules, mapping, is_mapped=is_mapped, is_masked=is_masked)
+
+
+def _masked_sent(mapping: ProfileMapping | None, sent: str) -> str:
+    """A row of a sender with masked values in the columns that are not shown.
+
+    Without the profile nothing says which columns those are, so all are masked.
+    """
+
+    def masked(value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            prefix = f"{path}." if path else ""
+            return {name: masked(item, prefix + name) for name, item in value.items()}
+        if isinstance(value, list):
+            return [masked(item, f"{path}[{at}]") for at, item in enumerate(value)]
+        if value is None or value == "" or (mapping is not None and mapping.shows(path)):
+            return value
+        return masked_value(value)
+
+    row = json.loads(sent, parse_float=str)
+    return json.dumps(masked(row, ""), ensure_ascii=False)
+
+
+def _json_lines(layout: _Layout, rows: Sequence[FailedRow]) -> list[str]:
     return [
-        f'{{"index":{row.index},"row":{_row_as_sent(rules, row)},"messages":{_messages(row)}}}'
+        f'{{"index":{row.index},"row":{layout.text_of(row)},"messages":{_messages(row)}}}'
         for row in rows
     ]
 
@@ -81,15 +146,21 @@ def _messages(row: FailedRow) -> str:
     return json.dumps(views, ensure_ascii=False, separators=(",", ":"))
 
 
-def _note_columns(columns: csv_export.Columns, rules: Rules, rows: Sequence[FailedRow]) -> None:
+def _note_columns(columns: csv_export.Columns, layout: _Layout, rows: Sequence[FailedRow]) -> None:
     for row in rows:
-        csv_export.note_columns(columns, _row_as_sent(rules, row))
+        csv_export.note_columns(columns, layout.text_of(row))
 
 
-def _csv_lines(columns: csv_export.Columns, rules: Rules, rows: Sequence[FailedRow]) -> list[str]:
+def _csv_lines(
+    columns: csv_export.Columns, layout: _Layout, rows: Sequence[FailedRow]
+) -> list[str]:
     return [
         csv_export.row_line(
-            columns, row.index, _said(row.result.messages), _row_as_sent(rules, row)
+            columns,
+            row.index,
+            _said(row.result.messages),
+            layout.text_of(row),
+            style=layout.csv,
         )
         for row in rows
     ]
@@ -97,17 +168,13 @@ def _csv_lines(columns: csv_export.Columns, rules: Rules, rows: Sequence[FailedR
 
 def _said(messages: Sequence[Message]) -> str:
     """All messages in one cell, with the names of their fields. Values are in their own cells."""
-    return "; ".join(
-        f"{message.id} {message.field + ': ' if message.field else ''}{message.text}"
-        for message in messages
-    )
+    return "; ".join(f"{message.id} {_place(message)}{message.text}" for message in messages)
 
 
-def _row_as_sent(rules: Rules, row: FailedRow) -> str:
-    """The row as it was sent, or the part of it that its type shows."""
-    if rules.shown is None:
-        return row.text
-    return json.dumps(rules.shown(json.loads(row.text)), ensure_ascii=False)
+def _place(message: Message) -> str:
+    if message.field is None:
+        return ""
+    return f"{message.field} ({message.column}): " if message.column else f"{message.field}: "
 
 
 def masking_rows(rules: Rules) -> Rules:

@@ -49,6 +49,7 @@ def import_view(report: ImportReport) -> dict[str, Any]:
         "caller": sender.caller.to_document() if sender.caller else None,
         "cancelledBy": record.cancelled_by.to_document() if record.cancelled_by else None,
         "source": sender.source or None,
+        "profile": record.profile._asdict() if record.profile.name else None,
         "bodySha256": sender.body_hash or None,
         "parentId": record.parent.import_id or None,
         "childIds": list(report.children),
@@ -76,6 +77,8 @@ def _links(report: ImportReport) -> dict[str, str]:
             "results": f"{own_address}/results",
             "failures": f"{own_address}/failures",
         }
+        if record.profile.name:
+            links["unmapped"] = f"{own_address}/unmapped"
         if record.type_name in IMPORT_TYPES:
             links["answer"] = f"{own_address}/answer"
     if report.still_out and not record.payload_expired_at:
@@ -122,6 +125,8 @@ def message_view(message: Message) -> dict[str, Any]:
     view: dict[str, Any] = {"messageType": message.severity.value, "message": message.text}
     if message.field is not None:
         view["fieldName"] = message.field
+    if message.column is not None:
+        view["sentAs"] = message.column
     if message.value is not None:
         view["fieldValue"] = message.value
     view["errorID"] = message.id

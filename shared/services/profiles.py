@@ -25,6 +25,7 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
+from shared.imports.files.mapping import ProfileMapping
 from shared.imports.files.profile import (
     NO_PROFILE,
     Profile,
@@ -50,8 +51,13 @@ class ProfileVersion:
     """A version of a profile, and when it was set."""
 
     ref: ProfileRef
-    profile: Profile
+    mapping: ProfileMapping
     set_at: str
+
+    @property
+    def profile(self) -> Profile:
+        """Its document."""
+        return self.mapping.profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class ProfileService:
                     "these names anew."
                 )
             ref = ProfileRef(name, current.ref.version + 1 if current else 1)
-            version = ProfileVersion(ref, profile, to_iso(self._clock.now()))
+            version = ProfileVersion(ref, ProfileMapping(ref, profile), to_iso(self._clock.now()))
             target = {"profile": name, "version": ref.version}
             after = {"type": profile.kind.name, "columns": len(profile.columns)}
             try:
@@ -162,7 +168,7 @@ class ProfileService:
             profile = read_profile(join_text("Document", entity.values))
         except InvalidRequestError as error:
             raise UnreadableDataError(f"version {ref.version} of the profile {ref.name}") from error
-        found = ProfileVersion(ref, profile, entity.text("SetAt"))
+        found = ProfileVersion(ref, ProfileMapping(ref, profile), entity.text("SetAt"))
         self._cache[tenant, ref] = found
         if len(self._cache) > _MOST_CACHED:
             self._cache.popitem(last=False)

@@ -21,6 +21,7 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
+from shared.imports.files.mapping import ProfileMapping
 from shared.imports.files.notes import NO_NOTES, Notes
 from shared.imports.json_rows import RowText, is_row, read_row_texts
 from shared.imports.messages import LOST_ROW, Message, MessageId, Severity
@@ -29,6 +30,7 @@ from shared.imports.results import (
     MessageGroups,
     Outcome,
     RowResult,
+    UnmappedValues,
     failed,
     is_erased,
     rows_in,
@@ -37,6 +39,7 @@ from shared.imports.results import (
 from shared.process_stop import ProcessStop
 from shared.services.background import Completions
 from shared.services.import_log import ImportLog
+from shared.services.profiles import ProfileService
 from shared.services.results import Payloads, Results
 from shared.services.undo import shown_results
 from shared.storage.import_records import Counts, ImportRecord, RetryLink
@@ -186,7 +189,10 @@ def _all_imports(_report: ImportReport) -> bool:
 class Reporting:
     """Reads the records and results of imports. Writes nothing."""
 
-    def __init__(self, imports: ImportLog, results: Results, clock: Clock) -> None:
+    def __init__(
+        self, imports: ImportLog, results: Results, clock: Clock, profiles: ProfileService
+    ) -> None:
+        self._profiles = profiles
         self._imports = imports
         self._results = results
         self._clock = clock
@@ -290,9 +296,26 @@ class Reporting:
     ) -> AsyncIterator[tuple[int, Sequence[RowResult]]]:
         """Yield the number and the results of each chunk from `first` on.
 
-        Chunks without a row that passes the filter may be left out. Raises GoneError if the results
-        expire meanwhile.
+        Messages name the columns of the sender too, where a profile has made the rows. Chunks
+        without a row that passes the filter may be left out. Raises GoneError if the results expire
+        meanwhile.
         """
+        mapping = await self.mapping_of(record)
+        async for chunk, rows in self._chunks(record, first, row_filter):
+            yield chunk, rows if mapping is None else mapping.with_columns(rows)
+
+    async def mapping_of(self, record: ImportRecord) -> ProfileMapping | None:
+        """The profile that has made the rows of an import; None without one that can be read."""
+        try:
+            version = await self._profiles.version(record.tenant, record.profile)
+        except UnreadableDataError as error:
+            log.failure("profile.unreadable", error, import_id=record.import_id)
+            return None
+        return version.mapping if version else None
+
+    async def _chunks(
+        self, record: ImportRecord, first: int, row_filter: RowFilter
+    ) -> AsyncIterator[tuple[int, Sequence[RowResult]]]:
         following = first
         lost_rows: Mapping[int, Sequence[RowResult]] | None = None
         async for stored in self._results.chunks(record.import_id, first):
@@ -363,6 +386,17 @@ class Reporting:
         async for _, rows in self.chunks(record, row_filter=RowFilter(severity=severity)):
             await asyncio.to_thread(groups.add, list(shown_results(record, rows)), severity)
         return groups
+
+    async def unmapped_values(self, record: ImportRecord) -> UnmappedValues:
+        """The values of the rows so far that had no entry in the profile of the import.
+
+        Raises GoneError if the results have expired.
+        """
+        check_results(record)
+        values = UnmappedValues()
+        async for _, rows in self.chunks(record, row_filter=_FAILED):
+            await asyncio.to_thread(values.add, rows)
+        return values
 
     async def all_results(self, record: ImportRecord) -> AsyncIterator[RowResult]:
         """Every result of an ended import, in plan order."""
@@ -528,6 +562,10 @@ class FailedRows:
             ]
             if failed_results:
                 yield await self._with_texts(record, chunk, failed_results)
+
+    async def mapping_of(self, record: ImportRecord) -> ProfileMapping | None:
+        """See `Reporting.mapping_of`."""
+        return await self._reporting.mapping_of(record)
 
     async def repaired_rows(self, record: ImportRecord) -> int:
         """The set of the failed rows that retries have imported."""

@@ -30,6 +30,7 @@ from typing import Any, Final, TypeVar
 
 from shared import log
 from shared.errors import UnreadableDataError
+from shared.imports.files.profile import NO_PROFILE, ProfileRef
 from shared.imports.import_type import OnExisting, Options
 from shared.imports.planning import Chunk, Span
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE, import_type
@@ -185,6 +186,8 @@ class ImportRecord:
     undoes: Parent = Parent()
     undone_rows: int = 0
     undone_by: str = ""
+    # The version of the mapping profile that made its rows, if any.
+    profile: ProfileRef = NO_PROFILE
     # The number of the last erasure of a person that erased rows of this import; 0 without one.
     erased_by: int = 0
 
@@ -530,8 +533,14 @@ def from_entity(entity: Entity) -> ImportRecord:
         undoes=undoes,
         undone_rows=undone_rows,
         undone_by=entity.text("UndoneBy"),
+        profile=read(lambda: _profile(entity), NO_PROFILE),
         erased_by=read(lambda: entity.number("ErasedBy"), 0),
     )
+
+
+def _profile(entity: Entity) -> ProfileRef:
+    name = entity.text("Profile")
+    return ProfileRef(name, entity.number("ProfileVersion")) if name else NO_PROFILE
 
 
 def _sender(entity: Entity) -> Sender:
@@ -624,6 +633,8 @@ def _to_entity(record: ImportRecord) -> Entity:
         values["Action"] = record.options.action
     if record.inline:
         values |= split_text("Lines", record.inline)
+    if record.profile.name:
+        values |= {"Profile": record.profile.name, "ProfileVersion": record.profile.version}
     if record.batch:
         values["Batch"] = record.batch
     if record.body_hash:

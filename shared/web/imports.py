@@ -15,7 +15,7 @@ from shared.errors import InvalidRequestError
 from shared.imports.import_type import ImportType, Rules
 from shared.imports.messages import Severity
 from shared.imports.registry import IMPORT_TYPES
-from shared.imports.results import MessageGroup, MessageGroups, Outcome, RowResult
+from shared.imports.results import MessageGroup, MessageGroups, Outcome, RowResult, UnmappedValues
 from shared.services.failed_rows import failed_rows_csv, failed_rows_json
 from shared.services.import_views import address, import_view, result_view
 from shared.services.status import FailedRows, ImportReport, ImportState, ResultCursor
@@ -140,7 +140,27 @@ def _group_view(group: MessageGroup) -> dict[str, Any]:
     }
     if group.field_name is not None:
         view["fieldName"] = group.field_name
+    if group.column is not None:
+        view["sentAs"] = group.column
     return {**view, "count": group.count, "firstIndexes": group.indexes}
+
+
+def unmapped_view(values: UnmappedValues) -> dict[str, Any]:
+    """Values without an entry on one page. `leftOut` counts the messages of values beyond it."""
+    return {
+        "items": [
+            {
+                "fieldName": each.field_name,
+                "sentAs": each.column,
+                "value": each.value,
+                "count": each.count,
+                "firstIndex": each.first_index,
+            }
+            for each in values.sorted()
+        ],
+        "leftOut": values.left_out,
+        "continuation": None,
+    }
 
 
 def place_to_text(cursor: ResultCursor | None) -> str | None:
@@ -179,19 +199,19 @@ def _numbers(continuation: str, count: int) -> list[int]:
 
 
 async def failed_rows_as_json(
-    chunks: FailedRows, rules: Rules, record: ImportRecord
+    chunks: FailedRows, rules: Rules, record: ImportRecord, *, is_masked: bool
 ) -> func.HttpResponse:
     """`[{"index", "row", "messages"}…]`, one row a line: the body that a retry takes."""
-    body = await failed_rows_json(chunks, rules, record)
+    body = await failed_rows_json(chunks, rules, record, is_masked=is_masked)
     headers = {"X-Import-Id": record.import_id}
     return func.HttpResponse(body, mimetype=JSON, headers=headers)
 
 
 async def failed_rows_as_csv(
-    chunks: FailedRows, rules: Rules, record: ImportRecord
+    chunks: FailedRows, rules: Rules, record: ImportRecord, *, is_masked: bool
 ) -> func.HttpResponse:
     """One row a line, as a download."""
-    body = await failed_rows_csv(chunks, rules, record)
+    body = await failed_rows_csv(chunks, rules, record, is_masked=is_masked)
     name = f'attachment; filename="failed-rows-{record.import_id}.csv"'
     headers = {"X-Import-Id": record.import_id, "Content-Disposition": name}
     return func.HttpResponse(body, mimetype=CSV, headers=headers)

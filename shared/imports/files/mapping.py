@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from shared.errors import InvalidRequestError
@@ -39,6 +40,7 @@ from shared.imports.files.profile import (
 )
 from shared.imports.json_rows import Payload, RawRow, RowText, line_of, read_row_of_line
 from shared.imports.messages import Message, MessageId, bounded
+from shared.imports.results import RowResult
 from shared.imports.text_checks import escaped, trimmed
 
 # Characters of a value that a message shows.
@@ -118,6 +120,19 @@ class ProfileMapping:
     def column_of(self, path: str | None) -> str | None:
         """The column of the sender that gives the field at a path."""
         return None if path is None else self._columns.get(path.lower())
+
+    def with_columns(self, results: Iterable[RowResult]) -> list[RowResult]:
+        """The results with the columns of the sender in their messages."""
+        return [
+            replace(result, messages=tuple(map(self._with_column, result.messages)))
+            if result.messages
+            else result
+            for result in results
+        ]
+
+    def _with_column(self, message: Message) -> Message:
+        column = self.column_of(message.field)
+        return message if column is None else replace(message, column=column)
 
     def shows(self, name: str) -> bool:
         """Whether the values of a column may be shown.
