@@ -280,9 +280,9 @@ def test_a_list_costs_as_many_queries_with_retries_as_without(delivered: str) ->
             account, clock = stage.gateway.account, SystemClock()
             tables = CountedTables(account.tables)
             results = Results(tables, account.blobs, to_thread_if_large)
-            page = await Reporting(ImportLog(tables), results, clock, profiles).newest(
-                parent.tenant, None, 9
-            )
+            page = await Reporting(
+                ImportLog(tables), results, clock, stage.gateway.profiles
+            ).newest(parent.tenant, None, 9)
             assert page.reports[-1].record.number == parent.number
             return tables.queries, tables.reads
 

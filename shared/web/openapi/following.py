@@ -37,6 +37,7 @@ from shared.web.openapi.schemas import (
     JudgedUndo,
     MessageGroups,
     ResultPage,
+    UnmappedValues,
 )
 
 TAG = "Imports"
@@ -123,6 +124,19 @@ _READING: Final = (
         access=Access.EITHER,
         parameters=(IMPORT_ID, _severity("Only messages of this severity.")),
         answers={200: Answer("The groups, all on one page.", {JSON: MessageGroups})},
+        refusals=(400, 401, 403, 404, 410),
+    ),
+    Operation(
+        function="imports_unmapped",
+        method="GET",
+        path="/api/imports/{importId}/unmapped",
+        summary="The values that the mapping profile has no entry for",
+        text="The distinct values of the rows that failed with 1010, with their counts. There are "
+        "none for an import without a profile.",
+        tag=TAG,
+        access=Access.EITHER,
+        parameters=(IMPORT_ID,),
+        answers={200: Answer("The values, all on one page.", {JSON: UnmappedValues})},
         refusals=(400, 401, 403, 404, 410),
     ),
 )

@@ -92,6 +92,12 @@ MessageType = Annotated[
         description="`Error`: the row failed. A `Warning` or an `Info` does not make a row fail."
     ),
 ]
+SentAs = Annotated[
+    str,
+    Field(
+        description="The sender's column of the field, where a mapping profile has made the rows."
+    ),
+]
 MessageText = Annotated[
     str, Field(description="What is wrong, or worth knowing, and what to do about it.")
 ]
@@ -103,6 +109,7 @@ class Message(AnswerModel):
     messageType: MessageType
     message: MessageText
     fieldName: str = Field(default="", description="The path of the field.")
+    sentAs: SentAs = ""
     fieldValue: str = Field(default="", description="What was sent; left out for secret fields.")
     errorID: MessageId
 
@@ -116,6 +123,7 @@ class MessageGroup(AnswerModel):
     message: MessageText
     advice: Advice
     fieldName: str = Field(default="", description="The path of the field.")
+    sentAs: SentAs = ""
     count: Count = Field(description="How many messages the group has.")
     firstIndexes: list[Count] = Field(description="The first rows, by their index in the payload.")
 
@@ -124,6 +132,27 @@ class MessageGroups(AnswerModel):
     items: list[MessageGroup] = Field(description="The entries of this page.")
     leftOut: Count = Field(description="Messages that are in none of the groups.")
     continuation: None = Field(description="Always null: all groups are on one page.")
+
+
+class UnmappedValue(AnswerModel):
+    fieldName: str = Field(description="The path of the field.")
+    sentAs: str | None = Field(
+        description="The sender's column of the field; null where the profile cannot be read."
+    )
+    value: str | None = Field(
+        description="The value, at most 200 characters of it; null for the values of a field that "
+        "is not shown."
+    )
+    count: Count = Field(description="How many rows have it.")
+    firstIndex: Count = Field(description="The first row with it, by its index in the payload.")
+
+
+class UnmappedValues(AnswerModel):
+    items: list[UnmappedValue] = Field(
+        description="The distinct values of each field, the most frequent first."
+    )
+    leftOut: Count = Field(description="Rows with values that are not listed.")
+    continuation: None = Field(description="Always null: all values are on one page.")
 
 
 class CatalogueEntry(AnswerModel):
@@ -189,7 +218,13 @@ class JudgedUndo(AnswerModel):
     )
 
 
-SentRow = Annotated[dict[str, Any], Field(description="A row as it is sent to its endpoint.")]
+SentRow = Annotated[
+    dict[str, Any],
+    Field(
+        description="A row as it is sent to its endpoint: of an import with a mapping profile in "
+        "the layout of the sender."
+    ),
+]
 
 
 class FailedRow(AnswerModel):
@@ -243,6 +278,11 @@ class Caller(AnswerModel):
     drop: str = Field(default="", description=CALLER_MEANINGS[CallerKind.DROP])
 
 
+class ProfileVersion(AnswerModel):
+    name: str = Field(description="The name of the profile.")
+    version: Annotated[int, Field(ge=1)] = Field(description="Its version.")
+
+
 class Import(AnswerModel):
     importId: ImportId
     type: str = Field(description="The import type.")
@@ -274,6 +314,9 @@ class Import(AnswerModel):
     bodySha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
         description="A keyed hash of the body. Imports with the same hash had the same body; "
         "nobody can guess the content of the body from it. Null where there was no body."
+    )
+    profile: ProfileVersion | None = Field(
+        description="The version of the mapping profile that has made the rows; null without one."
     )
     parentId: Guid | None = Field(
         description="The import that this one is a retry of; null where it is no retry."
