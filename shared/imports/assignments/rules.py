@@ -11,9 +11,13 @@ from shared.imports.import_type import Document, ListedValue
 from shared.imports.merge_rules import listed_values, merging_rules
 from shared.imports.messages import Message, MessageId
 from shared.imports.pay_and_bill.parts import (
+    ANY_TEXT,
+    DAY,
     SPLIT_MEANINGS,
+    VENDOR_NUMBER,
     check_order,
     check_splits,
+    listed_code,
     listed_splits,
 )
 from shared.imports.row_reader import as_sent
@@ -22,9 +26,6 @@ from shared.imports.row_reader import as_sent
 #
 # Where the vendor's page says nothing of a field's values, the text says so.
 
-_OPEN: Final = "The vendor publishes no list of values; any text is taken."
-_CODE: Final = "A number of the vendor's; what each one stands for is not published."
-_DAY: Final = "A calendar day; a time of day is ignored."
 _MONEY: Final = (
     "In the currency of the worker's pay; less than 0 or more than 1,000,000 gets a Warning."
 )
@@ -32,38 +33,35 @@ _WEEKS: Final = "In weeks; less than 0 or more than 520 gets a Warning."
 _CUSTOM: Final = "Its meaning is the customer's."
 
 
-def _reference(what: str) -> str:
-    return f"Code of the {what}; checked against the tenant's list, where one is loaded."
-
-
 MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
     "Assignment": {
         "EmployerRef": "Reference of the employer; with AssignmentRef it is the key.",
         "AssignmentRef": "Reference of the assignment, unique within the employer.",
-        "ClientRef": _reference("client for whom the worker works"),
+        "ClientRef": listed_code("client for whom the worker works"),
         "PersonnelRef": "Reference of the worker, who must be stored with the same employer.",
-        "DivisionRef": _reference("division"),
-        "DepartmentRef": _reference("department"),
+        "DivisionRef": listed_code("division"),
+        "DepartmentRef": listed_code("department"),
         "JobTitle": "What the worker is called in this assignment.",
         "WorkLocation": "Where the work is done.",
-        "StartDate": f"First day of the assignment. {_DAY}",
-        "ExpectedEndDate": f"Day on which it is meant to end; null where that is open. {_DAY}",
-        "ActualEndDate": f"Day on which it has ended; null while it goes on. {_DAY}",
+        "StartDate": f"First day of the assignment. {DAY}",
+        "ExpectedEndDate": f"Day on which it is meant to end; null where that is open. {DAY}",
+        "ActualEndDate": f"Day on which it has ended; null while it goes on. {DAY}",
         "PurchaseOrderNumber": "The client's purchase order. Its form is not checked.",
         "BookedBy": "Name of the person who booked the assignment.",
         "BookedById": "Id of that person. Its form is not published; any text is taken.",
-        "RateFrequency": f"For which unit of time the rates are, such as an hour. {_OPEN}",
-        "InvoiceAddressNumber": f"Which address of the client gets the invoice. {_CODE}",
-        "DeliveryAddressNumber": f"Which address of the client is the place of delivery. {_CODE}",
+        "RateFrequency": f"For which unit of time the rates are, such as an hour. {ANY_TEXT}",
+        "InvoiceAddressNumber": f"Which address of the client gets the invoice. {VENDOR_NUMBER}",
+        "DeliveryAddressNumber": "Which address of the client is the place of delivery. "
+        f"{VENDOR_NUMBER}",
         "IsIncludedOnMarginReport": "Whether the assignment appears in the report of margins.",
-        "JobCategoryRef": _reference("job category"),
+        "JobCategoryRef": listed_code("job category"),
         "CostCentre": "Cost centre that the assignment is booked to. It is not checked.",
-        "ReportToClientRef": _reference("client to whom the worker reports"),
-        "InvoiceToClientRef": _reference("client who gets the invoice"),
+        "ReportToClientRef": listed_code("client to whom the worker reports"),
+        "InvoiceToClientRef": listed_code("client who gets the invoice"),
         "ReportsToId": "Id of the person to whom the worker reports. Its form is not published.",
         "ContactName": "Name of the contact at the client.",
         "Notes": "Notes on the assignment; more than 10,000 characters get a Warning.",
-        "SalesTaxArea": f"Area whose sales tax applies. {_OPEN}",
+        "SalesTaxArea": f"Area whose sales tax applies. {ANY_TEXT}",
         "ComparatorTitle": "Job of the comparable employee of the client under the UK's Agency "
         "Workers Regulations.",
         "HolOverrideWeeks": f"Holiday in place of the usual one. {_WEEKS}",
@@ -73,12 +71,12 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         f"{_WEEKS}",
         "AWRQualificationWeeks": "Weeks after which the Agency Workers Regulations apply in full. "
         f"{_WEEKS}",
-        "ComparatorRef": _reference("comparable employee"),
+        "ComparatorRef": listed_code("comparable employee"),
         "IsCancelled": "Whether the assignment has been cancelled.",
-        "EndReason": f"Why the assignment ended. {_OPEN}",
-        "AssignmentType": f"Kind of assignment. {_OPEN}",
-        "TimesheetFrequency": f"How often a timesheet is due. {_OPEN}",
-        "ContractRefPrimaryContract": _reference("first contract"),
+        "EndReason": f"Why the assignment ended. {ANY_TEXT}",
+        "AssignmentType": f"Kind of assignment. {ANY_TEXT}",
+        "TimesheetFrequency": f"How often a timesheet is due. {ANY_TEXT}",
+        "ContractRefPrimaryContract": listed_code("first contract"),
         "ExternalNotes": "Notes that others may see; more than 10,000 characters get a Warning.",
         "IsManualInterpretation": "Whether timesheets are interpreted by hand; its exact meaning "
         "is not published.",
@@ -97,13 +95,13 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "Rates": "What is paid and billed. A list that is sent replaces the stored one.",
     },
     "OnlineSettings": {
-        "WorkflowDescription": f"Name of the workflow of timesheets. {_OPEN}",
-        "GroupCode": f"Group that the assignment is in. {_OPEN}",
+        "WorkflowDescription": f"Name of the workflow of timesheets. {ANY_TEXT}",
+        "GroupCode": f"Group that the assignment is in. {ANY_TEXT}",
         "ConsultantSTiUserLogon": "Logon name of the consultant in the vendor's product STi.",
         "TimesheetAuthoriserUserRef": "User who approves the timesheets. Its form is not "
         "published.",
-        "STiTimesheetType": _CODE,
-        "EscalationTypeOverride": f"What happens to timesheets that nobody approves. {_OPEN}",
+        "STiTimesheetType": VENDOR_NUMBER,
+        "EscalationTypeOverride": f"What happens to timesheets that nobody approves. {ANY_TEXT}",
         "IsOnlineExpenseAllowed": "Whether expenses may be entered in the portal.",
     },
     "CustomerFields": {
@@ -120,24 +118,24 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
     "Rate": {
         "RateType": "PayAndBill for work, Adhoc for single amounts; another type gets a "
         "Warning and is kept.",
-        "RateCode": f"Code of the rate. {_OPEN}",
+        "RateCode": f"Code of the rate. {ANY_TEXT}",
         "SequenceNumber": "The rate's place among those of the assignment; where it begins is not "
         "published.",
-        "BillingTaxCode": f"Tax code of the bill. {_OPEN}",
+        "BillingTaxCode": f"Tax code of the bill. {ANY_TEXT}",
         "IsDefaultRate": "Whether this is the rate that is taken where no other is named.",
         "RateDescription": "The rate in words.",
         "IsAWRable": "Whether the rate counts under the UK's Agency Workers Regulations.",
         "IsPensionable": "Whether the rate counts for the pension.",
         "PayRate": f"What the worker gets for a unit of time (PayAndBill). {_MONEY}",
         "BillRate": f"What the client pays for a unit of time (PayAndBill). {_MONEY}",
-        "RateFrequency": f"For which unit of time the rate is (PayAndBill). {_OPEN}",
-        "BillingGroup": f"Group of the bill (PayAndBill). {_OPEN}",
-        "RateEffectiveDate": f"First day of the rate (PayAndBill). {_DAY}",
-        "RateExpiryDate": f"Last day of the rate (PayAndBill). {_DAY}",
-        "ReceiptOption": f"Whether a receipt is needed (Adhoc). {_OPEN}",
+        "RateFrequency": f"For which unit of time the rate is (PayAndBill). {ANY_TEXT}",
+        "BillingGroup": f"Group of the bill (PayAndBill). {ANY_TEXT}",
+        "RateEffectiveDate": f"First day of the rate (PayAndBill). {DAY}",
+        "RateExpiryDate": f"Last day of the rate (PayAndBill). {DAY}",
+        "ReceiptOption": f"Whether a receipt is needed (Adhoc). {ANY_TEXT}",
         "PayAmount": f"What the worker gets (Adhoc). {_MONEY}",
         "BillAmount": f"What the client pays (Adhoc). {_MONEY}",
-        "PayrollTaxCode": f"Tax code in payroll (Adhoc). {_OPEN}",
+        "PayrollTaxCode": f"Tax code in payroll (Adhoc). {ANY_TEXT}",
     },
 }
 

@@ -14,6 +14,18 @@ from shared.imports.messages import Message, MessageId
 from shared.imports.model import MAX_PERCENTAGE, Percentage, Record, Text
 from shared.imports.row_reader import as_sent
 
+# Meanings that fields of several types share, for the published schemas.
+
+ANY_TEXT: Final = "The vendor publishes no list of values; any text is taken."
+VENDOR_NUMBER: Final = "A number of the vendor's; what each one stands for is not published."
+DAY: Final = "A calendar day; a time of day is ignored."
+
+
+def listed_code(what: str) -> str:
+    """The meaning of a field with a code of the tenant's lists."""
+    return f"Code of the {what}; checked against the tenant's list, where one is loaded."
+
+
 MAX_SPLITS: Final = 100
 ConsultantCode = Annotated[Text, StringConstraints(pattern=r"^([^(*?a-z)]{1,10})$")]
 

@@ -9,21 +9,18 @@ from shared.imports.import_type import Document, ListedValue
 from shared.imports.merge_rules import listed_values, merging_rules
 from shared.imports.messages import Message
 from shared.imports.pay_and_bill.parts import (
+    ANY_TEXT,
+    DAY,
     SPLIT_MEANINGS,
     check_order,
     check_splits,
+    listed_code,
     listed_splits,
 )
 from shared.imports.placements.definition import PLACEMENT_EXISTS
 from shared.imports.placements.model import Placement
 
-_OPEN: Final = "The vendor publishes no list of values; any text is taken."
-_DAY: Final = "A calendar day; a time of day is ignored."
 _MONEY: Final = "Less than 0 or more than 10,000,000 gets a Warning."
-
-
-def _reference(what: str) -> str:
-    return f"Code of the {what}; checked against the tenant's list, where one is loaded."
 
 
 # What the fields mean, for the published schema: by model class and field.
@@ -34,29 +31,29 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "TaxPeriod": "Week or month of the tax year; less than 1 or more than 56 gets a Warning.",
         "TaxSession": "A number of the vendor's; what it stands for is not published.",
         "PlacementRef": "Reference of the placement, unique within the employer.",
-        "DivisionRef": _reference("division"),
-        "DepartmentRef": _reference("department"),
-        "ClientRef": _reference("client with whom the person is placed"),
+        "DivisionRef": listed_code("division"),
+        "DepartmentRef": listed_code("department"),
+        "ClientRef": listed_code("client with whom the person is placed"),
         "PersonnelRef": "Reference of the worker, who must be stored with the same employer; "
         "without it the placement is of an applicant.",
         "ApplicantName": "Name of the person who is placed.",
-        "StartDate": f"First day of the job. {_DAY}",
+        "StartDate": f"First day of the job. {DAY}",
         "JobTitle": "What the person is called in the job.",
         "Salary": f"Salary of the job. {_MONEY}",
         "PlacementValue": f"What the client pays for the placement. {_MONEY}",
         "CommissionPercentage": "Commission in percent; less than 0 or more than 100 gets a "
         "Warning.",
-        "DebitOrCreditIndicator": f"Whether it is a debit or a credit, such as Credit. {_OPEN}",
+        "DebitOrCreditIndicator": f"Whether it is a debit or a credit, such as Credit. {ANY_TEXT}",
         "PurchaseOrderNumber": "The client's purchase order. Its form is not checked.",
-        "InvoiceDate": f"Date of the invoice. {_DAY}",
-        "ContractEndDate": f"Last day of the contract; before StartDate it gets a Warning. {_DAY}",
+        "InvoiceDate": f"Date of the invoice. {DAY}",
+        "ContractEndDate": f"Last day of the contract; before StartDate it gets a Warning. {DAY}",
         "AdhocDescription": "A single amount in words.",
         "AdhocValue": f"A single amount. {_MONEY}",
-        "PlacementCategory": f"Kind of placement, such as ContractPlacement. {_OPEN}",
+        "PlacementCategory": f"Kind of placement, such as ContractPlacement. {ANY_TEXT}",
         "SettlementDays": "Days until the invoice is due; less than 0 or more than 366 gets a "
         "Warning.",
-        "ReportToClientRef": _reference("client to whom the person reports"),
-        "InvoiceToClientRef": _reference("client who gets the invoice"),
+        "ReportToClientRef": listed_code("client to whom the person reports"),
+        "InvoiceToClientRef": listed_code("client who gets the invoice"),
         "Comments": "Comments on the placement; more than 10,000 characters get a Warning.",
         "InvoiceAddressNo": "Which address of the client gets the invoice; what each number stands "
         "for is not published.",

@@ -10,6 +10,7 @@ from shared.imports.import_type import Document, ListedValue, RecordRules
 from shared.imports.merge_rules import listed_values, merging_rules
 from shared.imports.messages import Message, MessageId
 from shared.imports.model import Record
+from shared.imports.pay_and_bill.parts import ANY_TEXT, VENDOR_NUMBER, listed_code
 from shared.imports.row_reader import as_sent
 from shared.imports.timesheets.definition import TIMESHEET_EXISTS
 from shared.imports.timesheets.model import Timesheet, TimesheetV2, VATSource
@@ -18,14 +19,8 @@ from shared.imports.timesheets.model import Timesheet, TimesheetV2, VATSource
 #
 # Where the vendor's page says nothing of a field's values, the text says so.
 
-_OPEN: Final = "The vendor publishes no list of values; any text is taken."
-_CODE: Final = "A number of the vendor's; what each one stands for is not published."
 _MONEY: Final = "Less than -1,000,000 or more than 1,000,000 gets a Warning."
 _INHERITED: Final = "the two Default values mean that it is taken from the employer or the system"
-
-
-def _reference(what: str) -> str:
-    return f"Code of the {what}; checked against the tenant's list, where one is loaded."
 
 
 _HEADER: Final[Mapping[str, str]] = {
@@ -33,12 +28,12 @@ _HEADER: Final[Mapping[str, str]] = {
     "is the key.",
     "EmployerRef": "Reference of the employer.",
     "PersonnelRef": "Reference of the worker, who must be stored with the same employer.",
-    "ClientRef": f"{_reference('client')} A timesheet has this field or AssignmentRef.",
+    "ClientRef": f"{listed_code('client')} A timesheet has this field or AssignmentRef.",
     "AssignmentRef": "Reference of the assignment, which must be stored with the same employer; "
     "one of another worker gets a Warning. A timesheet has this field or ClientRef.",
-    "DivisionRef": _reference("division"),
-    "DepartmentRef": _reference("department"),
-    "JobLocation": f"Place of the job. {_OPEN}",
+    "DivisionRef": listed_code("division"),
+    "DepartmentRef": listed_code("department"),
+    "JobLocation": f"Place of the job. {ANY_TEXT}",
     "TaxYear": "UK tax year; it is not compared with TimesheetDate.",
     "TaxPeriod": "Week or month of the tax year; it is not compared with TimesheetDate.",
     "TimesheetDate": "Date of the timesheet; a time of day is kept.",
@@ -47,17 +42,18 @@ _HEADER: Final[Mapping[str, str]] = {
     "WorkLocation": "Where the work was done.",
     "JobDescription": "The job in words.",
     "BookedBy": "Name of the person who booked the work.",
-    "JobCategoryRef": _reference("job category"),
+    "JobCategoryRef": listed_code("job category"),
     "IsAdjustment": "Whether the timesheet corrects an earlier one.",
     "IsIgnoredByPayroll": "Whether payroll passes the timesheet over.",
-    "CreditCode": f"Code of a credit. {_OPEN}",
-    "ConsultantRef": _reference("consultant"),
+    "CreditCode": f"Code of a credit. {ANY_TEXT}",
+    "ConsultantRef": listed_code("consultant"),
     "CostCentre": "Cost centre that the timesheet is booked to. It is not checked.",
-    "ReportToClientRef": _reference("client to whom the worker reports"),
-    "InvoiceToClientRef": _reference("client who gets the invoice"),
-    "InvoiceAddressNumber": f"Which address of the client gets the invoice. {_CODE}",
-    "DeliveryAddressNumber": f"Which address of the client is the place of delivery. {_CODE}",
-    "SalesTaxArea": f"Area whose sales tax applies. {_OPEN}",
+    "ReportToClientRef": listed_code("client to whom the worker reports"),
+    "InvoiceToClientRef": listed_code("client who gets the invoice"),
+    "InvoiceAddressNumber": f"Which address of the client gets the invoice. {VENDOR_NUMBER}",
+    "DeliveryAddressNumber": "Which address of the client is the place of delivery. "
+    f"{VENDOR_NUMBER}",
+    "SalesTaxArea": f"Area whose sales tax applies. {ANY_TEXT}",
     "HolidayOverrideWeeks": "Holiday in place of the usual one, in weeks; less than 0 or more than "
     "520 gets a Warning.",
     "HolidayOverrideHourPerc": "Holiday for each hour in place of the usual one, in percent; less "
@@ -68,7 +64,7 @@ _HEADER: Final[Mapping[str, str]] = {
     "AdHocLines": "Single amounts. A list that is sent replaces the stored one.",
 }
 _AMOUNTS: Final[Mapping[str, str]] = {
-    "RateCode": f"Code of the rate. {_OPEN}",
+    "RateCode": f"Code of the rate. {ANY_TEXT}",
     "Description": "The line in words.",
     "Units": "Hours, days or pieces; less than -100,000 or more than 100,000 gets a Warning.",
     "PayRate": f"What the worker gets for a unit. {_MONEY}",
@@ -78,7 +74,7 @@ _AMOUNTS: Final[Mapping[str, str]] = {
     "BillAmount": "What the client pays for the line; not Units times BillRate gets a Warning. "
     f"{_MONEY}",
     "IsWTDAccrued": "Whether holiday accrues under the UK's working time rules.",
-    "VATCode": f"Code of the VAT. {_OPEN}",
+    "VATCode": f"Code of the VAT. {ANY_TEXT}",
     "IsAWRable": "Whether the line counts under the UK's Agency Workers Regulations.",
     "IsPensionable": "Whether the line counts for the pension.",
     "VATCodeSource": f"Where the VAT code comes from; {_INHERITED}. Another text gets a Warning "
@@ -86,16 +82,16 @@ _AMOUNTS: Final[Mapping[str, str]] = {
 }
 _LINE: Final = {
     **_AMOUNTS,
-    "RateFrequency": f"For which unit of time the rate is, such as Hourly or Daily. {_OPEN}",
+    "RateFrequency": f"For which unit of time the rate is, such as Hourly or Daily. {ANY_TEXT}",
 }
 _AD_HOC: Final = {
     **_AMOUNTS,
     "InvoiceVATCodeSource": f"Where the VAT code of the invoice comes from; {_INHERITED}.",
-    "InvoiceVATCode": f"Code of the VAT on the invoice. {_OPEN}",
+    "InvoiceVATCode": f"Code of the VAT on the invoice. {ANY_TEXT}",
     "IsPayment": "Whether the amount is paid to the worker.",
     "IsTaxable": "Whether the amount is taxed.",
     "IsNIable": "Whether National Insurance is due on the amount.",
-    "ReceiptOption": f"Whether a receipt is needed. {_OPEN}",
+    "ReceiptOption": f"Whether a receipt is needed. {ANY_TEXT}",
 }
 
 # Columns for searching.

@@ -9,6 +9,7 @@ from typing import Any, Final
 from shared.imports.import_type import Document, FoundBy, ListedValue
 from shared.imports.merge_rules import listed_values, merging_rules
 from shared.imports.messages import Message, MessageId
+from shared.imports.pay_and_bill.parts import ANY_TEXT, DAY, VENDOR_NUMBER, listed_code
 from shared.imports.row_reader import as_sent
 from shared.imports.workers.definition import EXTERNAL, PERSONNEL, WORKER_EXISTS
 from shared.imports.workers.model import Worker
@@ -17,19 +18,12 @@ from shared.imports.workers.model import Worker
 #
 # Where the vendor's page says nothing of a field's values, the text says so.
 
-_OPEN: Final = "The vendor publishes no list of values; any text is taken."
-_CODE: Final = "A number of the vendor's; what each one stands for is not published."
-_DAY: Final = "A calendar day; a time of day is ignored."
 _METHOD: Final = (
     "BACS means a payment into the bank account, whose sort code is then checked against the "
     "tenant's list, where there is one; other values are not published."
 )
 _PRINT: Final = "The vendor's example is Electronic; other values are not published."
 _ACCOUNT: Final = "One value, replaced whole; no message and no log shows it."
-
-
-def _reference(what: str) -> str:
-    return f"Code of the {what}; checked against the tenant's list, where one is loaded."
 
 
 MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -40,7 +34,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "FirstForename": "First given name.",
         "SecondForename": "Second given name.",
         "ThirdForename": "Third given name.",
-        "Title": f"Form of address, such as Mr. {_OPEN}",
+        "Title": f"Form of address, such as Mr. {ANY_TEXT}",
         "KnownAs": "The name that the worker goes by.",
         "PreviousSurname": "Family name before a change of it.",
         "ExternalWorkerRef": "The worker's reference in another system. A document names its "
@@ -48,15 +42,15 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "UserIndex": "A code for searching. Its use is not published; any text is taken.",
         "WorkerAddress": "Where the worker lives; one value, replaced whole.",
         "TelephoneNumber": "Telephone at home. Its form is not checked.",
-        "Gender": _CODE,
-        "DateOfBirth": f"{_DAY} One before 1900 or in the future gets a Warning.",
-        "MaritalStatus": _OPEN,
-        "Nationality": f"Nationality in words, such as British. {_OPEN}",
-        "Citizenship": f"Country of citizenship. {_OPEN}",
-        "PassportHeld": f"Which kind of passport the worker has, such as Full. {_OPEN}",
+        "Gender": VENDOR_NUMBER,
+        "DateOfBirth": f"{DAY} One before 1900 or in the future gets a Warning.",
+        "MaritalStatus": ANY_TEXT,
+        "Nationality": f"Nationality in words, such as British. {ANY_TEXT}",
+        "Citizenship": f"Country of citizenship. {ANY_TEXT}",
+        "PassportHeld": f"Which kind of passport the worker has, such as Full. {ANY_TEXT}",
         "PassportNumber": "Number of the passport; no message and no log shows it.",
         "NextOfKin": "Name of the next of kin.",
-        "NextOfKinRelation": f"How the next of kin is related to the worker. {_OPEN}",
+        "NextOfKinRelation": f"How the next of kin is related to the worker. {ANY_TEXT}",
         "NextOfKinAddress": "Where the next of kin lives; one value, replaced whole.",
         "NextOfKinTelephone": "Telephone of the next of kin. Its form is not checked.",
         "EmergencyContact": "Name of the person to tell in an emergency.",
@@ -67,25 +61,25 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "MobileTelephone": "Mobile telephone. Its form is not checked.",
         "PrimaryEmailAddress": "First e-mail address; one without an @ gets a Warning.",
         "SecondaryEmailAddress": "Second e-mail address; one without an @ gets a Warning.",
-        "StartDate": f"First day of the employment. {_DAY}",
-        "LeavingDate": f"Last day of the employment; before StartDate it gets a Warning. {_DAY}",
-        "LeavingCode": f"Why the worker left. {_OPEN}",
-        "DivisionRef": _reference("division"),
-        "DepartmentRef": _reference("department"),
-        "JobCategoryRef": _reference("job category"),
-        "EmploymentType": f"Kind of employment, such as PAYE. {_OPEN}",
-        "CurrencyRef": _reference("currency of the pay, such as GBP"),
-        "ConsultantRef": _reference("consultant who looks after the worker"),
-        "AnalysisCode": f"First analysis code of the customer. {_OPEN}",
-        "AnalysisCode3": f"Third analysis code of the customer. {_OPEN}",
-        "AnalysisCode4": f"Fourth analysis code of the customer. {_OPEN}",
-        "AnalysisCode5": f"Fifth analysis code of the customer. {_OPEN}",
+        "StartDate": f"First day of the employment. {DAY}",
+        "LeavingDate": f"Last day of the employment; before StartDate it gets a Warning. {DAY}",
+        "LeavingCode": f"Why the worker left. {ANY_TEXT}",
+        "DivisionRef": listed_code("division"),
+        "DepartmentRef": listed_code("department"),
+        "JobCategoryRef": listed_code("job category"),
+        "EmploymentType": f"Kind of employment, such as PAYE. {ANY_TEXT}",
+        "CurrencyRef": listed_code("currency of the pay, such as GBP"),
+        "ConsultantRef": listed_code("consultant who looks after the worker"),
+        "AnalysisCode": f"First analysis code of the customer. {ANY_TEXT}",
+        "AnalysisCode3": f"Third analysis code of the customer. {ANY_TEXT}",
+        "AnalysisCode4": f"Fourth analysis code of the customer. {ANY_TEXT}",
+        "AnalysisCode5": f"Fifth analysis code of the customer. {ANY_TEXT}",
         "PersonnelNotes": "Notes of the personnel department; more than 10,000 characters "
         "get a Warning.",
         "PayrollNotes": "Notes of the payroll department; more than 10,000 characters get a "
         "Warning.",
         "EIREngagementStatus": "Status in reports of employment intermediaries to the UK's tax "
-        f"authority, such as PAYE. {_OPEN}",
+        f"authority, such as PAYE. {ANY_TEXT}",
         "PrimaryPayMethod": f"How the first part of the pay goes out. {_METHOD}",
         "SecondaryPayMethod": f"How the second part of the pay goes out. {_METHOD}",
         "PrimaryBankDetails": f"Account of the first part of the pay. {_ACCOUNT}",
@@ -114,7 +108,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "question mark or an asterisk gets a Warning.",
     },
     "BankDetails": {
-        "BankAccountType": _CODE,
+        "BankAccountType": VENDOR_NUMBER,
         "BankRef": "Reference of the bank. Its form is not published; any text is taken.",
         "BuildingSocietyName": "Name of the building society, where the account is with one.",
         "BuildingSocietyNumber": "Roll number at the building society. Its form is not checked.",
@@ -131,19 +125,19 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "UK's tax authority and are not checked.",
         "IsContractedOut": "Whether the worker is contracted out of the state pension.",
         "PAYECode": "Tax code, such as 1257L. It is not checked.",
-        "PAYEMethod": f"How tax is computed, cumulatively or for the period alone. {_CODE}",
-        "TaxRegime": f"Which country's rates of income tax apply. {_OPEN}",
+        "PAYEMethod": f"How tax is computed, cumulatively or for the period alone. {VENDOR_NUMBER}",
+        "TaxRegime": f"Which country's rates of income tax apply. {ANY_TEXT}",
         "IsExcludedFromRegPension": "Whether the worker is left out of the registered pension.",
         "StartingDecCategory": "Which statement of the starter declaration holds. The UK's tax "
         "authority has A, B and C; the vendor publishes no list, and any text is taken.",
         "HasStudentLoan": "Whether the worker repays a student loan.",
         "StartingDecByEmployee": "Whether the worker made the starter declaration in person.",
         "OptIn": "A choice of the worker; what it is about is not published.",
-        "StudentLoanPlanType": f"Plan of the student loan. {_OPEN}",
+        "StudentLoanPlanType": f"Plan of the student loan. {ANY_TEXT}",
         "IsStudentFinishedStudies": "Whether the studies behind the student loan have ended.",
         "IsStudentLoanPaidExternally": "Whether the student loan is repaid outside of payroll.",
         "HasPostgradLoan": "Whether the worker repays a postgraduate loan.",
-        "PostgradLoanPlanType": f"Plan of the postgraduate loan. {_OPEN}",
+        "PostgradLoanPlanType": f"Plan of the postgraduate loan. {ANY_TEXT}",
         "IsPostgradFinishedStudies": "Whether the studies behind the postgraduate loan have ended.",
         "IsPostgradLoanPaidExternally": "Whether the postgraduate loan is repaid outside of "
         "payroll.",
