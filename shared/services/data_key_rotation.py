@@ -32,7 +32,13 @@ from shared.services.background import UpkeepFaults
 from shared.services.import_log import ImportLog
 from shared.storage.entities import encode
 from shared.storage.names import SIGNING_KEYS
-from shared.storage.ports import MAX_OPERATIONS, EntityRange, Operation, StoredTables
+from shared.storage.ports import (
+    MAX_OPERATIONS,
+    EntityRange,
+    Operation,
+    StoredTables,
+    query_range_pages,
+)
 from shared.storage.sealed_storage import RESEALED_COLUMNS, key_numbers, resealed
 from shared.storage.sealing import GATEWAY, DataKeys, StoredDataKey
 
@@ -268,16 +274,9 @@ class DataKeyRotation:
         counts = {key.number: 0 for key in stored}
         for table in self._record_tables():
             for range_ in _ranges(owner):
-                after: tuple[str, str] | None = None
-                is_last = False
-                while not is_last:
-                    found = await self._tables.query_range(table, range_, after, _PAGE)
-                    for entity in found.entities:
-                        for number in key_numbers(entity):
-                            counts[number] = counts.get(number, 0) + 1
-                    is_last = found.is_last or not found.entities
-                    if found.entities:
-                        after = found.entities[-1].partition, found.entities[-1].row
+                async for page in query_range_pages(self._tables, table, range_, _PAGE):
+                    for number in (number for entity in page for number in key_numbers(entity)):
+                        counts[number] = counts.get(number, 0) + 1
         return counts
 
 

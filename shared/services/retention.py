@@ -48,6 +48,7 @@ from shared.storage.ports import (
     SearchableTables,
     Tables,
     Upsert,
+    query_range_pages,
 )
 from shared.storage.record_indexes import record_partitions
 from shared.storage.result_records import blobs_of
@@ -285,19 +286,13 @@ class ExpiringImports:
                 between=(written, former_columns.EXPIRING),
                 select=("Number", *former_columns.COLUMNS),
             )
-            after: tuple[str, str] | None = None
-            is_last = False
-            while not is_last:
-                found = await self._tables.query_range(
-                    table, records_of_tenant, after, _RECORDS_PER_SLICE
-                )
-                expired = [each for each in found.entities if each.number("Number") not in kept]
+            async for page in query_range_pages(
+                self._tables, table, records_of_tenant, _RECORDS_PER_SLICE
+            ):
+                expired = [each for each in page if each.number("Number") not in kept]
                 for _, group in groupby(expired, key=lambda each: each.partition):
-                    operations = [former_columns.removal(each) for each in group]
+                    operations = [former_columns.expire_former_values(each) for each in group]
                     await _write_each(self._tables, table, operations)
-                if found.entities:
-                    after = found.entities[-1].partition, found.entities[-1].row
-                is_last = found.is_last
                 yield
 
     async def strays(self, tenant: str, before: datetime) -> AsyncIterator[int]:

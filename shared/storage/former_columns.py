@@ -124,7 +124,7 @@ def are_kept(entity: Entity) -> bool:
 EXPIRING: Final = ("PreviousNumber", 0, None)
 
 
-def removal(entity: Entity) -> Operation:
+def expire_former_values(entity: Entity) -> Operation:
     """The write that removes the former values of an entity that was read with COLUMNS."""
     texts = {name: "" for name in ("Previous", "PreviousBlob") if name in entity.values}
     values: dict[str, Value] = {"PreviousNumber": _EXPIRED, **texts}

@@ -245,6 +245,23 @@ class RangeTables(Tables, Protocol):
         """
 
 
+async def query_range_pages(
+    tables: RangeTables, table: str, range_: EntityRange, most: int
+) -> AsyncIterator[Sequence[Entity]]:
+    """Yield a range in pages of at most `most` entities, none of them empty.
+
+    The whole range need not fit into memory, and the caller may delete the entities of a page.
+    """
+    after: tuple[str, str] | None = None
+    is_last = False
+    while not is_last:
+        page = await tables.query_range(table, range_, after, most)
+        if page.entities:
+            yield page.entities
+            after = page.entities[-1].partition, page.entities[-1].row
+        is_last = page.is_last
+
+
 class StoredTables(SearchableTables, RangeTables, Protocol):
     """The tables of an account, with every way to read them."""
 

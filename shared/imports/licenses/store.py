@@ -64,6 +64,7 @@ from shared.storage.ports import (
     Tables,
     Upsert,
     Value,
+    query_range_pages,
     reading,
 )
 from shared.storage.record_indexes import record_partitions
@@ -386,17 +387,12 @@ async def named_files(tables: RangeTables, blobs: Blobs, tenant: str) -> set[str
     names: set[str] = set()
     own = encode(tenant)
     licenses = EntityRange(f"{own}|", f"{own}|~", "r|", "r|~")
-    after: tuple[str, str] | None = None
-    is_last = False
-    while not is_last:
-        found = await tables.query_range(LICENSES.table, licenses, after, _LICENSES_PER_SLICE)
-        for entity in found.entities:
+    async for page in query_range_pages(tables, LICENSES.table, licenses, _LICENSES_PER_SLICE):
+        for entity in page:
             stored = license_from_entity(entity)
             _, former = await former_columns.former_values(blobs, stored)
             for document in (stored.document, None if former is None else former.document):
                 names |= blobs_of((document or {}).get("documents", []))
-            after = entity.partition, entity.row
-        is_last = found.is_last
     return {f"{tenant}/{name}" for name in names}
 
 
@@ -463,7 +459,7 @@ class LicenseReader:
     async def read_places(self, employees: Mapping[str, Iterable[Employee]]) -> list[StoredLicense]:
         """The readable licenses and tombstones of these keys, with these employees."""
         rows = sorted(
-            license_row(employee, key) for key, found in employees.items() for employee in found
+            license_row(employee, key) for key, owners in employees.items() for employee in owners
         )
         entities = await load_records(self._tables, self._table, self._partition, rows)
         licenses: list[StoredLicense] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -52,6 +52,7 @@ from shared.storage.ports import (
     RangeTables,
     Upsert,
     query_pages,
+    query_range_pages,
 )
 from shared.storage.result_records import blobs_of
 
@@ -152,10 +153,10 @@ class TenantErasure:
         if is_known:
             await self._pause(self._cache_seconds + _HANDLER_SECONDS)
         for _ in range(_MOST_PASSES):
-            found = await self._sweep(tenant)
-            if not found.total():
+            swept = await self._sweep(tenant)
+            if not swept.total():
                 break
-            deleted += found
+            deleted += swept
         else:
             raise ConflictError(
                 f"Something of tenant {tenant} is stored again and again: let the calls that still "
@@ -235,7 +236,7 @@ class TenantErasure:
 
     async def _delete_range(self, table: str, range_: EntityRange) -> int:
         deleted = 0
-        async for entities in _slices(self._tables, table, range_):
+        async for entities in query_range_pages(self._tables, table, range_, _PAGE):
             deleted += await self._delete_entities(table, entities)
         return deleted
 
@@ -276,17 +277,3 @@ class TenantErasure:
     def _later(self) -> datetime:
         """After the last write of any blob, whose time is that of storage."""
         return self._clock.now() + timedelta(days=1)
-
-
-async def _slices(
-    tables: RangeTables, table: str, range_: EntityRange
-) -> AsyncIterator[Sequence[Entity]]:
-    """The entities of a range in slices, which the caller may delete."""
-    after: tuple[str, str] | None = None
-    is_last = False
-    while not is_last:
-        found = await tables.query_range(table, range_, after, _PAGE)
-        if found.entities:
-            yield found.entities
-            after = found.entities[-1].partition, found.entities[-1].row
-        is_last = found.is_last

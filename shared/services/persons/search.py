@@ -29,6 +29,7 @@ from shared.storage.ports import (
     Replace,
     StoredBlobs,
     query_pages,
+    query_range_pages,
 )
 
 _READ_AT_ONCE = 1_000
@@ -89,15 +90,9 @@ class PersonSearch:
 
     async def range(self, table: str, range_: EntityRange) -> AsyncIterator[Entity]:
         """The entities of a range of partitions, slice by slice."""
-        after: tuple[str, str] | None = None
-        is_last = False
-        while not is_last:
-            found = await self.tables.query_range(table, range_, after, _READ_AT_ONCE)
-            for entity in found.entities:
+        async for page in query_range_pages(self.tables, table, range_, _READ_AT_ONCE):
+            for entity in page:
                 yield entity
-            if found.entities:
-                after = found.entities[-1].partition, found.entities[-1].row
-            is_last = found.is_last
 
     async def has_ended(self, import_id: str) -> bool:
         """Whether an import was accepted and has ended."""
