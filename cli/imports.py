@@ -79,15 +79,15 @@ def list_newest(
     async def read(gateway: Gateway) -> list[ImportReport]:
         tenant_record = await gateway.tenants.find(tenant)
         is_wanted = imports_wanted({"caller": caller})
-        found: list[ImportReport] = []
+        newest: list[ImportReport] = []
         after: int | None = None
-        while len(found) < most:
+        while len(newest) < most:
             page = await gateway.reporting.newest(tenant_record.id, after, most, is_wanted)
-            found += page.reports
+            newest += page.reports
             after = page.following
             if after is None:
                 break
-        return found[:most]
+        return newest[:most]
 
     reports = on_gateway(read)
     head = (

@@ -171,12 +171,12 @@ def erase_person(
         raise ConflictError("Nothing was erased: answer y, or add --yes to erase without asking.")
     erased = on_gateway(lambda gateway: gateway.persons.erase(tenant, identities))
     document = {"importId": erased.import_id, **erased.report.to_document()}
-    lines = [f"{count:>8}  {area}" for area, count in erased.report.found.items()]
+    lines = [f"{count:>8}  {area}" for area, count in erased.report.counts.items()]
     lines += [
         f"{each['count']:>8}  {each['what']}: kept, since {each['reason']} (see records check)"
         for each in document["kept"]
     ]
-    head = "Erased:" if erased.report.found else "Nothing is stored about this person."
+    head = "Erased:" if erased.report.counts else "Nothing is stored about this person."
     show(as_json, document, [head, *lines])
 
 

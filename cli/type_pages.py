@@ -197,7 +197,7 @@ def with_parts(text: str) -> str:
 
     A part is one of PARTS, or the path of a Python file. Raises KeyError for any other name.
     """
-    return _PART.sub(lambda found: f"{found[1]}{_render(found[2])}{found[3]}", text)
+    return _PART.sub(lambda part: f"{part[1]}{_render(part[2])}{part[3]}", text)
 
 
 def _render(name: str) -> str:
@@ -208,5 +208,5 @@ def _render(name: str) -> str:
 
 def parts_in(text: str) -> list[str]:
     """The names of the parts of a page, without those that are files."""
-    names = [found[2] for found in _PART.finditer(text)]
+    names = [part[2] for part in _PART.finditer(text)]
     return [name for name in names if not name.endswith(".py")]

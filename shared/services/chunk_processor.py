@@ -128,12 +128,12 @@ class OpenImportsBefore:
         These are undos of the types that it refers to and, if it is an undo, all imports of the
         types that refer to its own; the nearest of each type first.
         """
-        found: list[OpenImport] = []
+        open_imports: list[OpenImport] = []
         for name in self._referred:
-            found += [each for each in await self._open_of_type(name) if each.is_undo]
+            open_imports += [each for each in await self._open_of_type(name) if each.is_undo]
         for name in self._referring:
-            found += await self._open_of_type(name)
-        return found
+            open_imports += await self._open_of_type(name)
+        return open_imports
 
     async def _open_of_type(self, name: str) -> Sequence[OpenImport]:
         async with self._reading:

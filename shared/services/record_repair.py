@@ -74,7 +74,7 @@ class RepairContext:
             for entity in page:
                 yield entity
 
-    def removal(
+    def removable_entry(
         self, area: str, table: str, key: str, fault: str, operations: Sequence[Operation]
     ) -> BrokenEntry:
         async def carry_out() -> None:
@@ -218,7 +218,9 @@ class RecordRepair:
                 for entity in pointing:
                     fault = "the record that this look-up names is not there"
                     key = shown_key(partition, reference)
-                    yield self._context.removal(kind.name, kind.table, key, fault, [Delete(entity)])
+                    yield self._context.removable_entry(
+                        kind.name, kind.table, key, fault, [Delete(entity)]
+                    )
 
     def _shape(self, kind: ImportType) -> StoredShape:
         return self._shapes.get(kind.name) or shape_of_rules(kind.record_rules)
@@ -313,7 +315,9 @@ class RecordRepair:
             except UnreadableDataError as error:
                 # The caller chose the key, which may contain anything.
                 key = masked(decode(entity.row.removeprefix("k|")))
-                yield self._context.removal(_CALLS, IDEMPOTENCY, key, str(error), [Delete(entity)])
+                yield self._context.removable_entry(
+                    _CALLS, IDEMPOTENCY, key, str(error), [Delete(entity)]
+                )
 
     async def _setup(self, tenant: str) -> AsyncIterator[BrokenEntry]:
         async for entity in self._context.entities(INTEGRATIONS, encode(tenant)):

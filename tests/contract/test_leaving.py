@@ -103,12 +103,12 @@ def test_nothing_of_an_erased_person_is_left_and_nothing_brings_the_person_back(
     erased = asyncio.run(erase())
     assert erased.report.unreadable == {}
     for area in ("workers", "assignments", "licenses", "documents", "authdata", "imports"):
-        assert erased.report.found[area] > 0, area
+        assert erased.report.counts[area] > 0, area
     left = places_of(storage, *marks)
     assert left == [], "\n".join(left)
     assert len(places_of(storage, filled.other.mark)) > others - 10
     again = asyncio.run(erase())
-    assert again.report.found == {}
+    assert again.report.counts == {}
 
     # A repeated call, a retry, and the answers of old imports.
     repeated = gateway.call(

@@ -223,7 +223,7 @@ def test_what_a_missing_key_leaves_and_what_its_return_brings_back(
         with pytest.raises(DataKeysNotSetError):
             await gateway.persons.erase(sender.tenant, person)
         await rotation.rotate(sender.tenant, is_lost=True)
-        assert not (await gateway.persons.erase(sender.tenant, person)).report.found
+        assert not (await gateway.persons.erase(sender.tenant, person)).report.counts
         await rotation.reseal(sender.tenant)
 
     async def wait(gateway: Gateway) -> list[tuple[int, int | None]]:

@@ -18,9 +18,9 @@ from shared.services.persons.search import (
     BlobRange,
     PersonSearch,
     Trace,
-    forgetting,
+    deletion_trace,
     former_range,
-    removal,
+    former_values_trace,
     shown_record,
 )
 from shared.storage.entities import encode
@@ -32,7 +32,7 @@ from shared.storage.ports import Entity, EntityRange, Replace
 class AuthdataPerson:
     """`PersonSource` of authentication data."""
 
-    is_spelled_freely = False
+    has_key_variants = False
 
     async def find(self, search: PersonSearch) -> AsyncIterator[Trace]:
         """See `PersonSource.find`. An employee had other ids before it was renamed."""
@@ -51,7 +51,7 @@ class AuthdataPerson:
             if is_own_row:
                 for document in (stored.document, before):
                     _note(keys, document)
-                yield removal(
+                yield deletion_trace(
                     AUTHDATA.name if stored.document is not None else "deleted records",
                     AUTHDATA.table,
                     entity,
@@ -65,14 +65,14 @@ class AuthdataPerson:
                     # The employee has this id now.
                     keys.employee_ids.add(present_id)
                     continue
-                yield forgetting(
+                yield former_values_trace(
                     "former values", AUTHDATA.table, entity, former_range(stored), before
                 )
         suffixes = tuple(f"|{encode(each)}" for each in keys.employee_ids)
         async for entity in search.entities(AUTHDATA.table, encode(search.tenant), "x|", "x|~"):
             if entity.row.endswith(suffixes):
                 keys.triples.add(entity.row.split("|")[1])
-                yield removal("index entries", AUTHDATA.table, entity)
+                yield deletion_trace("index entries", AUTHDATA.table, entity)
         async for trace in self._batches(search):
             yield trace
 
@@ -115,7 +115,7 @@ class AuthdataPerson:
             elif entity.partition in ended:
                 blob = entity.text("Blob")
                 blobs = (BlobRange(AUTH_BATCHES, blob),) if blob else ()
-                yield removal("records of ended batches", AUTH_STAGING, entity, blobs=blobs)
+                yield deletion_trace("records of ended batches", AUTH_STAGING, entity, blobs=blobs)
 
 
 async def staged_batches_of(search: PersonSearch) -> list[str]:

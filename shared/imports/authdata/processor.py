@@ -274,12 +274,12 @@ class AuthdataProcessor:
         if plan.exceeded:
             await self._mark_stopped(record)
             return [decisions[row.position].result for row in rows]
-        write_operation = [row for row in rows if decisions[row.position].writes]
-        renamed = {decisions[row.position].renamed_from for row in write_operation} - {""}
+        writing_rows = [row for row in rows if decisions[row.position].writes]
+        renamed = {decisions[row.position].renamed_from for row in writing_rows} - {""}
         holders = await self._employees.load_stored(record.tenant, renamed)
-        commit = _RecordResolver(record, write_operation, decisions, holders, self._clock.now())
+        commit = _RecordResolver(record, writing_rows, decisions, holders, self._clock.now())
         results_by_index = await self._commit_rows(
-            record, commit.resolve, write_operation, before_commit
+            record, commit.resolve, writing_rows, before_commit
         )
         return [
             results_by_index.get(row.position) or decisions[row.position].result for row in rows
@@ -292,7 +292,7 @@ class AuthdataProcessor:
         so. So this reads the stored record of each of them.
         """
         rows = await self._offload(len(lines), records_of, lines)
-        write_operation = [row for row in rows if row.employee_id is not None and not row.has_error]
+        writing_rows = [row for row in rows if row.employee_id is not None and not row.has_error]
         try:
             plan = await self._plans.read(record)
             if plan is None and (code == MessageId.CANCELLED or len(record.chunks) == 1):
@@ -304,14 +304,14 @@ class AuthdataProcessor:
                 if plan.exceeded:
                     await self._mark_stopped(record)
                     return [decisions[row.position].result for row in rows]
-                write_operation = [row for row in rows if decisions[row.position].writes]
+                writing_rows = [row for row in rows if decisions[row.position].writes]
         except UnreadableDataError as error:
             log.failure("plan.unreadable", error, import_id=record.import_id)
         resolve = ending(
             record, Message(code), await closed_through(self._imports, AUTHDATA, record)
         )
         results_by_index: dict[int, RowResult] = {}
-        for batch in _split_repeated(write_operation):
+        for batch in _split_repeated(writing_rows):
             results_by_index |= await self._commit_rows(record, resolve, batch, _never_abort)
         failures = {result.index: result for result in _fail_all_rows(rows, code)}
         return [results_by_index.get(row.position) or failures[row.position] for row in rows]

@@ -15,8 +15,8 @@ from shared.services.persons.search import (
     BlobRange,
     PersonSearch,
     Trace,
+    deletion_trace,
     former_range,
-    removal,
     shown_record,
 )
 from shared.storage.business_records import lookup_range
@@ -30,7 +30,7 @@ _NO_GROUP = ""
 class DocumentPerson:
     """`PersonSource` of documents, which belong to workers."""
 
-    is_spelled_freely = False
+    has_key_variants = False
 
     async def find(self, search: PersonSearch) -> AsyncIterator[Trace]:
         """See `PersonSource.find`."""
@@ -51,7 +51,7 @@ class DocumentPerson:
             search.keys.owned[DOCUMENTS.name].add((_NO_GROUP, document_id))
             imports = {document["importId"]} | (set() if former is None else _import_ids(former))
             files = [BlobRange(DOCUMENT_BLOBS, blob_of(search.tenant, each)) for each in imports]
-            yield removal(
+            yield deletion_trace(
                 DOCUMENTS.name if stored.document is not None else "deleted records",
                 DOCUMENTS.table,
                 entity,
@@ -64,7 +64,7 @@ class DocumentPerson:
         async for entity in search.entities(DOCUMENTS.table, encode(search.tenant), "x|", "x|~"):
             is_own = entity.row.rpartition("|")[2] in ids
             if is_own or entity.row.startswith(prefixes):
-                yield removal("index entries", DOCUMENTS.table, entity)
+                yield deletion_trace("index entries", DOCUMENTS.table, entity)
         for container in (DOCUMENT_DROP, DOCUMENT_REJECTED):
             later = datetime.now(UTC) + timedelta(days=1)
             for name in await search.blobs.names_before(container, f"{search.tenant}/", later):

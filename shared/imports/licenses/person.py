@@ -31,9 +31,9 @@ from shared.services.persons.search import (
     BlobRange,
     PersonSearch,
     Trace,
-    forgetting,
+    deletion_trace,
     former_range,
-    removal,
+    former_values_trace,
     shown_record,
 )
 from shared.storage.business_records import partition_of
@@ -45,7 +45,7 @@ from shared.storage.ports import Entity, Replace
 class LicensePerson:
     """`PersonSource` of licenses, whose employees are numbered by company and division."""
 
-    is_spelled_freely = True
+    has_key_variants = True
 
     async def find(self, search: PersonSearch) -> AsyncIterator[Trace]:
         """See `PersonSource.find`."""
@@ -72,7 +72,7 @@ class LicensePerson:
                 if is_own or (company, key) in keys.owned[LICENSES.name]:
                     keys.owned[LICENSES.name].add((company, key))
                     tombstones.pop(key, None)
-                    yield removal("license keys", LICENSES.table, entity)
+                    yield deletion_trace("license keys", LICENSES.table, entity)
                 elif key in tombstones:
                     # Another employee has the license by now, with some of its files.
                     tombstones[key] -= await self._files_in_use(search, partition, key, owner)
@@ -130,7 +130,7 @@ class LicensePerson:
                 # The key may belong to a license of another employee by now.
                 tombstones[stored.key] = blobs_of((before or {}).get("documents", ()))
                 search.keys.related[LICENSES.name].add((company, stored.key))
-            return removal(
+            return deletion_trace(
                 LICENSES.name if stored.document is not None else "deleted records",
                 LICENSES.table,
                 entity,
@@ -141,7 +141,9 @@ class LicensePerson:
             )
         if before is not None and _is_employee(search.keys, company, employee_of(before)):
             search.keys.related[LICENSES.name].add((company, stored.key))
-            return forgetting("former values", LICENSES.table, entity, former_range(stored), before)
+            return former_values_trace(
+                "former values", LICENSES.table, entity, former_range(stored), before
+            )
         return None
 
     async def _files_in_use(

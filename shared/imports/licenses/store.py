@@ -602,7 +602,7 @@ async def find_broken_licenses(context: RepairContext, tenant: str) -> AsyncIter
                 if int(number) in open_numbers:
                     yield BrokenEntry(LICENSES.name, name, str(error), Repair.NONE)
                 else:
-                    yield context.removal(
+                    yield context.removable_entry(
                         LICENSES.name, LICENSES.table, name, str(error), [Delete(entity)]
                     )
 
@@ -645,7 +645,7 @@ def _broken_owner(
 ) -> BrokenEntry:
     name = shown_key(entity.partition, entity.row.removeprefix("k|"))
     if stored_license is None or stored_license.document is None:
-        return context.removal(LICENSES.name, LICENSES.table, name, fault, [Delete(entity)])
+        return context.removable_entry(LICENSES.name, LICENSES.table, name, fault, [Delete(entity)])
     license_ = stored_license
 
     async def carry_out() -> None:

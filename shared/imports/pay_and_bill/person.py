@@ -13,9 +13,9 @@ from shared.services.persons.search import (
     BlobRange,
     PersonSearch,
     Trace,
-    forgetting,
+    deletion_trace,
     former_range,
-    removal,
+    former_values_trace,
     shown_record,
 )
 from shared.storage.business_records import partition_of, row_of, without_messages
@@ -38,7 +38,7 @@ class PayAndBillPerson:
     names an assignment of the worker.
     """
 
-    is_spelled_freely = False
+    has_key_variants = False
 
     def __init__(self, kind: ImportType) -> None:
         self._kind = kind
@@ -63,7 +63,7 @@ class PayAndBillPerson:
                 continue
             async for entity in search.entities(self._kind.table, partition, "x|", "x|~"):
                 if entity.row.endswith(f"|{encode(worker[1])}"):
-                    yield removal("index entries", self._kind.table, entity)
+                    yield deletion_trace("index entries", self._kind.table, entity)
             async for trace in self._names(search, worker):
                 yield trace
 
@@ -118,7 +118,7 @@ class PayAndBillPerson:
                 for document in (present, before)
                 if self._is_worker and document is not None and document.get(_EXTERNAL)
             }
-            return removal(
+            return deletion_trace(
                 kind.name if present is not None else "deleted records",
                 kind.table,
                 entity,
@@ -127,7 +127,9 @@ class PayAndBillPerson:
             )
         if before is not None and self._is_named_by(keys, worker, before):
             keys.related[kind.name].add((worker[0], reference))
-            return forgetting("former values", kind.table, entity, former_range(stored), before)
+            return former_values_trace(
+                "former values", kind.table, entity, former_range(stored), before
+            )
         if json.dumps(worker[1], ensure_ascii=False) in stored.stamp.packed:
             write = Replace(without_messages(entity, stored.stamp))
             return Trace("messages on other records", kind.table, write)
@@ -154,7 +156,7 @@ class PayAndBillPerson:
                 _, kind, name, _ = entity.row.split("|")
                 if kind == _EXTERNAL_NAME:
                     search.keys.external_refs.add(decode(name))
-                yield removal("index entries", self._kind.table, entity)
+                yield deletion_trace("index entries", self._kind.table, entity)
 
 
 def _is_one_of(

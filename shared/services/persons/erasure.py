@@ -152,7 +152,7 @@ class PersonErasure:
             await self._register.add_tombstones(record, person.split(","))
             await self._forget_identities(record, person)
         report = await self._register.report(record)
-        outcome = Outcome.UPDATED if report.found else Outcome.UNCHANGED
+        outcome = Outcome.UPDATED if report.counts else Outcome.UNCHANGED
         return [RowResult(0, (person,), outcome)]
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
@@ -243,12 +243,12 @@ class PersonErasure:
                 record.tenant, keys, beat, search.unreadable, record.number
             )
             named = [each async for each in found_imports]
-            found = _count(traces, named)
+            counts = _count(traces, named)
             await self._register.keep_report(
-                record, ErasureReport(dict(found), dict(search.unreadable))
+                record, ErasureReport(dict(counts), dict(search.unreadable))
             )
             answers = await self._forget_answers(record, keys, named)
-            if not found and not answers:
+            if not counts and not answers:
                 return
             for each in named:
                 await self._beat(record)
@@ -314,10 +314,10 @@ class PersonErasure:
             await self._blobs.delete(blob.container, blob.name)
             return
         for _ in range(_MOST_TRIES):
-            found = await self._blobs.read_whole(blob.container, blob.name)
-            if found is None:
+            stored = await self._blobs.read_whole(blob.container, blob.name)
+            if stored is None:
                 return
-            data, etag = found
+            data, etag = stored
             end = blob.start + blob.length
             new = data[: blob.start] + bytes(len(data[blob.start : end])) + data[end:]
             try:
@@ -362,12 +362,12 @@ class PersonErasure:
 
 def _count(traces: Sequence[Trace], named: Sequence[NamedImport]) -> Counter[str]:
     """What was found, by area."""
-    found: Counter[str] = Counter(trace.area for trace in traces)
-    found["imports"] = len(named)
-    found["rows of payloads"] = sum(len(each.rows) for each in named)
-    found["results of rows"] = sum(len(each.results) for each in named)
-    log.event("person.found", done=found.total())
-    return +found
+    counts: Counter[str] = Counter(trace.area for trace in traces)
+    counts["imports"] = len(named)
+    counts["rows of payloads"] = sum(len(each.rows) for each in named)
+    counts["results of rows"] = sum(len(each.results) for each in named)
+    log.event("person.found", done=counts.total())
+    return +counts
 
 
 def check_identities(identities: Sequence[Identity]) -> None:

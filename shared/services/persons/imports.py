@@ -209,10 +209,10 @@ class PersonImports:
         await self._tables.write(IMPORTS, Replace(import_records.rewritten_entity(entity, changed)))
 
     async def _erase_payload(self, record: ImportRecord, indexes: frozenset[int]) -> None:
-        found = await self._blobs.read_whole(IMPORT_PAYLOADS, record.blob_name)
-        if found is None:
+        stored = await self._blobs.read_whole(IMPORT_PAYLOADS, record.blob_name)
+        if stored is None:
             return
-        data, etag = found
+        data, etag = stored
         new = await self._offload(len(data), erase_lines, data, indexes)
         if new != data:
             await self._blobs.replace(IMPORT_PAYLOADS, record.blob_name, [new], etag)
@@ -258,7 +258,7 @@ def erase_lines(data: bytes, indexes: frozenset[int]) -> bytes:
 
 def _rows_of_person(lines: bytes, source: PersonSource, keys: PersonKeys) -> dict[int, str]:
     """The texts of the rows that name the person, by index."""
-    if not source.is_spelled_freely and not _may_name(lines, keys):
+    if not source.has_key_variants and not _may_name(lines, keys):
         return {}
     named: dict[int, str] = {}
     for index, text, row in _parsed(lines):

@@ -36,7 +36,7 @@ _HASH_CHARACTERS = 40
 class ErasureReport:
     """What an erasure found, by area, and what cannot be read, so that it was kept."""
 
-    found: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, int] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class ErasureReport:
             {"what": area, "count": count, "reason": "it cannot be read"}
             for area, count in self.unreadable.items()
         ]
-        return {"found": dict(self.found), "erased": dict(self.found), "kept": kept}
+        return {"found": dict(self.counts), "erased": dict(self.counts), "kept": kept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +122,14 @@ class PersonRegister:
 
     async def erased_at(self, tenant: str, hashes: Sequence[str]) -> str:
         """When a person was erased last, as ISO text; "" if it never was."""
-        found = [await self._tables.get(PERSONS, encode(tenant), f"t|{each}") for each in hashes]
-        return max((entity.text("At") for entity in found if entity is not None), default="")
+        tombstones = [
+            await self._tables.get(PERSONS, encode(tenant), f"t|{each}") for each in hashes
+        ]
+        return max((entity.text("At") for entity in tombstones if entity is not None), default="")
 
     async def keep_report(self, record: ImportRecord, report: ErasureReport) -> None:
         """Keep what an erasure found, before it erases anything; the first report counts."""
-        text = json.dumps([dict(report.found), dict(report.unreadable)])
+        text = json.dumps([dict(report.counts), dict(report.unreadable)])
         row = f"e|{record.number:012d}"
         with suppress(PreconditionFailedError):
             entity = Entity(encode(record.tenant), row, split_text("Report", text))
@@ -142,5 +144,5 @@ class PersonRegister:
 
 @reading("the report of an erasure")
 def _report(entity: Entity) -> ErasureReport:
-    found, unreadable = json.loads(join_text("Report", entity.values))
-    return ErasureReport(dict(found), dict(unreadable))
+    counts, unreadable = json.loads(join_text("Report", entity.values))
+    return ErasureReport(dict(counts), dict(unreadable))

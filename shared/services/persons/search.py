@@ -122,7 +122,7 @@ def former_range(stored: KeepsFormer) -> tuple[BlobRange, ...]:
     return (BlobRange(IMPORT_RESULT_BLOBS, former.blob, former.start, former.length),)
 
 
-def removal(
+def deletion_trace(
     area: str,
     table: str,
     entity: Entity,
@@ -135,7 +135,7 @@ def removal(
     return Trace(area, table, operation, tuple(blobs), shown)
 
 
-def forgetting(
+def former_values_trace(
     area: str, table: str, entity: Entity, blobs: Iterable[BlobRange], former: Document
 ) -> Trace:
     """The trace of an entity of another person, whose former values name this one."""
@@ -163,10 +163,10 @@ def shown_record(
 class PersonSource(Protocol):
     """What an import type stores about persons.
 
-    `is_spelled_freely`: rows may write a key in other ways than it is stored, as a GUID.
+    `has_key_variants`: rows may write a key in other ways than it is stored, as a GUID.
     """
 
-    is_spelled_freely: bool
+    has_key_variants: bool
 
     def find(self, search: PersonSearch) -> AsyncIterator[Trace]:
         """Yield the traces of the person, and add to the keys of the search."""

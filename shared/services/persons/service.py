@@ -99,7 +99,7 @@ class PersonService:
             if current is None or current.is_open or current.counts.failed:
                 raise GatewayError("The erasure is not complete: repeat the command.")
             report = await self._register.report(record)
-            act.after = {"importId": record.import_id, "erased": dict(report.found)}
+            act.after = {"importId": record.import_id, "erased": dict(report.counts)}
         return Erased(record.import_id, report)
 
     async def hold(self, reference: str, identities: Sequence[Identity], reason: str) -> list[str]:
