@@ -261,6 +261,8 @@ def test_the_file_of_a_replaced_document_goes_and_the_current_one_stays(delivere
     async def scenario(stage: Harness) -> None:
         documents, tenant = stage.gateway.documents.intake, stage.sender.tenant
         worker = WorkerKey("E1", "P1")
+        await stage.accept([a_worker("P1")])
+        await stage.drain()
         upload = Upload("P1", "R1", "a.pdf", "2026-01-01T00:00:00Z", 4, "pdf", worker)
         for name in ("first", "second", "never-accepted"):
             await documents.keep(tenant, name, [b"%PDF"], 4)
