@@ -104,6 +104,13 @@ command(
     panel=EVERY_DAY,
     no_args_is_help=True,
 )(import_command.import_command)
+command(
+    app,
+    "template",
+    example="template workers --xlsx --out workers.xlsx",
+    panel=EVERY_DAY,
+    no_args_is_help=True,
+)(import_command.template_command)
 command(app, "purge", example="purge --tenant acme --days 30", panel=EMERGENCIES)(maintenance.purge)
 
 

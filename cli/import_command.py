@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -48,11 +49,14 @@ from cli.result_tables import (
 )
 from cli.row_files import FAR_MORE_THAN_ANY, RowFileError, read_rows
 from cli.terminal import complain
+from shared.errors import InvalidRequestError
+from shared.imports.files.formats import FileFormat
+from shared.imports.files.templates import make_template
 from shared.imports.import_type import ImportType
 from shared.imports.merge_rules import leaves
 from shared.imports.messages import MessageId
 from shared.imports.modules import IMPORT_MODULES
-from shared.imports.registry import MESSAGE_TYPES
+from shared.imports.registry import MESSAGE_TYPES, TYPE_CATALOGUE
 from shared.imports.row_reader import dotted
 from shared.imports.sender import source_name
 from shared.imports.text_checks import MASK, escaped, looks_masked
@@ -382,3 +386,49 @@ def local_url() -> str:
     if gateway is None:
         raise CallFailedError("No local gateway is running: start one, or give its --url.")
     return gateway.url
+
+
+TemplateVersion = Annotated[
+    int | None,
+    typer.Option("--version", metavar="N", help="The version of the type. Default: the lowest."),
+]
+AsXlsx = Annotated[
+    bool, typer.Option("--xlsx", help="Make a spreadsheet, whose cells have types. Needs --out.")
+]
+TemplateOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", dir_okay=False, help="Write to this file, which does not exist."
+    ),
+]
+
+
+def template_command(
+    type_name: TypeName,
+    xlsx: AsXlsx = False,
+    out: TemplateOut = None,
+    version: TemplateVersion = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a file with the columns of a type and a row of its sample, to be filled and imported.
+
+    It is CSV, or with --xlsx a spreadsheet, in which required columns are coloured and cells offer
+    the allowed values.
+    """
+    kind = TYPE_CATALOGUE.find(type_name.value, version)
+    if kind is None:
+        raise typer.BadParameter("the type has no such version.", param_hint="--version")
+    template = make_template(kind, FileFormat.XLSX if xlsx else FileFormat.CSV)
+    if out is None:
+        if xlsx or as_json:
+            raise typer.BadParameter("a spreadsheet and --json need a file.", param_hint="--out")
+        sys.stdout.buffer.write(template.content)
+        return
+    try:
+        with out.open("xb") as file:
+            file.write(template.content)
+    except FileExistsError:
+        raise InvalidRequestError(f"{out.name} exists: choose another name.") from None
+    except OSError as error:
+        raise InvalidRequestError(f"{out.name} cannot be written: {error.strerror}.") from None
+    show(as_json, {"file": str(out)}, [f"A template of {kind.name} was written to {out}."])

@@ -26,6 +26,7 @@ from shared.imports.assignments.rules import RULES as ASSIGNMENTS
 from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.documents.model import FILE_TYPES, Upload, type_fault
 from shared.imports.file_names import name_fault
+from shared.imports.files.templates import SAMPLES
 from shared.imports.import_type import ON_EXISTING_MEANINGS, OnExisting, Options, RecordRules
 from shared.imports.licenses.actions import ACTION_MEANINGS, LicenseAction
 from shared.imports.licenses.messages import LicenseMessageId
@@ -37,7 +38,7 @@ from shared.imports.workers.rules import RULES as WORKERS
 from shared.services.status import STATE_MEANINGS
 from shared.settings import COMMAND_NAMES, FORM, SETTINGS, Kind, Setting, read_settings
 from shared.storage_account import CONNECTION, DEVELOPMENT, PARTS
-from shared.web.openapi.document import SAMPLES, operations
+from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Limits, Parameter
 from shared.web.responses import FAULTS, STATUS
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from shared.imports.files.templates import TEMPLATE_FORMATS, template_name
 from shared.imports.import_type import ImportType
 from shared.imports.model import INT32, MAX_TEXT
 from shared.imports.modules import IMPORT_MODULES
@@ -166,7 +167,17 @@ def _record_calls() -> str:
 def _schema_calls() -> str:
     kinds = [kind for kind in TYPE_CATALOGUE.all if kind.has_schema]
     calls = ", ".join(f"`GET /api/import/{kind.schema_name}`" for kind in kinds)
-    return markdown_table(("call", "what it does"), [(calls, "the JSON Schema of a row")])
+    templates = ", ".join(
+        f"`GET /api/import/{template_name(kind, each)}`"
+        for kind in kinds
+        for each in TEMPLATE_FORMATS
+    )
+    meaning = (
+        "a file with the columns of the type and a row of the sample "
+        "([importing-files.md](importing-files.md#templates))"
+    )
+    rows = [(calls, "the JSON Schema of a row"), (templates, meaning)]
+    return markdown_table(("call", "what it does"), rows)
 
 
 def _record_filters() -> str:

@@ -46,15 +46,24 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route("api/import/{schema}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered
 async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
-    """The JSON Schema of a message type: `workers.v1.schema`."""
+    """The JSON Schema of a message type, or a template: `workers.v1.schema`, `.csv`, `.xlsx`."""
     query_names.VENDORS_NONE.read(req)
-    type_name = req.route_params["schema"].lower()
+    name = req.route_params["schema"].lower()
     kinds = {kind.schema_name: kind for kind in TYPE_CATALOGUE.all if kind.has_schema}
-    if type_name in kinds:
-        return json_answer(kinds[type_name].rules.json_schema(), 200, _KEPT)
-    names = ", ".join(kinds)
+    if name in kinds:
+        return json_answer(kinds[name].rules.json_schema(), 200, _KEPT)
+    if name.endswith((".csv", ".xlsx")):
+        from shared.imports.files.templates import find_template
+
+        template = await asyncio.to_thread(find_template, name)
+        if template is not None:
+            headers = {**_KEPT, "Content-Disposition": f'attachment; filename="{template.name}"'}
+            return func.HttpResponse(
+                template.content, headers=headers, mimetype=template.media_type
+            )
     raise NotFoundError(
-        f"There is no schema of this name; there are: {names}. Rows are sent with POST."
+        f"There is no schema of this name; there are: {', '.join(kinds)}. Templates have the same "
+        "names with .csv or .xlsx in place of .schema. Rows are sent with POST."
     )
 
 

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from shared.auth.integrations import Database, ReadPermission
+from shared.imports.files.templates import SAMPLES
 from shared.imports.import_type import ImportType, OnExisting
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
-from shared.web.openapi.document import SAMPLES
 from tests.contract.calls import check_refusal
 from tests.contract.test_records_round_trip import Round
 from tests.e2e.gateway_process import Answer, GatewayProcess

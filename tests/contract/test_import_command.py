@@ -19,8 +19,8 @@ from cli.app import app
 from cli.environment import ROOT
 from cli.file_import import UnknownOptionError
 from cli.row_files import RowFileError
+from shared.imports.files.templates import SAMPLES
 from shared.imports.registry import MESSAGE_TYPES
-from shared.web.openapi.document import SAMPLES
 from tests.builders import a_worker
 from tests.contract.calls import DRY_RUN_ROWS, MAX_ROWS
 from tests.e2e.gateway_process import GatewayProcess

@@ -21,8 +21,9 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi import checks
 
+from shared.imports.files.templates import SAMPLES
 from shared.imports.registry import MESSAGE_CATALOGUE as CATALOGUE
-from shared.web.openapi.document import SAMPLES, all_answers, document, operations
+from shared.web.openapi.document import all_answers, document, operations
 from shared.web.openapi.operations import JSON, Limits, Operation
 from tests.contract.calls import (
     DRY_RUN_ROWS,

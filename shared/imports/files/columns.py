@@ -305,7 +305,7 @@ def path_of(name: str) -> tuple[Step, ...]:
 
 def types_of(path: Sequence[Step], schema: Mapping[str, Any]) -> frozenset[str]:
     """The JSON types of the field at a path in the schema, with DATE; none for an unknown field."""
-    node = _node_at(path, schema)
+    node = node_at(path, schema)
     if node is None:
         return frozenset()
     types = node.get("type", "object")
@@ -315,10 +315,11 @@ def types_of(path: Sequence[Step], schema: Mapping[str, Any]) -> frozenset[str]:
 
 def is_field(path: Sequence[Step], schema: Mapping[str, Any]) -> bool:
     """Whether the schema has a field at a path."""
-    return _node_at(path, schema) is not None
+    return node_at(path, schema) is not None
 
 
-def _node_at(path: Sequence[Step], schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def node_at(path: Sequence[Step], schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema of the field at a path; None where there is no such field."""
     node: Mapping[str, Any] = schema
     for step in path:
         node = _resolved(node, schema)

@@ -13,12 +13,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
 from shared.auth.clients import Scope
+from shared.imports.files.formats import XLSX_TYPE, FileFormat
+from shared.imports.files.templates import SAMPLES, TEMPLATE_FORMATS, template_name
 from shared.imports.import_type import ImportType
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import MESSAGE_CATALOGUE, TYPE_CATALOGUE
@@ -82,6 +83,9 @@ class MessageType(AnswerModel):
         alias="schema",
         description="The address of the schema of a row; null where the type has none.",
     )
+    templates: list[str] = Field(
+        description="The addresses of files with the columns of the type and a sample row."
+    )
     keyFields: list[str] = Field(description="The fields that name a record.")
     waitsFor: list[str] = Field(
         description="The types whose earlier imports an import of this type waits for."
@@ -109,6 +113,8 @@ def _public(function: str, path: str, summary: str, content: Content) -> Operati
     )
 
 
+_TEMPLATE_TYPES: Final = {FileFormat.CSV: "text/csv", FileFormat.XLSX: XLSX_TYPE}
+_FILE: Final[Schema] = {"type": "string", "contentMediaType": "application/octet-stream"}
 OPERATIONS: Final = (
     Operation(
         function="health",
@@ -130,6 +136,27 @@ OPERATIONS: Final = (
         )
         for kind in TYPE_CATALOGUE.all
         if kind.has_schema
+    ),
+    *(
+        Operation(
+            function="import_schema",
+            name=f"{component_name(kind).replace('.', '_')}_template_{file_format.value}",
+            method="GET",
+            path=f"/api/import/{template_name(kind, file_format)}",
+            summary=f"A template of rows of {kind.name} as {file_format.value.upper()}",
+            tag=TAG,
+            answers={
+                200: Answer(
+                    "The columns in the order of the contract, and a row of the sample. It can be "
+                    "imported as it is.",
+                    {_TEMPLATE_TYPES[file_format]: _FILE},
+                    headers("Cache-Control", "Content-Disposition"),
+                )
+            },
+        )
+        for kind in TYPE_CATALOGUE.all
+        if kind.has_schema
+        for file_format in TEMPLATE_FORMATS
     ),
     _public("capabilities", "/api/capabilities", "What can be sent and asked for", Capabilities),
     _public("errors", "/api/errors", "Every message a row can have", Catalogue),
@@ -177,7 +204,6 @@ OPERATIONS: Final = (
 
 # The version of the gateway; a test compares it with `pyproject.toml`.
 VERSION: Final = "0.1.0"
-SAMPLES: Final = Path(__file__).resolve().parents[3] / "samples"
 ABOUT: Final = (
     "The gateway takes HR and payroll data in the vendors' own contracts. It imports each row "
     "separately, and answers what became of each row and why. The examples are the samples of the "
@@ -452,6 +478,11 @@ def _message_type(kind: ImportType, described: Iterable[Operation]) -> MessageTy
         type=kind.name,
         version=kind.version,
         row_schema=f"/api/import/{kind.schema_name}" if kind.has_schema else None,
+        templates=[
+            f"/api/import/{template_name(kind, file_format)}"
+            for file_format in TEMPLATE_FORMATS
+            if kind.has_schema
+        ],
         keyFields=[*kind.rules.key_fields],
         waitsFor=[*kind.waits_for],
         calls=[_call(item) for item in described if item.message_type == kind.name],

@@ -102,7 +102,7 @@ FORBIDDEN = {
 }
 """Layer or room → packages that nothing there imports, not even late."""
 
-PURE = {"pydantic", "pydantic_core", "annotated_types", "lxml"}
+PURE = {"pydantic", "pydantic_core", "annotated_types", "lxml", "xlsxwriter"}
 """Libraries that compute and know no file, network or clock of ours."""
 SLOW = (
     "aiohttp",
@@ -112,9 +112,11 @@ SLOW = (
     "azure.storage",
     "cryptography",
     "jwt",
+    "lxml",
     "msal",
     "pydantic",
     "requests",
+    "xlsxwriter",
 )
 READS_ENVIRONMENT = {"shared.settings", "shared.bootstrap"}
 """The reader, and the root that hands the environment to it."""

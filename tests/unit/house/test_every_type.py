@@ -16,6 +16,7 @@ import pytest
 
 from cli.demo import SAMPLES as OF_DEMO
 from local_host.indexing import AppFunction
+from shared.imports.files.templates import SAMPLES
 from shared.imports.import_type import ImportType, OnExisting, Options, RecordRules
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.pay_and_bill.contract import PAY_AND_BILL
@@ -26,7 +27,7 @@ from shared.imports.registry import (
     types_referring_to,
 )
 from shared.services.references import References
-from shared.web.openapi.document import SAMPLES, operations
+from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Limits
 from tests.emulator import settings_for
 from tests.unit.house.source_tree import modules

@@ -15,10 +15,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local_host.indexing import AppFunction
 from local_host.routes import find_route
+from shared.imports.files.templates import SAMPLES
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.registry import MESSAGE_CATALOGUE as CATALOGUE
 from shared.web.openapi.document import (
-    SAMPLES,
     VERSION,
     capabilities,
     catalogue_view,

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Mapping
+from decimal import Decimal
+from io import BytesIO
 from typing import Any
 
+import jsonschema_rs
+import openpyxl
 import pytest
 
 from shared.errors import RefusedError, TooLargeError
+from shared.imports.files.columns import known_paths
 from shared.imports.files.formats import FileFormat, ReadOptions, header_maker, reader_of
+from shared.imports.files.templates import csv_template, template_columns, xlsx_template
 from shared.imports.files.xlsx_rows import read_xlsx
+from shared.imports.import_type import ImportType
 from shared.imports.json_rows import RowText
 from shared.imports.placements.definition import PLACEMENTS
+from shared.imports.registry import TYPE_CATALOGUE
+from shared.imports.timesheets.definition import TIMESHEETS_V2
+from shared.imports.workers.definition import WORKERS
 from tests.unit.imports.test_xlsx_cells import raw_sheet, sheet_of, workbook
 
 # A text field, a number field, a whole number, a date field of placements.
@@ -100,8 +111,6 @@ def test_a_cell_becomes_what_it_shows_or_a_fault_that_names_it(
 
 def test_true_and_false_are_those_of_their_fields() -> None:
     header = ("IsStudent", "IsExpat", "IsApprentice")
-    from shared.imports.workers.definition import WORKERS
-
     reader = reader_of(FileFormat.XLSX, WORKERS.rules, ReadOptions())
     cells = dict(zip(("A1", "B1", "C1"), header, strict=True))
     payload = reader(sheet_of({**cells, "A2": True, "B2": "False", "C2": 1}), lambda _: None, 9)
@@ -113,8 +122,6 @@ def test_true_and_false_are_those_of_their_fields() -> None:
 
 
 def test_a_fault_shows_its_value_but_no_sensitive_one() -> None:
-    from shared.imports.workers.definition import WORKERS
-
     reader = reader_of(FileFormat.XLSX, WORKERS.rules, ReadOptions())
     cells = {"A1": "PrimaryBankDetails.IBAN", "B1": "Surname", "A2": 12.5, "B2": 12.5}
     payload = reader(sheet_of(cells), lambda _: None, 9)
@@ -185,3 +192,63 @@ def test_a_sheet_is_named_in_the_options() -> None:
 
     [row] = read(workbook(fill), options=ReadOptions(sheet="rows"))
     assert json.loads(row.text) == {TEXT: "a"}
+
+
+# Templates.
+
+KINDS = [kind for kind in TYPE_CATALOGUE.all if kind.has_schema]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.schema_name)
+
+
+def of_template(kind: ImportType, file_format: FileFormat) -> RowText:
+    body = xlsx_template(kind) if file_format is FileFormat.XLSX else csv_template(kind)
+    payload = reader_of(file_format, kind.rules, ReadOptions())(body, lambda _: None, 10)
+    [row] = payload.rows
+    return payload.row_text(row)
+
+
+@every_kind
+def test_both_templates_have_the_same_row_without_a_fault(kind: ImportType) -> None:
+    in_csv, in_xlsx = (of_template(kind, each) for each in (FileFormat.CSV, FileFormat.XLSX))
+    assert json.loads(in_csv.text, parse_float=Decimal) == json.loads(
+        in_xlsx.text, parse_float=Decimal
+    )
+    assert in_csv.notes == in_xlsx.notes == '{"line":2}'
+    validator = jsonschema_rs.validator_for(dict(kind.rules.json_schema()))
+    assert not [str(error) for error in validator.iter_errors(json.loads(in_csv.text))]
+
+
+@every_kind
+def test_a_template_has_every_field_in_the_order_of_the_contract(kind: ImportType) -> None:
+    names = [column.name for column in template_columns(kind)]
+    first = [name for name in names if not re.search(r"\[[1-9]\]", name)]
+    assert first == known_paths(kind.rules.json_schema())
+    sheet = openpyxl.load_workbook(BytesIO(xlsx_template(kind))).worksheets[0]
+    assert [cell.value for cell in sheet[1]] == names
+
+
+def test_a_template_marks_what_is_required_and_offers_what_is_allowed() -> None:
+    sheet = openpyxl.load_workbook(BytesIO(xlsx_template(TIMESHEETS_V2))).worksheets[0]
+    columns = {cell.value: cell for cell in sheet[1]}
+    marked = {name for name, cell in columns.items() if cell.fill.fgColor.rgb == "FFFFE699"}
+    assert marked == {"TimesheetNumber", "EmployerRef", "PersonnelRef", "TimesheetDate"}
+    validations = sheet.data_validations.dataValidation
+    rules = {str(each.sqref).partition("2:")[0]: each for each in validations}
+
+    def rule_of(name: str) -> Any:
+        return rules[columns[name].column_letter]
+
+    allowed = rule_of("AdHocLines[0].InvoiceVATCodeSource").formula1
+    assert allowed.startswith('"SpecifiedVATRate,DefaultVATRate')
+    assert rule_of("IsAdjustment").formula1 == '"TRUE,FALSE"'
+    assert (rule_of("TaxYear").type, rule_of("TimesheetDate").type) == ("whole", "date")
+    assert rule_of("EmployerRef").promptTitle == "EmployerRef (required)"
+    below = {name: sheet.cell(2, cell.column) for name, cell in columns.items()}
+    assert below["TimesheetNumber"].number_format == "@"
+    assert below["TimesheetDate"].number_format == "yyyy-mm-dd"
+
+
+def test_a_template_is_the_same_bytes_whenever_it_is_made() -> None:
+    first = xlsx_template(TIMESHEETS_V2)
+    xlsx_template.cache_clear()
+    assert xlsx_template(TIMESHEETS_V2) == first
