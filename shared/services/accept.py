@@ -86,8 +86,9 @@ class ImportAcceptor:
         body: bytes,
         import_id: str = "",
         sender: Sender = NO_SENDER,
+        reader: Reader = read_payload,
     ) -> ImportRecord | None:
-        """Read a payload in JSON and accept it. Returns None for a payload without rows.
+        """Read a payload and accept it. Returns None for a payload without rows.
 
         `import_id` is that of the call's Idempotency-Key, by default a new one. If the same payload
         is accepted twice under one id, even by two calls at once, it is one import.
@@ -95,7 +96,7 @@ class ImportAcceptor:
         Raises what `read` raises, and StorageUnavailableError if storage does not answer before the
         import is accepted.
         """
-        plan = await self.read(kind, caller.tenant, body)
+        plan = await self.read(kind, caller.tenant, body, reader)
         if not plan.rows:
             return None
         draft = self.draft(kind, caller.tenant, plan, caller.options, import_id, sender)

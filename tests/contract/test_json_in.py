@@ -201,8 +201,11 @@ def test_the_answer_is_json_whatever_is_accepted(
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
 
 
-@pytest.mark.parametrize(("encoding", "status"), [("identity", 200), ("gzip", 415), ("br", 415)])
-def test_only_identity_is_a_content_encoding(
+@pytest.mark.parametrize(
+    ("encoding", "status"),
+    [("identity", 200), ("gzip", 400), ("br", 415), ("gzip, gzip", 415), ("GZIP, identity", 400)],
+)
+def test_only_identity_and_gzip_are_content_encodings(
     gateway: GatewayProcess, sender: Sender, encoding: str, status: int
 ) -> None:
     assert gateway.post(sender, GOOD, **{"Content-Encoding": encoding}).status == status

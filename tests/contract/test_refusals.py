@@ -85,7 +85,7 @@ def _headers(sender: Sender, faults: set[str]) -> dict[str, str]:
     if "another software key" in faults:
         headers["X-Software-Key"] += "x"
     if "encoded" in faults:
-        headers["Content-Encoding"] = "gzip"
+        headers["Content-Encoding"] = "br"
     if "key of another call" in faults:
         headers["Idempotency-Key"] = USED
     return headers

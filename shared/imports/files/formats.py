@@ -5,16 +5,18 @@ A reader has the type `shared.services.accept.Reader`: it turns the bytes of a b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final
 
-from shared.errors import UnsupportedMediaTypeError
+from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
 from shared.imports.files.columns import Header, MakeRenderer
 from shared.imports.files.csv_rows import read_csv
 from shared.imports.files.ndjson_rows import read_ndjson
+from shared.imports.files.text import describe_binary, utf8_body, without_end_mark
 from shared.imports.import_type import Rules
 from shared.imports.json_rows import Payload, read_payload
 
@@ -30,11 +32,6 @@ class FileFormat(StrEnum):
     CSV = "csv"
     XLSX = "xlsx"
     XML = "xml"
-
-    @property
-    def is_text(self) -> bool:
-        """Whether its bytes are text, which is converted to UTF-8 before it is read."""
-        return self is not FileFormat.XLSX
 
 
 # The most bytes of a body that a setting allows.
@@ -62,6 +59,9 @@ ENDINGS: Final[Mapping[str, FileFormat]] = {
 }
 
 
+_MARKUP: Final = re.compile(rb"(?:\xef\xbb\xbf)*\s*<(?:[A-Za-z_]|\?xml|!)")
+
+
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
     """How the rows of a file are read.
@@ -87,6 +87,26 @@ def format_of_name(name: str) -> FileFormat | None:
     """The format of a file, by the ending of its name, before `.gz` if it has that too."""
     lower = name.lower().removesuffix(".gz")
     return next((each for ending, each in ENDINGS.items() if lower.endswith(ending)), None)
+
+
+def readable_content(file_format: FileFormat, content: bytes, charset: str = "") -> bytes:
+    """The content of a file as its reader takes it: text in UTF-8, a spreadsheet as it is.
+
+    `charset` is what is said of it; the bytes take precedence. Raises InvalidRequestError for what
+    is no text of rows, or does not fit its charset.
+    """
+    if file_format is FileFormat.XLSX:
+        return content
+    kind = describe_binary(content)
+    if kind:
+        raise InvalidRequestError(f"The file {kind}")
+    text = without_end_mark(utf8_body(content, charset))
+    if file_format is not FileFormat.XML and _MARKUP.match(text):
+        raise InvalidRequestError(
+            "The file is XML or HTML: save the rows as CSV, JSON or NDJSON. XML of licenses is "
+            "taken by POST /v1/imports/licenses alone."
+        )
+    return text
 
 
 def reader_of(file_format: FileFormat, rules: Rules, options: ReadOptions) -> Reader:

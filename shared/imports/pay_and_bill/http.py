@@ -27,6 +27,7 @@ from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import
 from shared.web.imports import judged_rows
 from shared.web.requests import DryRun
+from shared.web.row_bodies import SentRows, sent_rows
 from shared.web.sender import sender_of
 
 # `version=N` selects the version of a message type; without it the lowest version is used.
@@ -72,17 +73,16 @@ async def import_call(
     kind = version_in_query(TYPE_CATALOGUE, lowest.name, query)
     check_database_version(caller, kind.contract)
     requests.check_size(req, gateway.settings.max_body_bytes)
-    requests.check_encoding(req)
+    sent = sent_rows(req, kind.rules)
     dry_run = requests.dry_run(query)
     if dry_run is not DryRun.NO:
-        body = await requests.text_body(req)
-        return await _answer_dry_run(gateway, kind, caller, body, dry_run)
+        return await _answer_dry_run(gateway, kind, caller, sent, dry_run)
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
-        body = await requests.text_body(req)
+        body = await sent.content(gateway.settings.max_body_bytes)
         sender = await sender_of(gateway, caller, req)
-        return await gateway.intake.accept(kind, caller, body, import_id, sender)
+        return await gateway.intake.accept(kind, caller, body, import_id, sender, sent.reader)
 
     async def render(record: ImportRecord | None, _media_type: str) -> func.HttpResponse:
         if record is None:
@@ -96,12 +96,13 @@ async def import_call(
 
 
 async def _answer_dry_run(
-    gateway: Gateway, kind: ImportType, caller: Caller, body: bytes, mode: DryRun
+    gateway: Gateway, kind: ImportType, caller: Caller, sent: SentRows, mode: DryRun
 ) -> func.HttpResponse:
     """The answer that the call would get; nothing is imported."""
     is_by_row = mode is DryRun.ROWS
     async with gateway.shares.acceptance.place(caller.tenant):
-        planned = await gateway.intake.read(kind, caller.tenant, body)
+        body = await sent.content(gateway.settings.max_body_bytes)
+        planned = await gateway.intake.read(kind, caller.tenant, body, sent.reader)
     draft = gateway.intake.draft(kind, caller.tenant, planned, caller.options)
     result = await gateway.dry_runs.judge(kind, draft, planned, with_changes=is_by_row)
     if is_by_row:

@@ -1,0 +1,91 @@
+"""The rows in the body of a call, in any format of files (docs/contracts.md#11).
+
+The Content-Type names the format. A call that names none of them has rows in the vendor's format,
+which is JSON for most types. Every body may be compressed with gzip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import azure.functions as func
+from werkzeug.http import parse_options_header
+
+from shared.errors import UnsupportedMediaTypeError
+from shared.imports.files.formats import (
+    FileFormat,
+    Reader,
+    ReadOptions,
+    format_of_media_type,
+    readable_content,
+    reader_of,
+)
+from shared.imports.files.gzip_bodies import unpacked
+from shared.imports.files.text import utf8_body
+from shared.imports.import_type import Rules
+from shared.services.background import to_thread_if_large
+
+_NO_ENCODING: Final = ("", "identity")
+_GZIP: Final = ("gzip", "x-gzip")
+# About the factor by which a body may grow, for the choice of a thread.
+_UNPACKED: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SentRows:
+    """The body of a call, and how its rows are read.
+
+    `format` is None for the format of the vendor.
+    """
+
+    format: FileFormat | None
+    reader: Reader = field(repr=False)
+    is_compressed: bool
+    charset: str
+    body: bytes = field(repr=False)
+
+    async def content(self, max_bytes: int) -> bytes:
+        """The body as the reader takes it, unpacked and in UTF-8.
+
+        Raises InvalidRequestError, and TooLargeError for more than `max_bytes` once unpacked.
+        """
+        size = len(self.body) * (_UNPACKED if self.is_compressed else 1)
+        return await to_thread_if_large(size, self._content, max_bytes)
+
+    def _content(self, max_bytes: int) -> bytes:
+        body = unpacked(self.body, max_bytes) if self.is_compressed else self.body
+        if self.format is None:
+            return utf8_body(body, self.charset)
+        return readable_content(self.format, body, self.charset)
+
+
+def sent_rows(req: func.HttpRequest, rules: Rules) -> SentRows:
+    """The rows of a call, by its Content-Type and Content-Encoding.
+
+    Raises UnsupportedMediaTypeError for an encoding other than gzip.
+    """
+    media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
+    file_format = format_of_media_type(media_type.lower())
+    return SentRows(
+        file_format,
+        reader_of(file_format or FileFormat.JSON, rules, ReadOptions()),
+        is_compressed(req),
+        options.get("charset", ""),
+        req.get_body(),
+    )
+
+
+def is_compressed(req: func.HttpRequest) -> bool:
+    """Whether the body is compressed with gzip, once.
+
+    Raises UnsupportedMediaTypeError for another encoding.
+    """
+    header = req.headers.get("Content-Encoding", "").lower()
+    encodings = [each.strip() for each in header.split(",")]
+    encodings = [each for each in encodings if each not in _NO_ENCODING]
+    if len(encodings) > 1 or (encodings and encodings[0] not in _GZIP):
+        raise UnsupportedMediaTypeError(
+            "Content-Encoding must be gzip, once, or be left out: send the body so."
+        )
+    return bool(encodings)

@@ -1,0 +1,96 @@
+"""The same rows in every format of files, as senders write them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A body in some format, and the headers that say so."""
+
+    name: str
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+
+    def compressed(self) -> SentFile:
+        """The same with gzip."""
+        headers = {**self.headers, "Content-Encoding": "gzip"}
+        return SentFile(f"{self.name}-gzip", gzip.compress(self.body), headers)
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The path and the value of each field of a row."""
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from leaves(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and value:
+        for place, item in enumerate(value):
+            yield from leaves(item, f"{path}[{place}]")
+    else:
+        yield path, value
+
+
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """The columns of rows, in the order in which they occur."""
+    return list(dict.fromkeys(path for row in rows for path, _ in leaves(row)))
+
+
+def csv_text(rows: Sequence[Row], delimiter: str = ",", end: str = "\r\n") -> str:
+    """The rows as CSV: null as `null`, an absent field as an empty cell."""
+    out = StringIO()
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=end)
+    columns = columns_of(rows)
+    writer.writerow(columns)
+    for row in rows:
+        cells = dict(leaves(row))
+        writer.writerow(
+            cells[name]
+            if isinstance(cells.get(name), str)
+            else json.dumps(cells[name])
+            if name in cells
+            else ""
+            for name in columns
+        )
+    return out.getvalue()
+
+
+def as_json(rows: Sequence[Row]) -> SentFile:
+    body = json.dumps(rows, ensure_ascii=False).encode()
+    return SentFile("json", body, {"Content-Type": "application/json"})
+
+
+def as_ndjson(rows: Sequence[Row]) -> SentFile:
+    body = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
+    return SentFile("ndjson", body, {"Content-Type": "application/x-ndjson"})
+
+
+_ENCODINGS: Mapping[str, Callable[[str], bytes]] = {
+    "utf8": str.encode,
+    "bom": lambda text: text.encode("utf-8-sig"),
+    "utf16": lambda text: text.encode("utf-16"),
+}
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+CSV_FORMS = [f"{mark}-{encoding}" for mark in _DELIMITERS for encoding in _ENCODINGS]
+
+
+def as_csv(rows: Sequence[Row], form: str = "comma-utf8") -> SentFile:
+    """`form` is one of CSV_FORMS."""
+    mark, _, encoding = form.partition("-")
+    body = _ENCODINGS[encoding](csv_text(rows, _DELIMITERS[mark]))
+    media_type = "text/tab-separated-values" if mark == "tab" else "Text/CSV; header=present"
+    return SentFile(f"csv-{form}", body, {"Content-Type": media_type})
+
+
+def in_every_format(rows: Sequence[Row]) -> list[SentFile]:
+    """The rows in every format of text, each plain and with gzip."""
+    plain = [as_json(rows), as_ndjson(rows), *(as_csv(rows, form) for form in CSV_FORMS)]
+    return [*plain, *(file.compressed() for file in plain)]
