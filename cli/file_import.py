@@ -11,17 +11,19 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cli.csv_files import RowFile
 from cli.import_client import ChunkLimits, ImportClient, RequestChunk, has_messages
 from cli.output import columns
 from cli.result_tables import Group, GroupTally, Result, failure_table, group_table, with_line
-from cli.row_files import RowFileError, read_array, read_rows, read_text_file
+from cli.row_files import RowFile, RowFileError, read_array, read_rows, read_text_file
 from shared.errors import GatewayError, RefusedError
 from shared.imports.authdata.definition import AUTHDATA
+from shared.imports.files.formats import FileFormat, format_of_name
+from shared.imports.import_type import Rules
 from shared.imports.json_rows import member_span
 
 # Up to so many rows of a file, all results are requested, not only those of failed rows.
@@ -204,16 +206,16 @@ class BatchOutcome:
             yield f"Batch {self.answer['fileLogId']}, import {self.import_id}"
 
 
-def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool) -> BatchFile:
+def read_batch_file(path: Path, rules: Rules, *, blank_clears: bool) -> BatchFile:
     """Records as an array, NDJSON or CSV, or the body of a stage call.
 
     Raises UnreadableFileError.
     """
-    text = read_text_file(path)
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
+    text, document = "", None
+    if format_of_name(path.name) in (FileFormat.JSON, None):
+        text = read_text_file(path)
+        with suppress(ValueError, RecursionError):
+            document = json.loads(text)
     if isinstance(document, dict) and isinstance(document.get("employee"), list):
         options = {name: document[name] for name in BATCH_OPTIONS if document.get(name) is not None}
         start, end = member_span(text, text.index("{"), "employee")
@@ -223,7 +225,7 @@ def read_batch_file(path: Path, schema: Mapping[str, Any], *, blank_clears: bool
             return BatchFile(read_array(surrounding + text[start:end]), options)
         except RefusedError as error:
             raise RowFileError(f"{path.name}: {error.message}") from None
-    return BatchFile(read_rows(path, schema, blank_clears=blank_clears))
+    return BatchFile(read_rows(path, rules, blank_clears=blank_clears))
 
 
 def read_batch_options(call_options: Mapping[str, str]) -> dict[str, bool]:

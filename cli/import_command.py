@@ -18,7 +18,6 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.calls import CallFailedError, KeyPair
-from cli.csv_files import RowFile, known_paths, nearest_field
 from cli.environment import local_gateway
 from cli.file_import import (
     SMALL_FILE,
@@ -47,10 +46,11 @@ from cli.result_tables import (
     row_lines,
     write_failed_rows,
 )
-from cli.row_files import FAR_MORE_THAN_ANY, RowFileError, read_rows
+from cli.row_files import FAR_MORE_THAN_ANY, RowFile, RowFileError, read_rows
 from cli.terminal import complain
 from shared.errors import InvalidRequestError
-from shared.imports.files.formats import FileFormat
+from shared.imports.files.columns import known_paths, nearest_field
+from shared.imports.files.formats import FileFormat, format_of_name
 from shared.imports.files.templates import make_template
 from shared.imports.import_type import ImportType
 from shared.imports.merge_rules import leaves
@@ -113,7 +113,7 @@ def import_file(job: ImportJob, client: ImportClient) -> Report:
 def _send_rows(job: ImportJob, client: ImportClient) -> Report:
     kind = job.kind
     schema = kind.rules.json_schema()
-    file = read_rows(job.file, schema, blank_clears=job.blank_clears)
+    file = read_rows(job.file, kind.rules, blank_clears=job.blank_clears)
     _check_rows(job, file)
     capabilities = client.capabilities()
     limits = limits_of(capabilities, job.part_rows, dry_run=job.dry_run)
@@ -130,8 +130,7 @@ def _send_rows(job: ImportJob, client: ImportClient) -> Report:
 
 
 def _send_batch(job: ImportJob, client: ImportClient) -> Report:
-    schema = job.kind.rules.json_schema()
-    batch = read_batch_file(job.file, schema, blank_clears=job.blank_clears)
+    batch = read_batch_file(job.file, job.kind.rules, blank_clears=job.blank_clears)
     _check_rows(job, batch.file)
     batch = replace(batch, options={**batch.options, **read_batch_options(job.call_options)})
     limits = limits_of(client.capabilities(), job.part_rows, dry_run=job.dry_run)
@@ -268,7 +267,7 @@ RowsFile = Annotated[
         exists=True,
         dir_okay=False,
         readable=True,
-        help="Rows as JSON array, NDJSON or CSV.",
+        help="Rows as JSON array, NDJSON, CSV or XLSX, also with gzip.",
     ),
 ]
 Url = Annotated[
@@ -356,6 +355,11 @@ def import_command(
     if failed_rows is not None and not failed_rows.absolute().parent.is_dir():
         raise typer.BadParameter(
             "its folder does not exist; make it first.", param_hint="--failed-rows"
+        )
+    if failed_rows is not None and format_of_name(failed_rows.name) is FileFormat.XLSX:
+        raise typer.BadParameter(
+            "failed rows are not written as XLSX; name the file .csv, .json or .ndjson.",
+            param_hint="--failed-rows",
         )
     call_options = dict(option.split("=", 1) for option in options if "=" in option)
     if len(call_options) < len(options):

@@ -17,7 +17,6 @@ from typing import Annotated, Any, BinaryIO, Final
 import typer
 
 from cli.commands import command, on_gateway
-from cli.csv_files import known_paths
 from cli.maintenance import record_commands
 from cli.output import AsJson, columns, row_progress, show
 from cli.tenants import TenantOption
@@ -26,6 +25,7 @@ from shared.clock import parse_guid
 from shared.errors import ConflictError, InvalidRequestError, NotFoundError
 from shared.gateway import Gateway
 from shared.imports import csv_export
+from shared.imports.files.columns import known_paths
 from shared.imports.modules import IMPORT_MODULES
 from shared.services.admin.audit import Action
 from shared.services.changes import ChangePage

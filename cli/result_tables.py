@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli.output import columns
-from cli.row_files import Format, format_of
 from shared.imports import csv_export
+from shared.imports.files.formats import FileFormat, format_of_name
 from shared.imports.messages import MessageId, Severity
 from shared.imports.registry import MESSAGE_CATALOGUE
 from shared.imports.results import MAX_GROUPS, MAX_INDEXES
@@ -112,16 +112,18 @@ def write_failed_rows(path: Path, rows: Sequence[str], failures: Sequence[Result
         if stat.S_ISREG(os.fstat(handle).st_mode):
             with suppress(PermissionError):
                 os.fchmod(handle, 0o600)
-        file.write(_failed_rows_text(format_of(path, "["), rows, in_order))
+        file.write(_failed_rows_text(format_of_name(path.name), rows, in_order))
 
 
-def _failed_rows_text(file_format: Format, rows: Sequence[str], failures: Sequence[Result]) -> str:
+def _failed_rows_text(
+    file_format: FileFormat | None, rows: Sequence[str], failures: Sequence[Result]
+) -> str:
     match file_format:
-        case Format.CSV:
+        case FileFormat.CSV:
             return "\ufeff" + "".join(_csv_lines(rows, failures))
-        case Format.NDJSON:
+        case FileFormat.NDJSON:
             return "".join(f"{_as_json(rows, result)}\n" for result in failures)
-        case Format.JSON:
+        case _:
             cells = ",\n".join(_as_json(rows, result) for result in failures)
             return f"[\n{cells}\n]\n" if cells else "[]\n"
 

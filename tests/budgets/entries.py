@@ -166,13 +166,11 @@ def _corrections(body: bytes) -> object:
 
 
 def _file_of_rows(ending: str) -> Callable[[str], object]:
-    schema = ASSIGNMENTS.rules.json_schema()
-
     def read(text: str) -> object:
         with TemporaryDirectory() as folder:
             path = Path(folder) / f"rows{ending}"
             path.write_text(text, "utf-8", newline="")
-            return read_rows(path, schema)
+            return read_rows(path, ASSIGNMENTS.rules)
 
     return read
 

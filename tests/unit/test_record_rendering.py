@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cli.csv_files import known_paths, path_of
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
+from shared.imports.files.columns import known_paths, path_of
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.text_checks import looks_masked, masked_value
 from shared.imports.workers.rules import RULES as WORKERS

@@ -97,9 +97,10 @@ def readable_content(file_format: FileFormat, content: bytes, charset: str = "")
     """
     if file_format is FileFormat.XLSX:
         return content
-    kind = describe_binary(content)
-    if kind:
-        raise InvalidRequestError(f"The file {kind}")
+    binary = describe_binary(content)
+    if binary is not None:
+        kind, advice = binary
+        raise InvalidRequestError(f"The file is {kind}: {advice}.")
     text = without_end_mark(utf8_body(content, charset))
     if file_format is not FileFormat.XML and _MARKUP.match(text):
         raise InvalidRequestError(

@@ -71,8 +71,8 @@ def _decoded(body: bytes, encoding: str) -> bytes:
     except UnicodeError as error:
         at = f" at offset {error.start}" if isinstance(error, UnicodeDecodeError) else ""
         raise InvalidRequestError(
-            f"The body has bytes{at} that its charset ({encoding.replace('_', '-')}) does not "
-            "have: send UTF-8, or name the charset that the body is in."
+            f"The text has bytes{at} that its charset ({encoding.replace('_', '-')}) does not "
+            "have: send UTF-8, or name the charset that it is in."
         ) from None
 
 
@@ -126,15 +126,20 @@ def without_end_mark(body: bytes) -> bytes:
     return body[:size] if _END_OF_FILE in body[size:] else body
 
 
-def describe_binary(content: bytes) -> str:
-    """The kind of a content that is not text, and what to do; "" if it may be text."""
+def is_zip(content: bytes) -> bool:
+    """Whether a content is a zip archive, as spreadsheets are."""
+    return content.startswith(ZIP)
+
+
+def describe_binary(content: bytes) -> tuple[str, str] | None:
+    """The kind of a content that is not text, and what to do; None if it may be text."""
     is_zip = content.startswith(ZIP)
     if content.startswith(_OLD_OFFICE) or (
         is_zip and any(mark in content for mark in _SHEET_MARKS)
     ):
-        return "is a spreadsheet: save it as CSV (in a spreadsheet program as “CSV UTF-8”)."
+        return "a spreadsheet", "save it as CSV (in a spreadsheet program as “CSV UTF-8”)"
     if content.startswith(_ARCHIVES):
-        return "is compressed: unpack it."
+        return "compressed", "unpack it"
     if content.startswith(b"%PDF-"):
-        return "is a PDF document: export the rows as CSV, JSON or NDJSON."
-    return ""
+        return "a PDF document", "export the rows as CSV, JSON or NDJSON"
+    return None

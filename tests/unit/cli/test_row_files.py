@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from io import BytesIO, StringIO
 from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile
 
@@ -20,10 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.csv_files import read_csv
 from cli.result_tables import write_failed_rows
 from cli.row_files import (
-    Format,
+    RowFile,
     RowFileError,
     UnreadableFileError,
     format_of,
@@ -33,34 +33,43 @@ from cli.row_files import (
 from cli.tenant_rules import read_values
 from shared.imports import csv_export
 from shared.imports.assignments.rules import RULES as ASSIGNMENTS
+from shared.imports.files.formats import FileFormat
+from shared.imports.import_type import Rules
 from shared.imports.workers.rules import RULES as WORKERS
 
 # Files of rows, in every format: the text of each row as it will be sent.
 
-SCHEMA = WORKERS.json_schema()
+
+def read_csv(text: str, rules: Rules, *, blank_clears: bool = False) -> RowFile:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.csv"
+        path.write_bytes(text.encode())
+        return read_rows(path, rules, blank_clears=blank_clears)
 
 
-def _read(folder: Path, name: str, text: str | bytes, **options: bool) -> Sequence[str]:
+def _read(
+    folder: Path, name: str, text: str | bytes, *, blank_clears: bool = False
+) -> Sequence[str]:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_rows(path, SCHEMA, **options).rows
+    return read_rows(path, WORKERS, blank_clears=blank_clears).rows
 
 
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("a.json", "", Format.JSON),
-        ("a.jsonl", "[", Format.NDJSON),
-        ("a.CSV", "[", Format.CSV),
-        ("a.txt", "\n [{}]", Format.JSON),
-        ("a", '{"a":1}', Format.NDJSON),
-        ("a", "A,B", Format.CSV),
+        ("a.json", "", FileFormat.JSON),
+        ("a.jsonl", "[", FileFormat.NDJSON),
+        ("a.CSV", "[", FileFormat.CSV),
+        ("a.txt", "\n [{}]", FileFormat.JSON),
+        ("a", '{"a":1}', FileFormat.NDJSON),
+        ("a", "A,B", FileFormat.CSV),
     ],
 )
 def test_a_format_is_that_of_the_ending_else_of_the_first_character(
-    name: str, text: str, expected: Format
+    name: str, text: str, expected: FileFormat
 ) -> None:
-    assert format_of(Path(name), text) is expected
+    assert format_of(Path(name), text.encode()) is expected
 
 
 def test_json_rows_keep_their_text(tmp_path: Path) -> None:
@@ -131,19 +140,19 @@ def test_failed_rows_that_were_given_out_are_read_as_rows(tmp_path: Path) -> Non
         ("a.csv", b",\n\nA,A\n", "line 3 has more than one column"),
         (
             "a.csv",
-            b"A,B\n1,2,3\n",
-            "index 0, line 2 has a value in column 3, which has no name in line 1",
+            b"Surname,Title\n1,2,3\n",
+            r"index 0 \(line 2\) has a value in column 3, which has no name in line 1",
         ),
-        ("a.csv", b"A,,B\n1,,2\n1,x,2\n", "line 3 has a value in column 2"),
+        ("a.csv", b"Surname,,Title\n1,,2\n1,x,2\n", r"\(line 3\) has a value in column 2"),
         (
             "a.csv",
-            b'A,B\n1,2\n"1,2\n\n',
+            b'Surname,Title\n1,2\n"1,2\n\n',
             "index 1 that begins in line 3 cannot be read: .* never closed",
         ),
-        ("a.csv", b'A,B\n"1"x,2\n', "begins in line 2 cannot be read: text follows"),
-        ("a.csv", b'A,"B', "the header that begins in line 1 cannot be read"),
-        ("a.csv", b"A,A.B\n1,2\n", "contradict"),
-        ("a.txt", b"A,B\n1,2,3\n", r"read as CSV, since .* line 2"),
+        ("a.csv", b'Surname,Title\n"1"x,2\n', "begins in line 2 cannot be read: text follows"),
+        ("a.csv", b'A,"B', "The header that begins in line 1 cannot be read"),
+        ("a.csv", b"WorkerAddress,WorkerAddress.Country\n1,2\n", "contradict"),
+        ("a.txt", b"Surname\n1,2\n", r"read as CSV, since .*line 2"),
     ],
 )
 def test_an_unreadable_file_is_reported_with_the_place(
@@ -173,7 +182,7 @@ def test_what_is_exported_without_a_record_cannot_be_imported(
     tmp_path: Path, more: str, wording: str
 ) -> None:
     gone = A_RECORD.replace('{"A": 10.50}', "null").replace('"previous":{"A":1}', more)
-    with pytest.raises(RowFileError, match=f"the record of index 1 {wording}"):
+    with pytest.raises(RowFileError, match=f"The record of index 1 {wording}"):
         _read(tmp_path, "a.ndjson", f"{A_RECORD}\n{gone}\n")
 
 
@@ -206,7 +215,7 @@ def test_csv_cells_get_the_types_of_the_schema_and_text_stays_text(tmp_path: Pat
 
 def test_numbers_keep_their_digits_and_lists_their_order() -> None:
     text = "Rates[1].PayRate;Rates[0].RateCode;Rates[0].PayRate\n2.50;X;1.10\n;Y;\n"
-    assert read_csv(text, ASSIGNMENTS.json_schema()).rows == [
+    assert read_csv(text, ASSIGNMENTS).rows == [
         '{"Rates":[{"RateCode":"X","PayRate":1.10},{"PayRate":2.50}]}',
         '{"Rates":[{"RateCode":"Y"}]}',
     ]
@@ -255,8 +264,10 @@ def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
         place for place, name in enumerate(table[0]) if name in helpers or name not in HELPERS
     ]
     written = StringIO()
-    csv.writer(written).writerows([cells[place] for place in places] for cells in table)
-    back = read_csv(written.getvalue(), SCHEMA).rows
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerows(
+        [cells[place] for place in places] for cells in table
+    )
+    back = read_csv(written.getvalue(), WORKERS).rows
     assert [json.loads(row) for row in back] == rows
 
 
@@ -277,15 +288,15 @@ def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
     ],
 )
 def test_an_apostrophe_is_removed_only_before_a_text_that_needs_it(cell: str, text: str) -> None:
-    [row] = read_csv(f"EmployerRef,PersonnelRef\nC1,{cell}\n", SCHEMA).rows
+    [row] = read_csv(f"EmployerRef,PersonnelRef\nC1,{cell}\n", WORKERS).rows
     assert json.loads(row) == {"EmployerRef": "C1", "PersonnelRef": text}
 
 
 @pytest.mark.parametrize("more", ["[]", "5", '{"a": 1}', "{", '"x"'])
 def test_a_column_of_further_fields_that_failed_rows_do_not_have_is_refused(more: str) -> None:
     cell = more.replace('"', '""')
-    with pytest.raises(ValueError, match="_more must hold"):
-        read_csv(f'EmployerRef,_more\nC1,"{cell}"\n', SCHEMA)
+    with pytest.raises(RowFileError, match="_more must hold"):
+        read_csv(f'EmployerRef,_more\nC1,"{cell}"\n', WORKERS)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +311,7 @@ def test_a_column_of_further_fields_that_failed_rows_do_not_have_is_refused(more
 )
 def test_blanks_that_clear_make_no_elements_of_a_list(line: str, expected: dict[str, Any]) -> None:
     header = "Rates[0].RateCode,Rates[0].PayRate,Rates[1].RateCode,Rates[1].PayRate,JobTitle"
-    [row] = read_csv(f"{header}\n{line},x\n", ASSIGNMENTS.json_schema(), blank_clears=True).rows
+    [row] = read_csv(f"{header}\n{line},x\n", ASSIGNMENTS, blank_clears=True).rows
     assert json.loads(row) == {**expected, "JobTitle": "x"}
 
 
@@ -316,7 +327,7 @@ def test_clearing_blanks_do_not_contradict_the_object_above_or_the_fields_below(
     line: str, expected: dict[str, Any]
 ) -> None:
     header = "WorkerAddress,WorkerAddress.Postcode,WorkerAddress.Country,Surname"
-    [row] = read_csv(f"{header}\n{line},x\n", SCHEMA, blank_clears=True).rows
+    [row] = read_csv(f"{header}\n{line},x\n", WORKERS, blank_clears=True).rows
     assert json.loads(row) == {**expected, "Surname": "x"}
 
 
@@ -342,12 +353,12 @@ def test_a_header_means_its_field_whatever_cannot_be_seen_in_it(
 def test_an_unknown_header_is_kept_and_a_repeated_one_is_reported(
     tmp_path: Path,
 ) -> None:
-    [row] = _read(tmp_path, "a.csv", "Od\u200bd\n1\n")
-    assert json.loads(row) == {"Od\u200bd": "1"}
+    [row] = _read(tmp_path, "a.csv", "Surname,Od\u200bd\nA,1\n")
+    assert json.loads(row) == {"Surname": "A", "Od\u200bd": "1"}
     with pytest.raises(RowFileError, match="PersonnelRef"):
         _read(tmp_path, "a.csv", "PersonnelRef,Personnel\u200bRef\n1,2\n")
     with pytest.raises(RowFileError, match=r"O\\u200bdd"):
-        _read(tmp_path, "a.csv", "O\u200bdd,O\u200bdd\n1,2\n")
+        _read(tmp_path, "a.csv", "Surname,O\u200bdd,O\u200bdd\nA,1,2\n")
 
 
 @pytest.mark.parametrize(
@@ -385,9 +396,31 @@ def test_lines_end_in_any_way(tmp_path: Path, end: str) -> None:
     assert len(_read(tmp_path, "a.json", f"[{end}{{}},{end}{{}}]{end}\x1a")) == 2
 
 
-@pytest.mark.parametrize("text", ["", "\n", ",,\n", "sep=;\n", "A,B\n", "A,B\n , \n\x1a"])
+@pytest.mark.parametrize("text", ["Surname,Title\n", "Surname,Title\n , \n\x1a"])
 def test_a_csv_without_a_row_has_no_rows(tmp_path: Path, text: str) -> None:
     assert _read(tmp_path, "a.csv", text) == []
+
+
+@pytest.mark.parametrize("text", ["", "\n", ",,\n", "sep=;\n"])
+def test_a_csv_without_a_header_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RowFileError, match="has no header"):
+        _read(tmp_path, "a.csv", text)
+
+
+def test_a_file_whose_columns_are_all_unknown_is_refused_with_the_field_meant(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(RowFileError, match=r"no column of this type: .* Did you mean Surname"):
+        _read(tmp_path, "a.csv", "Surnme,Odd\nA,B\n")
+
+
+def test_a_header_within_the_rows_is_refused_and_a_row_that_resembles_it_is_not(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(RowFileError, match=r"index 1 \(line 3\) repeats the header"):
+        _read(tmp_path, "a.csv", "Surname,Title\nA,B\nSURNAME , title\nC,D\n")
+    assert len(_read(tmp_path, "a.csv", "Surname,Title\nSurname,x\n")) == 1
+    assert len(_read(tmp_path, "a.csv", "Surname\nSurname\n")) == 1
 
 
 @given(text=st.text(st.sampled_from(" ,;\t\"'\r\n=AsepR.[0]_\x1a\u200b{}:1null"), max_size=60))
@@ -420,31 +453,31 @@ def test_each_row_knows_the_line_that_it_begins_in(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(text.encode())
-    assert list(read_rows(path, SCHEMA).lines) == lines
+    assert list(read_rows(path, WORKERS).lines) == lines
 
 
 @pytest.mark.parametrize(
-    ("header", "schema", "nearest"),
+    ("header", "rules", "nearest"),
     [
-        ("Forename1", SCHEMA, "FirstForename"),
-        ("surename", SCHEMA, "Surname"),
-        ("WorkerAddress.PostCod", SCHEMA, "WorkerAddress.Postcode"),
-        ("Postcode", SCHEMA, "WorkerAddress.Postcode"),
-        ("Rates[2].RateCod", ASSIGNMENTS.json_schema(), "Rates[2].RateCode"),
-        ("zzzzzz", SCHEMA, None),
+        ("Forename1", WORKERS, "FirstForename"),
+        ("surename", WORKERS, "Surname"),
+        ("WorkerAddress.PostCod", WORKERS, "WorkerAddress.Postcode"),
+        ("Postcode", WORKERS, "WorkerAddress.Postcode"),
+        ("Rates[2].RateCod", ASSIGNMENTS, "Rates[2].RateCode"),
+        ("zzzzzz", WORKERS, None),
     ],
 )
 def test_a_column_that_is_no_field_is_named_with_the_nearest_field(
-    header: str, schema: dict[str, Any], nearest: str | None
+    header: str, rules: Rules, nearest: str | None
 ) -> None:
-    file = read_csv(f"\n_index,_error,EmployerRef,{header},,_more\n1,,E1,x,,\n", schema)
+    file = read_csv(f"\n_index,_error,EmployerRef,{header},,_more\n1,,E1,x,,\n", rules)
     [column] = file.unknown_columns
     assert (column.name, column.line, column.nearest) == (header, 2, nearest)
 
 
 def test_a_header_of_thousands_of_unknown_columns_is_read_at_once() -> None:
-    header = ",".join(f"Unknown{number}" for number in range(20_000))
-    assert len(read_csv(f"EmployerRef,{header}\nE1\n", SCHEMA).unknown_columns) == 20_000
+    header = ",".join(f"Unknown{number}" for number in range(19_999))
+    assert len(read_csv(f"EmployerRef,{header}\nE1\n", WORKERS).unknown_columns) == 19_999
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.csv", "a"])
@@ -452,9 +485,9 @@ def test_a_spreadsheet_is_named_as_such_whatever_its_ending(tmp_path: Path, name
     content = BytesIO()
     with ZipFile(content, "w") as archive:
         archive.writestr("xl/workbook.xml", "<workbook/>")
-    with pytest.raises(RowFileError, match=r"is a spreadsheet: save it as CSV"):
+    with pytest.raises(RowFileError, match=r"save the sheet as \.xlsx"):
         _read(tmp_path, name, content.getvalue())
-    with pytest.raises(RowFileError, match=r"is a spreadsheet: save it as CSV"):
+    with pytest.raises(RowFileError, match=r"spreadsheet.*: save it as"):
         _read(tmp_path, name, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100))
 
 
@@ -464,11 +497,15 @@ def test_another_archive_must_be_unpacked_and_text_named_as_a_spreadsheet_is_rea
     content = BytesIO()
     with ZipFile(content, "w") as archive:
         archive.writestr("rows.csv", "Surname\nA\n")
-    for packed in (content.getvalue(), gzip.compress(b"Surname\nA\n")):
-        with pytest.raises(RowFileError, match="is compressed: unpack it"):
-            _read(tmp_path, "rows.csv", packed)
+    with pytest.raises(RowFileError, match="another archive"):
+        _read(tmp_path, "rows.csv", content.getvalue())
+    packed = gzip.compress(b"Surname\nA\n")
+    for name in ("rows.csv", "rows.csv.gz", "rows.gz"):
+        assert _read(tmp_path, name, packed) == ['{"Surname":"A"}']
+    with pytest.raises(RowFileError, match="end of the gzip body is missing"):
+        _read(tmp_path, "rows.csv.gz", packed[:-1])
     assert _read(tmp_path, "rows.xls", "Surname\nA\n") == ['{"Surname":"A"}']
-    with pytest.raises(RowFileError, match="is a spreadsheet"):
+    with pytest.raises(RowFileError, match=r"rows\.xlsx: .*\.xlsx"):
         _read(tmp_path, "rows.xlsx", b"\0\1\2")
 
 
@@ -491,7 +528,7 @@ def test_a_file_of_another_kind_is_named_as_such(
     path = tmp_path / "rows.csv"
     path.write_bytes(content)
     with pytest.raises(RowFileError, match=problem):
-        read_rows(path, {})
+        read_rows(path, WORKERS)
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "ndjson"])
@@ -509,7 +546,7 @@ def test_failed_rows_are_written_with_index_and_line_and_are_read_again(
     else:
         row_read = json.loads(text)[0] if ending == "json" else json.loads(text)
         assert (row_read["index"], row_read["line"]) == (1, 6)
-    again = read_rows(out, SCHEMA)
+    again = read_rows(out, WORKERS)
     assert list(again.rows) == [row]
     assert not again.unknown_columns
 
@@ -517,9 +554,11 @@ def test_failed_rows_are_written_with_index_and_line_and_are_read_again(
 @pytest.mark.parametrize(
     "text", ["<a/>", '\n<?xml version="1.0"?>\n<a>\n</a>', "<!DOCTYPE html>\n<html>", "<html>"]
 )
-@pytest.mark.parametrize("name", ["a.xml", "a.csv", "a.json", "a"])
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a"])
 def test_xml_and_html_are_named_as_such(tmp_path: Path, name: str, text: str) -> None:
-    with pytest.raises(RowFileError, match=rf"^{name} is XML or HTML: save the rows as CSV"):
+    with pytest.raises(
+        RowFileError, match=rf"^{name}.*: The file is XML or HTML: save the rows as CSV"
+    ):
         _read(tmp_path, name, text)
 
 
@@ -573,14 +612,14 @@ def test_an_older_charset_is_refused_with_the_place_and_advice(
     with pytest.raises(UnreadableFileError) as raised:
         read_text_file(_file(tmp_path, TEXT.encode(charset)))
     message = str(raised.value)
-    assert message.startswith("rows.csv is not UTF-8")
+    assert message.startswith("rows.csv: The text is not UTF-8")
     assert "offset 25 (line 2, byte 5 of it)" in message
     assert "save it as UTF-8" in message
 
 
 def test_half_a_character_of_utf16_is_refused_as_cut_off(tmp_path: Path) -> None:
     content = TEXT.encode("utf-16")[:-1]
-    with pytest.raises(UnreadableFileError, match=rf"not UTF-16: .*{len(content) - 1}.*cut off"):
+    with pytest.raises(UnreadableFileError, match="bytes at offset 62 that its charset"):
         read_text_file(_file(tmp_path, content))
 
 

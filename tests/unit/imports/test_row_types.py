@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import validator_for
 
-from cli.csv_files import known_paths, path_of
+from shared.imports.files.columns import known_paths, path_of
 from shared.imports.import_type import OnExisting, Options, RecordRules, RowKey
 from shared.imports.model import shape_of
 from shared.imports.registry import TYPE_CATALOGUE
