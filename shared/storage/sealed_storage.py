@@ -2,16 +2,17 @@
 
 Everything above them works with open values, so nothing there can forget to seal. What is sealed:
 
-* of the records of a type with sensitive fields, the values of these fields. `Document` has null
-  in their place, so it stays readable. `Sealed0`, `Sealed1`, … have the values, one a line, each
-  behind its place in `Document` and its name. `Previous` is sealed as a whole where it has one
-  of the fields, or is compressed;
+* of the records of a type with sensitive fields, the values of these fields. `Document` has true
+  in their place, so it stays readable, and says that there are sealed values. `Sealed0`,
+  `Sealed1`, … have the values, one a line, each behind its place in `Document` and its name.
+  `Previous` is sealed as a whole where it has one of the fields, or is compressed;
 * the properties that `SEALED_COLUMNS` names, as a whole: lines of payloads, signing keys;
 * payloads and former values in blobs, in blocks of BLOCK_BYTES, so that a range can be read.
 
 What does not open is left as it is: sealed bytes in place of a text, and a document without the
 fields. `Unreadable` then has their paths and sealed values, as JSON. A record that is written again
-keeps them for fields that it does not have, and they are back once their key is back.
+keeps them for fields that it does not have, and they are back once their key is back. Sealed values
+that are not there any more, though the document says so, are unreadable too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
+from shared import log
 from shared.errors import SealedDataError
 from shared.storage.entities import join_bytes, join_text, split_bytes, split_text
 from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORTS, SIGNING_KEYS
@@ -54,6 +56,8 @@ _SELECTED: Final = (*(f"Sealed{number}" for number in range(4)), _UNREADABLE)
 _MOST_UNREADABLE: Final = 4
 
 _scan: Final = json.JSONDecoder().raw_decode
+# What a document has in place of a sealed value. As long as null, which no sealed value is.
+_MARK: Final = "true"
 Path = list[str | int]
 
 
@@ -68,6 +72,7 @@ class SealedFields:
 
     names: frozenset[str]
     quoted: tuple[str, ...]
+    marked: tuple[str, ...]
 
     @classmethod
     def of(cls, names: Iterable[str]) -> SealedFields | None:
@@ -75,35 +80,31 @@ class SealedFields:
         in_order = sorted(names)
         if not in_order:
             return None
-        return cls(frozenset(in_order), tuple(f'"{name}":' for name in in_order))
+        quoted = tuple(f'"{name}":' for name in in_order)
+        return cls(frozenset(in_order), quoted, tuple(f"{name}{_MARK}" for name in quoted))
 
     def take_out(self, text: str) -> tuple[str, str]:
-        """A document with null in place of each sensitive value, and the values, one a line.
+        """A document with true in place of each sensitive value, and the values, one a line.
 
-        No values ("") where all of them are null. The document is JSON without blanks.
+        A null stays. No values ("") where there is none. The document is JSON without blanks.
         """
-        found = self._found(text)
-        if not found:
-            return text, ""
         parts: list[str] = []
         values: list[str] = []
-        has_value = False
         start = shorter = 0
-        for at, quoted in found:
-            if at < start:  # within a value that is sealed as a whole
-                continue
+        for at, quoted in self._found(text):
             first = at + len(quoted)
+            if at < start or text.startswith("null", first):
+                continue  # the former is within a value that is sealed as a whole
             last = _end_of(text, first)
             value = text[first:last]
-            has_value = has_value or value != "null"
             parts.append(text[start:first])
             values.append(f"{at - shorter}{quoted}{value}")
-            shorter += len(value) - len("null")
+            shorter += len(value) - len(_MARK)
             start = last
-        if not has_value:
+        if not values:
             return text, ""
         parts.append(text[start:])
-        return "null".join(parts), "\n".join(values)
+        return _MARK.join(parts), "\n".join(values)
 
     def put_back(self, text: str, values: str) -> str:
         """The document that `take_out` has divided. Raises SealedDataError if they do not match."""
@@ -112,16 +113,20 @@ class SealedFields:
         for line in values.split("\n"):
             place, member = _parts_of(line)
             quoted = member[: member.find('":') + 2]
-            if not text.startswith(f"{quoted}null", place):
+            if not text.startswith(f"{quoted}{_MARK}", place):
                 raise SealedDataError("the sealed values of a record")
             parts += (text[start:place], member)
-            start = place + len(quoted) + len("null")
+            start = place + len(quoted) + len(_MARK)
         parts.append(text[start:])
         return "".join(parts)
 
     def are_in(self, text: str) -> bool:
         """Whether JSON without blanks has one of the fields."""
         return any(quoted in text for quoted in self.quoted)
+
+    def are_sealed_in(self, text: str) -> bool:
+        """Whether a document says that it has sealed values."""
+        return any(marked in text for marked in self.marked)
 
     def _found(self, text: str) -> list[tuple[int, str]]:
         """Where the fields are in a document, in order. Inside a text every quote is escaped, so
@@ -138,7 +143,9 @@ class SealedFields:
         return found
 
     def remove(self, text: str) -> tuple[str, list[Path]]:
-        """A document that `take_out` has divided, without the fields, and their paths in order."""
+        """A document that `take_out` has divided, without the sealed fields, and their paths in
+        order.
+        """
         document = json.loads(text)
         paths: list[Path] = []
 
@@ -149,8 +156,9 @@ class SealedFields:
             elif isinstance(node, dict):
                 for name in list(node):
                     if name in self.names:
-                        del node[name]
-                        paths.append([*path, name])
+                        if node[name] is not None:
+                            del node[name]
+                            paths.append([*path, name])
                     else:
                         walk(node[name], [*path, name])
 
@@ -305,15 +313,21 @@ class SealingTables:
         fields = self._fields_of(table)
         opened: list[Entity] = []
         sealer: Sealer | None = None
+        missing = 0
         for entity in entities:
             if not _has_sealed(table, entity.values):
-                opened.append(entity)
-                continue
+                if not _lacks_sealed(entity.values, fields):
+                    opened.append(entity)
+                    continue
+                missing += 1
             tenant = tenant_of(table, entity.partition)
             newest = _newest_key(table, entity.values)
             if sealer is None or sealer.tenant != tenant or sealer.current < newest:
                 sealer = await self._data_keys.opener(tenant, newest)
             opened.append(_open_entity(table, entity, fields, sealer))
+        if missing:
+            tenant = tenant_of(table, entities[0].partition)
+            log.warning("record.sealed_values_missing", tenant=tenant, type=table, rows=missing)
         return opened
 
 
@@ -445,6 +459,15 @@ def _has_sealed(table: str, values: Mapping[str, Value]) -> bool:
     return any(isinstance(values.get(name), bytes) for name in SEALED_COLUMNS.get(table, ()))
 
 
+def _lacks_sealed(values: Mapping[str, Value], fields: SealedFields | None) -> bool:
+    """Whether the sealed values of a record were removed behind the back of the gateway."""
+    return (
+        fields is not None
+        and "Document0" in values
+        and fields.are_sealed_in(join_text("Document", values))
+    )
+
+
 def _open_entity(table: str, entity: Entity, fields: SealedFields | None, sealer: Sealer) -> Entity:
     place = (table, entity.partition, entity.row)
     values = dict(entity.values)
@@ -462,9 +485,10 @@ def _open_document(
     lost = _read_lost(str(values.pop(_UNREADABLE))) if _UNREADABLE in values else []
     sealed = join_bytes("Sealed", values)
     _drop_parts(values, "Sealed")
-    if not sealed and not lost:
+    is_missing = not sealed and fields.are_sealed_in(text)
+    if not sealed and not lost and not is_missing:
         return
-    if sealed:
+    if sealed or is_missing:
         try:
             text = fields.put_back(text, sealer.open(sealed, *place, "Sealed").decode())
         except SealedDataError:
@@ -487,17 +511,27 @@ def _found_again(
     for paths, data in lost:
         try:
             lines = sealer.open(data, *place, "Sealed").decode().split("\n")
+            members = [json.loads(f"{{{_parts_of(line)[1]}}}") for line in lines]
+            if not _fit(paths, members):
+                raise SealedDataError("the sealed values of a record")
         except SealedDataError:
             still_lost.append((paths, data))
             continue
-        for path, line in zip(paths, lines, strict=False):
+        for path, member in zip(paths, members, strict=True):
             if path is None:
                 continue
             container = _container(document, path)
-            value = json.loads(f"{{{_parts_of(line)[1]}}}")[path[-1]]
+            value = member[path[-1]]
             if container is not None and path[-1] not in container and value is not None:
                 container[str(path[-1])] = value
     return _compact(document), still_lost
+
+
+def _fit(paths: Sequence[Path | None], members: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether sealed values have the names of these paths; the document may have been changed."""
+    return len(paths) == len(members) and all(
+        path is None or path[-1] in member for path, member in zip(paths, members, strict=True)
+    )
 
 
 def _compact(value: Any) -> str:

@@ -30,7 +30,7 @@ from shared.services.admin.audit import Action
 from shared.services.data_key_rotation import MARGIN, DataKeyState
 from shared.storage.audit_records import audit_entry
 from shared.storage.names import AUDIT
-from shared.storage.ports import Merge
+from shared.storage.ports import Merge, Replace
 from shared.storage.sealing import DataKeys
 from tests.builders import Row, a_worker, body_of
 from tests.contract.test_secrets import everything
@@ -294,10 +294,13 @@ def test_rows_whose_payload_does_not_open_end_at_once_and_can_be_retried(
             assert retried.json["rows"]["new"] == retried.json["rows"]["total"]
 
 
-def test_a_sealed_value_of_another_record_does_not_open(storage: str, tmp_path: Path) -> None:
+def test_what_was_changed_in_storage_is_read_without_the_sealed_fields(
+    storage: str, tmp_path: Path
+) -> None:
+    """A value of another record, one that was removed, and one whose document was changed."""
     sender = a_sender(storage)
     with gateway_with(storage, tmp_path, DATA_KEYS) as gateway:
-        gateway.post(sender, [marked("P1"), marked("P2", number=2)])
+        gateway.post(sender, [marked(f"P{at}") for at in range(1, 6)])
         gateway.post(sender, [marked("P1", number=1), marked("P2", number=3)])
 
         async def copy(opened: Gateway) -> None:
@@ -308,11 +311,32 @@ def test_a_sealed_value_of_another_record_does_not_open(storage: str, tmp_path: 
             assert two is not None
             values = {name: one.values[name] for name in ("Sealed0", "Previous")}
             await tables.write("Workers", Merge(replace(two, values=values)))
+            three = await tables.get("Workers", f"{sender.tenant}|E1", "r|P3")
+            assert three is not None
+            values = {name: each for name, each in three.values.items() if name != "Sealed0"}
+            await tables.write("Workers", Replace(replace(three, values=values)))
+            for reference, old, new in (
+                ("P4", SEEN, f"Other {SEEN}"),
+                ("P5", '"PassportNumber":true,', ""),
+            ):
+                entity = await tables.get("Workers", f"{sender.tenant}|E1", f"r|{reference}")
+                assert entity is not None
+                text = entity.text("Document0").replace(old, new)
+                await tables.write("Workers", Merge(replace(entity, values={"Document0": text})))
 
         on_gateway(storage, copy)
         found = items(gateway, sender)
-    assert "unreadable" not in found["P1"]
-    assert found["P2"]["unreadable"] == [*FIELDS, "previous"]
+        assert "record.sealed_values_missing" in gateway.log()
+        assert "unreadable" not in found["P1"]
+        assert found["P2"]["unreadable"] == [*FIELDS, "previous"]
+        assert found["P3"]["unreadable"] == FIELDS
+        assert "unreadable" not in found["P4"]
+        assert found["P4"]["record"]["PassportNumber"] == f"***{MARK[-3:]}0"
+        assert found["P5"]["unreadable"] == FIELDS[1:]
+        gateway.post(sender, [marked("P3"), a_worker("P5", PrimaryBankDetails={"BankRef": "1"})])
+        found = items(gateway, sender)
+        assert "unreadable" not in found["P3"]
+        assert found["P5"]["unreadable"] == FIELDS[2:]
 
 
 class Killed(BaseException):

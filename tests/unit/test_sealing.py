@@ -15,7 +15,13 @@ from shared.errors import DataKeysNotSetError, SealedDataError
 from shared.imports.authdata.hashing import HashKey
 from shared.storage.names import DATA_KEYS, IMPORT_PAYLOADS
 from shared.storage.ports import Entity, Upsert
-from shared.storage.sealed_storage import BLOCK_BYTES, SealedFields, SealingBlobs, SealingTables
+from shared.storage.sealed_storage import (
+    BLOCK_BYTES,
+    SealedFields,
+    SealingBlobs,
+    SealingTables,
+    unreadable_paths,
+)
 from shared.storage.sealing import OVERHEAD, DataKeys, is_sealed, key_number
 from tests.memory_storage import MemoryBlobs, MemoryTables
 
@@ -194,11 +200,55 @@ def test_a_document_is_divided_and_put_together_byte_for_byte() -> None:
             continue
         divided += 1
         assert FIELDS.put_back(open_text, values) == text
-        assert set(open_values(json.loads(open_text))) == {None}
+        assert set(open_values(json.loads(open_text))) <= {None, True}
         assert len(FIELDS.remove(open_text)[1]) == len(values.split("\n"))
         with pytest.raises(SealedDataError):
             FIELDS.put_back(f" {open_text}", values)
     assert divided > 2_000
+
+
+def test_sealed_values_that_were_removed_are_unreadable_until_they_are_sent_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run() -> None:
+        stored = MemoryTables()
+        tables = SealingTables(
+            stored,  # type: ignore[arg-type]
+            data_keys(stored),
+            lambda _: FIELDS,
+        )
+        place = "acme|1", "r|1"
+
+        async def write(text: str, **values: Any) -> None:
+            await tables.write("T", Upsert(Entity(*place, {"Document0": text, **values})))
+
+        async def remove() -> None:
+            entity = await stored.get("T", *place)
+            assert entity is not None
+            values = {name: each for name, each in entity.values.items() if name != "Sealed0"}
+            await stored.write("T", Upsert(Entity(*place, values)))
+
+        async def read() -> tuple[str, list[Any]]:
+            entity = await tables.get("T", *place)
+            assert entity is not None
+            return entity.text("Document0"), unreadable_paths(entity)
+
+        await write('{"A":null,"C":{"B":null},"D":true}')
+        assert await read() == ('{"A":null,"C":{"B":null},"D":true}', [])
+        await write('{"A":"x","B":null,"C":[{"N":[1]}],"D":1}', Previous="p")
+        await remove()
+        lost = [["A"], ["C", 0, "N"]]
+        assert await read() == ('{"B":null,"C":[{}],"D":1}', lost)
+        # They stay so in a record that is written again, but for a field that is sent.
+        again = await tables.get("T", *place)
+        assert again is not None
+        await write('{"A":"y","C":[{}],"D":2}', Unreadable=again.text("Unreadable"))
+        assert await read() == ('{"A":"y","C":[{}],"D":2}', lost[1:])
+        await remove()
+        assert await read() == ('{"C":[{}],"D":2}', [lost[1], lost[0]])
+
+    asyncio.run(run())
+    assert "record.sealed_values_missing tenant=acme type=T rows=1" in caplog.text
 
 
 def test_blobs_are_read_in_ranges_as_they_were_written() -> None:
