@@ -21,6 +21,11 @@ from functions import (
     tokens,
     workers,
 )
+from shared import telemetry
+from shared.settings import makes_telemetry
+
+if makes_telemetry():
+    telemetry.turn_on()
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 

@@ -9,6 +9,7 @@ param principalType string
 param alertAddresses string
 param sftpEnabled bool
 param maximumInstances int
+param telemetry bool
 param extraSettings object
 
 // Built-in roles, by their ids.
@@ -286,6 +287,12 @@ var settings = {
   GATEWAY_AUTHDATA_KEYS: '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/authdata-keys/)'
 }
 
+var telemetrySettings = {
+  AzureFunctionsJobHost__telemetryMode: 'OpenTelemetry'
+  GATEWAY_TELEMETRY: 'opentelemetry'
+  PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+}
+
 resource app 'Microsoft.Web/sites@2024-04-01' = {
   name: appName
   location: location
@@ -337,7 +344,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
 
   resource appSettings 'config@2024-04-01' = {
     name: 'appsettings'
-    properties: union(settings, extraSettings)
+    properties: union(settings, telemetry ? telemetrySettings : {}, extraSettings)
   }
 
   resource ftp 'basicPublishingCredentialsPolicies@2024-04-01' = {

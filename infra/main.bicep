@@ -28,6 +28,9 @@ param sftpEnabled bool = false
 @description('The most instances of the function app: the limit of its costs.')
 param maximumInstances int = 40
 
+@description('Whether the gateway makes traces and metrics. The deployed requirements.txt must then be requirements-telemetry.txt.')
+param telemetry bool = false
+
 @description('Application settings besides those that this deployment makes (docs/settings.md), by name.')
 param extraSettings object = {}
 
@@ -53,6 +56,7 @@ module gateway 'gateway.bicep' = {
     alertAddresses: alertAddresses
     sftpEnabled: sftpEnabled
     maximumInstances: maximumInstances
+    telemetry: telemetry
     extraSettings: extraSettings
   }
 }

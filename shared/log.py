@@ -55,6 +55,7 @@ class Fields(TypedDict, total=False):
     step: str
     delay: float
     seconds: float
+    outcome: str
     requests: int
 
 
@@ -96,11 +97,13 @@ def _write(level: int, action: str, fields: dict[str, object], tail: str = "") -
     allowed = {name: value for name, value in fields.items() if name in _LISTED}
     words = [action, *(f"{name}={_shown(name, value)}" for name, value in allowed.items())]
     # The same fields for structured sinks, under names that no LogRecord has.
-    attributes = {
-        f"gateway_{name}": value if isinstance(value, int | float) else _shown(name, value)
-        for name, value in allowed.items()
-    }
+    attributes = {f"gateway_{name}": attribute(name, value) for name, value in allowed.items()}
     LOGGER.log(level, "%s", " ".join([*words, tail] if tail else words), extra=attributes)
+
+
+def attribute(name: str, value: object) -> int | float | str:
+    """The value of a field for structured sinks: a number as it is, anything else as shown."""
+    return value if isinstance(value, int | float) else _shown(name, value)
 
 
 def _shown(name: str, value: object) -> str:

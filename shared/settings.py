@@ -194,6 +194,9 @@ POLLING = "polling"
 UNKNOWN = "unknown"
 FORWARDED = "forwarded"
 EVENT_GRID = "eventgrid"
+TELEMETRY = "GATEWAY_TELEMETRY"
+OFF = "off"
+OPEN_TELEMETRY = "opentelemetry"
 _INTEGER = re.compile(r"[0-9]{1,15}")
 _MOST_SHOWN = 12
 _AUDIENCE = "payroll-import-gateway"
@@ -429,6 +432,11 @@ class Settings:
         "GATEWAY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"),
         "The least severe log lines that are written.",
     )  # fmt: skip
+    telemetry: str = choice(
+        TELEMETRY, OFF, (OFF, OPEN_TELEMETRY),
+        "Whether the gateway makes traces and metrics. It needs the packages of "
+        "requirements-telemetry.txt.",
+    )  # fmt: skip
 
 
 _BY_FIELD: dict[str, Setting] = {item.name: item.metadata["setting"] for item in fields(Settings)}
@@ -500,6 +508,11 @@ def _find_contradictions(values: Mapping[str, Any]) -> list[str]:
         for name, (value, reason) in missing.items()
         if is_entra and value not in values
     ]
+
+
+def makes_telemetry() -> bool:
+    """Whether `GATEWAY_TELEMETRY` is set to make some. Read separately, before the first call."""
+    return os.environ.get(TELEMETRY, "").strip().lower() == OPEN_TELEMETRY
 
 
 def drops_come_as_events() -> bool:

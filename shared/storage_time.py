@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
+from shared import telemetry
 from shared.errors import StorageUnavailableError
 
 Answer = TypeVar("Answer")
@@ -118,6 +119,7 @@ async def retried(attempt: Callable[[], Awaitable[Answer]]) -> Answer:
             except StorageUnavailableError:
                 if time.left <= pause:
                     raise
+            telemetry.note(telemetry.RETRIES, 1)
             await asyncio.sleep(pause)
         return await attempt()
 

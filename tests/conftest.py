@@ -26,6 +26,7 @@ ACCOUNTS = (
     "contract",
     "clients",
     "keys",
+    "telemetry",
     "tls",
     "changes",
     "killed",

@@ -185,27 +185,32 @@ def _lock(arguments: list[str]) -> int:
     The result has the hash of each file that the package index has, for every system. Versions
     that are in requirements.txt already stay, unless they are to be upgraded.
     """
-    source = "requirements.in"
+    sources = {"requirements.in": LOCKED, "requirements-telemetry.in": LOCKED_TELEMETRY}
     parser = argparse.ArgumentParser(
         prog="dev.py lock",
-        description=f"Write {LOCKED} from {source}: every package of a deployment with its "
-        "version and its hashes. uv asks the package index; UV_DEFAULT_INDEX names another one.",
+        description=f"Write {' and '.join(sources.values())}: every package of a deployment, the "
+        "second time with those for telemetry, with its version and its hashes. uv asks the "
+        "package index; UV_DEFAULT_INDEX names another one.",
     )
     parser.add_argument(
         "--upgrade", action="store_true", help="take the newest versions, not those locked so far"
     )
     options = parser.parse_args(arguments)
     prepare()
-    command = [str(VENV / "bin" / "uv"), "pip", "compile", source]
-    command += ["--output-file", LOCKED, "--quiet", "--universal", "--python-version", "3.11"]
-    command += ["--generate-hashes", "--custom-compile-command", "python3 dev.py lock"]
-    command += ["--upgrade"] if options.upgrade else []
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:
-        raise SetupError(f"uv could not write {LOCKED}; its message is above.")
-    say(f"{LOCKED} is up to date. The next command of dev.py installs what has changed.")
+    for source, locked in sources.items():
+        command = [str(VENV / "bin" / "uv"), "pip", "compile", source]
+        command += ["--output-file", locked, "--quiet", "--universal", "--python-version", "3.11"]
+        command += ["--generate-hashes", "--custom-compile-command", "python3 dev.py lock"]
+        command += ["--upgrade"] if options.upgrade else []
+        if subprocess.run(command, cwd=ROOT, check=False).returncode:
+            raise SetupError(f"uv could not write {locked}; its message is above.")
+    say(
+        f"{' and '.join(sources.values())} are up to date. The next command of dev.py installs what has changed."
+    )
     return 0
 
 
+LOCKED_TELEMETRY: Final = "requirements-telemetry.txt"
 # The tool is run from an environment of its own, since nothing else needs its packages.
 _SBOM_TOOL: Final = "cyclonedx-bom==7.5.0"
 

@@ -32,6 +32,7 @@ from shared.storage.import_records import ImportRecord, Parent
 from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Blobs, Queues
 from shared.storage_time import storage_time_now
+from shared.telemetry import traced
 
 # The sort key of a row whose names are in lower case; None if the row has no usable key.
 SortKeyReader = Callable[[Mapping[str, Any]], str | None]
@@ -106,6 +107,7 @@ class ImportAcceptor:
         """See `ImportLog.check_not_erased`."""
         await self._imports.check_not_erased(parent)
 
+    @traced("import.read")
     async def read(
         self, kind: ImportType, tenant: str, body: bytes, reader: Reader = read_payload
     ) -> Plan:
@@ -166,6 +168,7 @@ class ImportAcceptor:
             origins=origins,
         )
 
+    @traced("import.accept")
     async def accept_planned(
         self,
         kind: ImportType,

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from shared import log
-from shared.clock import Clock, to_iso
+from shared import log, telemetry
+from shared.clock import Clock, age_of, to_iso
 from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
@@ -450,8 +450,24 @@ class ChunkProcessor:
         self, message: ChunkMessage, record: ImportRecord
     ) -> Sequence[RowResult] | None:
         """Run a chunk, and handle the errors that stop it."""
+        waited = age_of(record.accepted_at, self._clock.now())
+        telemetry.note(
+            telemetry.WAITS, waited.total_seconds() if waited else 0, type=record.type_name
+        )
+        started_at = self._clock.elapsed()
         try:
-            return await self._run(message, record)
+            with telemetry.span(
+                "chunk.process",
+                record.trace,
+                import_id=record.import_id,
+                tenant=record.tenant,
+                type=record.type_name,
+                chunk=message.chunk,
+            ):
+                results = await self._run(message, record)
+            seconds = self._clock.elapsed() - started_at
+            telemetry.note(telemetry.CHUNKS, seconds, type=record.type_name)
+            return results
         except HandlerTimeUpError:
             await self._requeue(message, record)
         except SupersededError:
@@ -630,14 +646,6 @@ class ChunkProcessor:
         known_counts = [result.counts] if result is not None else []
         closing = await self._imports.close(record, to_iso(self._clock.now()), known_counts)
         if closing is not None and closing.is_first:
-            log.event(
-                "import.ended",
-                import_id=record.import_id,
-                new=closing.counts.new,
-                updated=closing.counts.updated,
-                unchanged=closing.counts.unchanged,
-                failed=closing.counts.failed,
-            )
             self._completions.announce(record.import_id)
         await self._wake(record, message.chunk if closing is None else None)
 

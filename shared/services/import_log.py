@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
-from shared import log
+from shared import log, telemetry
 from shared.errors import (
     AcceptanceUnknownError,
     ConflictError,
@@ -39,6 +39,7 @@ from shared.storage.import_records import (
 from shared.storage.names import IMPORT_RESULTS, IMPORTS
 from shared.storage.ports import Delete, Entity, Merge, Tables, retry_on_conflict
 from shared.storage.waiting_chunks import WaitingChunk
+from shared.telemetry import traced
 
 # The import that a call has had accepted, so that its answer names it whatever fails later.
 #
@@ -134,6 +135,7 @@ class ImportLog:
         the record may have been inserted nevertheless.
         Within a process a tenant's imports take turns, since they would conflict on the number.
         """
+        record = replace(record, trace=telemetry.current_trace())
         async with self._tenant_locks.take(record.tenant):
             accepted = await self._insert(record, check)
         note_accepted(accepted)
@@ -456,6 +458,7 @@ class ImportLog:
         with suppress(PreconditionFailedError):
             await self._tables.write(IMPORTS, Delete(Entity(open_import.tenant, row, {})))
 
+    @traced("import.close")
     async def close(
         self, record: ImportRecord, now: str, chunk_counts: Sequence[Counts] = ()
     ) -> Closing | None:
@@ -493,6 +496,9 @@ class ImportLog:
                 unchanged=counts.unchanged,
                 failed=counts.failed,
             )
+            for outcome in ("new", "updated", "unchanged", "failed"):
+                rows = getattr(counts, outcome)
+                telemetry.note(telemetry.ROWS, rows, type=record.type_name, outcome=outcome)
         return Closing(counts, is_first=is_first)
 
     @retry_on_conflict(

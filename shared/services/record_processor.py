@@ -61,6 +61,7 @@ from shared.storage.former_columns import Spilled, keep_spilled
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import MAX_OPERATIONS, Blobs, Delete, Operation, Tables
 from shared.storage.record_indexes import NamedRecord, NameIndex, PartitionIndex
+from shared.telemetry import traced
 
 # Committing the records of a chunk: load, resolve, commit (docs/design.md#1.5).
 #
@@ -121,6 +122,7 @@ class RecordCommitter:
         self._added_names: set[NamedRecord] = set()
         self._results: list[RowResult] = []
 
+    @traced("rows.commit")
     async def commit(self, keys: Sequence[KeyRows]) -> list[RowResult]:
         """Commit these records, sorted by key. Returns the results of all rows that need not wait.
 

@@ -21,6 +21,7 @@ from shared.storage.import_records import MAX_GENERATIONS, Ancestor, ImportRecor
 from shared.storage.names import IMPORT_PAYLOADS, IMPORT_RESULT_BLOBS, IMPORT_RESULTS, IMPORTS
 from shared.storage.ports import Blobs, Insert, Operation, Tables, query_pages
 from shared.storage.result_records import ChunkResult, StoredResult
+from shared.telemetry import traced
 
 _READ_AT_ONCE = 20
 _BYTES_PER_ROW = 500
@@ -36,6 +37,7 @@ class Results:
         self._blobs = blobs
         self._offload = offload
 
+    @traced("chunk.results")
     async def add(self, result: ChunkResult) -> bool:
         """Record the result of a chunk; False if it has one already, which then counts."""
         size = _BYTES_PER_ROW * len(result.results)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
-from shared import log
+from shared import log, telemetry
 from shared.clock import Clock, age_of, to_iso
 from shared.errors import StorageUnavailableError
 from shared.imports.import_type import ImportType
@@ -58,13 +58,16 @@ class Sweep:
     async def run(self) -> None:
         """Check the open imports of all tenants once."""
         faults = UpkeepFaults("sweep.passed_over")
+        count = 0
         for tenant in await self._tenants():
             try:
                 open_imports = await self._imports.open_of(tenant)
+                count += sum(not each.is_barrier for each in open_imports)
                 for open_import in open_imports:
                     await self._check_import(open_import, open_imports, faults)
             except Exception as error:
                 faults.note(error, tenant=tenant)
+        telemetry.note(telemetry.OPEN_IMPORTS, count)
 
     async def _check_import(
         self, open_import: OpenImport, all_open: Sequence[OpenImport], faults: UpkeepFaults

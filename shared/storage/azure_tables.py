@@ -43,6 +43,7 @@ from shared.storage.ports import (
     Value,
 )
 from shared.storage_time import retried, storage_time_now
+from shared.telemetry import traced
 
 # Entity-group transactions, whose request bodies are formatted here.
 #
@@ -110,6 +111,7 @@ class TableBatches:
             endpoint, policies=policies, transport=transport
         )
 
+    @traced("storage.transaction")
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
         """See `Tables.transact`."""
         boundary = f"batch_{uuid.uuid4()}"

@@ -190,6 +190,8 @@ class ImportRecord:
     profile: ProfileRef = NO_PROFILE
     # The number of the last erasure of a person that erased rows of this import; 0 without one.
     erased_by: int = 0
+    # The `traceparent` of the call that had it accepted, where telemetry is on.
+    trace: str = ""
 
     @property
     def is_undo(self) -> bool:
@@ -525,6 +527,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         batch=entity.text("Batch"),
         body_hash=entity.text("BodySha256"),
         sender=_sender(entity),
+        trace=entity.text("Trace"),
         payload_expired_at=entity.text("PayloadExpiredAt"),
         results_expired_at=entity.text("ResultsExpiredAt"),
         is_broken=is_broken,
@@ -627,6 +630,8 @@ def _to_entity(record: ImportRecord) -> Entity:
         "AcceptedAt": record.accepted_at,
         **pack_json("Chunks", [_packed(chunk) for chunk in record.chunks]),
     }
+    if record.trace:
+        values["Trace"] = record.trace
     if record.media_type:
         values["MediaType"] = record.media_type
     if record.options.action:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import azure.functions as func
 
-from shared import errors, log
+from shared import errors, log, telemetry
 from shared.clock import RandomIds
 from shared.errors import GatewayStoppingError, RefusedError, SettingsError
 from shared.printable import printable
@@ -190,7 +190,11 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
         header = req.headers.get(CORRELATION_HEADER, "")
         correlation_id = header if _CORRELATION_ID.fullmatch(header) else RandomIds().new()
         name = getattr(handler, "__name__", "")
-        with storage_time(CALL_SECONDS), acceptance_noted() as acceptance:
+        with (
+            telemetry.call_span(name, req.headers.get("traceparent", "")) as call_span,
+            storage_time(CALL_SECONDS),
+            acceptance_noted() as acceptance,
+        ):
             try:
                 response = await _finish_before_stop(handler, req)
             except Exception as error:
@@ -199,18 +203,23 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
                     response = refuse(req, error)
                 else:
                     response = follow(req, just_accepted(acceptance.record))
+            if call_span is not None:
+                call_span.set_attribute("gateway.status", response.status_code)
+                call_span.set_attribute("gateway.correlation_id", correlation_id)
         response.headers[CORRELATION_HEADER] = correlation_id
         # Most answers show what is stored of people; those that are public say so themselves.
         response.headers.setdefault("Cache-Control", "no-store")
         if wants_dry_run(req):
             response.headers[DRY_RUN_HEADER] = "true"
+        seconds = time.perf_counter() - started_at
         log.event(
             "call.answered",
             function=name,
             status=response.status_code,
             correlation_id=correlation_id,
-            seconds=round(time.perf_counter() - started_at, 3),
+            seconds=round(seconds, 3),
         )
+        telemetry.note(telemetry.CALLS, seconds, function=name, status=response.status_code)
         return response
 
     return answer

@@ -66,7 +66,8 @@ def test_every_locked_package_has_hashes_so_that_pip_checks_them() -> None:
 def test_every_package_that_the_deployed_code_imports_is_required_directly(deployed: Path) -> None:
     imported = {package for path in deployed.rglob("*.py") for package in packages_of(path)}
     assert {"werkzeug", "azure-core", "pydantic-core"} <= imported
-    assert direct_names("requirements.in") == imported | LOADED_BY_OTHERS
+    optional = direct_names("requirements-telemetry.in")
+    assert direct_names("requirements.in") == (imported | LOADED_BY_OTHERS) - optional
 
 
 def test_every_package_that_the_other_code_imports_is_required_directly() -> None:
@@ -82,6 +83,15 @@ def test_every_package_that_the_other_code_imports_is_required_directly() -> Non
     required = {name for file in files for name in direct_names(file)}
     assert {"rich", "typer", "pytest"} <= imported
     assert imported - required == set()
+
+
+def test_the_set_with_telemetry_is_the_locked_one_and_more() -> None:
+    locked = set(requirements_of("requirements.txt"))
+    larger = requirements_of("requirements-telemetry.txt")
+    assert locked < set(larger)
+    assert all(HASH.search(line) for line in logical_lines("requirements-telemetry.txt"))
+    [api] = [item for item in larger if item.name == "opentelemetry-api"]
+    assert api.specifier.contains(metadata.version("opentelemetry-api"))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
