@@ -204,9 +204,7 @@ def _lock(arguments: list[str]) -> int:
         command += ["--upgrade"] if options.upgrade else []
         if subprocess.run(command, cwd=ROOT, check=False).returncode:
             raise SetupError(f"uv could not write {locked}; its message is above.")
-    say(
-        f"{' and '.join(sources.values())} are up to date. The next command of dev.py installs what has changed."
-    )
+    say("Both are up to date. The next command of dev.py installs what has changed.")
     return 0
 
 

@@ -79,7 +79,12 @@ def test_every_package_that_the_other_code_imports_is_required_directly() -> Non
         if not {"node_modules", "apps"} & set(path.parts)
         for package in packages_of(path)
     }
-    files = ("requirements.in", "requirements-dev.txt", "requirements-worker.txt")
+    files = (
+        "requirements.in",
+        "requirements-telemetry.in",
+        "requirements-dev.txt",
+        "requirements-worker.txt",
+    )
     required = {name for file in files for name in direct_names(file)}
     assert {"rich", "typer", "pytest"} <= imported
     assert imported - required == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -34,11 +35,15 @@ def test_an_error_passes_through_a_span_and_leaves_its_class_alone() -> None:
             raise ValueError("a value of a row")
 
         with pytest.raises(ValueError, match="a value of a row"):
-            asyncio.run(fail())
+            asyncio.run(telemetry_of(fail))
         # Without a provider there is no trace to belong to.
         assert telemetry.current_trace() == ""
     finally:
         telemetry.turn_off()
+
+
+async def telemetry_of(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
 
 
 def test_missing_packages_are_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
