@@ -221,7 +221,13 @@ def run(options: RunOptions) -> int:
             with (
                 _launched_storage(options, data, environ) as launch,
                 running_host(
-                    options.port, environ, data.host_log, stops.is_urgent, certificate
+                    options.port,
+                    environ,
+                    data.host_log,
+                    stops.is_urgent,
+                    certificate,
+                    # A reset deletes everything, so a real account has none.
+                    has_standin=launch is not None,
                 ) as host,
             ):
                 emulator = launch.wait() if launch is not None else None
