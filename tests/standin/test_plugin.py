@@ -77,7 +77,7 @@ def test_a_test_sees_what_its_tenant_has_stored_and_nothing_of_others(
     assert [item["importId"] for item in gateway.imports()] == [import_id]
     assert [item["outcome"] for item in gateway.results(import_id)] == ["new", "new"]
     assert (other.records("workers"), other.imports()) == ([], [])
-    with pytest.raises(StandinError, match="no filter"):
+    with pytest.raises(StandinError, match="does not take: Surname"):
         gateway.records("workers", Surname="Lovelace")
 
 
@@ -126,7 +126,7 @@ def test_parallel_workers_run_the_examples_on_one_gateway(tmp_path: Path) -> Non
     done = _pytest(tmp_path, EXAMPLES, "-n", "4")
     assert done.returncode == 0, done.stdout + done.stderr
     # Each careless client fails the test that is for its mistake.
-    assert re.search(r"\b9 passed, 8 xfailed\b", done.stdout), done.stdout
+    assert re.search(r"\b8 passed, 7 xfailed\b", done.stdout), done.stdout
     folder = tmp_path / "base" / "payroll-gateway"
     assert (folder / "gateway.log").read_text().count("ready http") == 1
     _wait_for_end(folder)
