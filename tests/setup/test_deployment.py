@@ -198,7 +198,8 @@ def packages_of(path: Path) -> set[str]:
 def package_of(module: str) -> str:
     """The package that brings a module; "" for the standard library and for our own code."""
     top = module.partition(".")[0]
-    if top in sys.stdlib_module_names or (ROOT / top).exists() or (ROOT / f"{top}.py").exists():
+    ours = (ROOT / top, ROOT / f"{top}.py", ROOT / "standin" / top)
+    if top in sys.stdlib_module_names or any(path.exists() for path in ours):
         return ""
     owners = set(owners_of_modules().get(top, [top]))
     if len(owners) > 1:
