@@ -15,24 +15,21 @@ object with the settings that were not known before.
 import argparse
 import asyncio
 import errno
-import functools
 import importlib
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from socket import socket
 from urllib.parse import urlsplit
 
 from local_host.app_settings import AppRefusedError, load_settings_file, resolve_connection
 from local_host.host_json import HostOptions, read_host_json
-from local_host.http_trigger import AsgiApp
 from local_host.indexing import AppFunction, index, load_functions
 from local_host.log_lines import FORMAT, PrintableFormatter, printable_lines
-from local_host.serving import TlsFiles, bind, serve
+from local_host.serving import Front, TlsFiles, bind, serve
 
 _log = logging.getLogger("local_host")
 
@@ -109,18 +106,18 @@ def _run(options: argparse.Namespace, sockets: socket) -> int:
     loaded = load_functions(directory)
     for module in options.preload:
         importlib.import_module(module)
-    put_before = None
+    front: Front | None = None
     if options.standin:
         # It knows the app, so it is imported when the app's folder is on the path.
         from local_host.standin.stand_in import StandIn
 
-        put_before = functools.partial(StandIn, address=address)
+        front = StandIn(address)
     if options.late_settings:
         _read_late_settings()
     if options.standin:
         _check_emulator()
     functions = index(loaded, host)
-    asyncio.run(_serve(functions, host, sockets, directory, address, tls, put_before))
+    asyncio.run(_serve(functions, host, sockets, directory, address, tls, front))
     return 0
 
 
@@ -165,7 +162,7 @@ async def _serve(
     directory: Path,
     address: str,
     tls: TlsFiles | None,
-    put_before: Callable[[AsgiApp], AsgiApp] | None,
+    front: Front | None,
 ) -> None:
     """Serve until the stop, then end the process as the platform ends a worker.
 
@@ -180,7 +177,7 @@ async def _serve(
         sys.stdout.write(f"ready {address}\n")
         sys.stdout.flush()
 
-    await serve(functions, options, sockets, directory, print_ready, tls, put_before)
+    await serve(functions, options, sockets, directory, print_ready, tls, front)
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)

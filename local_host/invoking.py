@@ -5,6 +5,7 @@ is logged here, once, and raised to the caller as InvocationFailedError.
 """
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import os
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import azure.functions as func
 from azure.functions.meta import Datum
@@ -71,6 +73,8 @@ class Invoker:
         """`timeout` is host.json's functionTimeout in seconds."""
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(_thread_count(), "function")
+        self._running: set[asyncio.Task[Any]] = set()
+        self._broken_off: WeakSet[asyncio.Task[Any]] = WeakSet()
 
     async def run(self, function: AppFunction, argument: Any, trace_parent: str = "") -> Any:
         """Run a handler and return its result. Raises InvocationFailedError, which is logged."""
@@ -85,9 +89,12 @@ class Invoker:
         started_at = time.perf_counter()
         outcome = "failed"
         limit = asyncio.timeout(self._timeout)
+        call = asyncio.create_task(self._call(function, argument, context))
+        self._running.add(call)
+        call.add_done_callback(self._running.discard)
         try:
             async with limit:
-                result = await self._call(function, argument, context)
+                result = await call
             if inspect.iscoroutine(result):
                 result.close()
                 raise TypeError(
@@ -106,6 +113,9 @@ class Invoker:
             if task is not None and task.cancelling():
                 outcome = "was stopped"
                 raise
+            if call in self._broken_off:
+                outcome = "was broken off"
+                raise InvocationFailedError(function.name) from None
             _log.exception("function %s was cancelled from inside", function.name)
             raise InvocationFailedError(function.name) from None
         except Exception as error:
@@ -122,6 +132,23 @@ class Invoker:
                 (time.perf_counter() - started_at) * 1000,
                 context.invocation_id,
             )
+
+    async def break_off(self, seconds: float) -> int:
+        """Cancel the running handlers, and wait so long for their end; how many there were."""
+        running = set(self._running)
+        self._broken_off.update(running)
+        for call in running:
+            call.cancel()
+        if running:
+            await asyncio.wait(running, timeout=seconds)
+        return len(running)
+
+    async def wait_until_idle(self, seconds: float) -> None:
+        """Wait until no handler runs, but at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._running:
+                    await asyncio.wait(set(self._running))
 
     def close(self) -> None:
         """End the thread pool, although a sync handler may still use one of its threads."""

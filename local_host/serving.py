@@ -19,6 +19,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +33,7 @@ from local_host.http_trigger import AsgiApp, HttpFrontEnd
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker
 from local_host.queue_trigger import QueueListener, poison_name
-from local_host.timer_trigger import TimerListener
+from local_host.timer_trigger import Now, TimerListener, machine_time
 
 _log = logging.getLogger(__name__)
 
@@ -50,17 +51,35 @@ class Listener(Protocol):
         """Start no more invocations."""
 
 
+class Front(Protocol):
+    """What stands before the app, and gives the timers their time."""
+
+    def now(self) -> datetime:
+        """The time of day, aware, in UTC."""
+
+    def stand_before(
+        self, app: AsgiApp, invoker: Invoker, timers: Sequence[TimerListener]
+    ) -> AsgiApp:
+        """The ASGI app that answers in the place of `app`."""
+
+
 class ListenerFactory:
     """Makes listeners that share clients, the invoker and the host's id."""
 
     def __init__(
-        self, options: HostOptions, clients: StorageClients, invoker: Invoker, directory: Path
+        self,
+        options: HostOptions,
+        clients: StorageClients,
+        invoker: Invoker,
+        directory: Path,
+        now: Now,
     ) -> None:
         """`directory` is the app's; receipts and timer states are kept under its digest."""
         digest = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
         self._options = options
         self._clients = clients
         self._invoker = invoker
+        self._now = now
         self._host_id = os.environ.get(_HOST_ID_SETTING, f"local-{digest}").lower()
         self._lease_seconds = read_number("LOCAL_HOST_LEASE_SECONDS", 30.0)
         self._scan_seconds = read_number("LOCAL_HOST_BLOB_SCAN_SECONDS", 10.0)
@@ -113,7 +132,7 @@ class ListenerFactory:
         hosts = None
         if resolve_connection("") is not None:
             hosts = self._clients.blobs("").get_container_client(_HOST_CONTAINER)
-        return TimerListener(function, hosts, self._host_id, self._invoker)
+        return TimerListener(function, hosts, self._host_id, self._invoker, self._now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +166,7 @@ class HttpServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=functools.partial(HttpConnection, limits=limits),  # type: ignore[arg-type]
+                interface="asgi3",
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -202,17 +222,21 @@ async def serve(
     directory: Path,
     on_ready: Callable[[], None],
     tls: TlsFiles | None = None,
-    put_before: Callable[[AsgiApp], AsgiApp] | None = None,
+    front: Front | None = None,
 ) -> None:
-    """Run until SIGTERM or SIGINT. `put_before` wraps the app that answers HTTP."""
+    """Run until SIGTERM or SIGINT, with `front` before the app that answers HTTP."""
     stop_seconds = read_number("LOCAL_HOST_STOP_SECONDS", 10.0)
     invoker = Invoker(options.function_timeout)
+    now = machine_time if front is None else front.now
     clients = StorageClients()
     try:
-        listeners = ListenerFactory(options, clients, invoker, directory).build(functions)
+        listeners = ListenerFactory(options, clients, invoker, directory, now).build(functions)
         limits = ConnectionLimits()
         front_end = HttpFrontEnd(functions, options.http, invoker, limits)
-        app: AsgiApp = put_before(front_end) if put_before else front_end
+        app: AsgiApp = front_end
+        if front is not None:
+            timers = [each for each in listeners if isinstance(each, TimerListener)]
+            app = front.stand_before(front_end, invoker, timers)
         server = HttpServer(app, limits, stop_seconds, tls)
         stopping = _watch_signals()
         serving = asyncio.create_task(server.serve(sockets=[sockets]))

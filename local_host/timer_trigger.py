@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,55 +23,94 @@ from local_host.ncrontab import Schedule
 
 _log = logging.getLogger(__name__)
 
+# The time of day by which timers run, aware, in UTC.
+Now = Callable[[], datetime]
+
+
+def machine_time() -> datetime:
+    """The time of day of the machine."""
+    return datetime.now(UTC)
+
 
 class TimerListener:
     """Runs one timer function."""
 
     def __init__(
-        self, function: AppFunction, hosts: ContainerClient | None, host_id: str, invoker: Invoker
+        self,
+        function: AppFunction,
+        hosts: ContainerClient | None,
+        host_id: str,
+        invoker: Invoker,
+        now: Now,
     ) -> None:
         """`hosts` stores the next occurrence for useMonitor; None: it is not stored."""
         self._function = function
+        self._now = now
         self._schedule = Schedule.parse(str(function.trigger["schedule"]))
         self._hosts = hosts if self._is_monitored() else None
         self._status_name = f"timers/{host_id}/Host.Functions.{function.name}/status"
         self._invoker = invoker
-        self._stopping = asyncio.Event()
+        self._is_stopping = False
+        self._wake = asyncio.Event()
+        self._due_at: datetime | None = None
+        self._is_firing = False
+        self._runs = 0
+        self._run_ended = asyncio.Event()
 
     async def run(self) -> None:
         """Run at each occurrence until stopped."""
         missed = await self._missed_run()
         if missed or self._function.trigger.get("runOnStartup"):
             await self._fire(is_past_due=missed)
-        while not self._stopping.is_set():
-            due_at = self._schedule.next_after(datetime.now(UTC))
-            if due_at is None:
+        while not self._is_stopping:
+            self._due_at = self._schedule.next_after(self._now())
+            if self._due_at is None:
                 return
-            if not await self._wait_until(due_at):
-                return
-            await self._fire(is_past_due=False)
+            await self._pause((self._due_at - self._now()).total_seconds())
+            # The clock may have been set back meanwhile: then another time is due.
+            if self._now() >= self._due_at and not self._is_stopping:
+                await self._fire(is_past_due=False)
 
     def stop(self) -> None:
         """Start no more runs."""
-        self._stopping.set()
+        self._is_stopping = True
+        self._wake.set()
+
+    async def wait_until_idle(self) -> None:
+        """Wait for the end of a run."""
+        while self._is_firing:
+            self._run_ended.clear()
+            await self._run_ended.wait()
+
+    async def catch_up(self) -> str:
+        """Look at the clock, which was moved. The function's name once it has run, or "".
+
+        It was idle when the clock was moved.
+        """
+        is_due = self._due_at is not None and self._now() >= self._due_at
+        runs = self._runs
+        self._wake.set()
+        while is_due and self._runs == runs and not self._is_stopping:
+            self._run_ended.clear()
+            await self._run_ended.wait()
+        return self._function.name if is_due else ""
 
     def _is_monitored(self) -> bool:
-        first = self._schedule.next_after(datetime.now(UTC))
+        first = self._schedule.next_after(self._now())
         second = self._schedule.next_after(first) if first else None
         is_slow = first and second and (second - first).total_seconds() >= 60
         return bool(is_slow) and self._function.trigger.get("useMonitor") is not False
 
-    async def _wait_until(self, due_at: datetime) -> bool:
-        """Wait in short steps, since the clock may be changed. False if the listener is stopped."""
-        while (remaining := (due_at - datetime.now(UTC)).total_seconds()) > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(remaining, 60.0)):
-                    await self._stopping.wait()
-                return False
-        return True
+    async def _pause(self, seconds: float) -> None:
+        """Wait at most a minute, since the clock may be changed, or until something wakes it."""
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(max(seconds, 0.0), 60.0)):
+                await self._wake.wait()
 
     async def _fire(self, *, is_past_due: bool) -> None:
-        now = datetime.now(UTC)
+        self._is_firing = True
+        now = self._now()
         following = self._schedule.next_after(now)
         status = {
             "Last": now.isoformat(),
@@ -86,6 +126,9 @@ class TimerListener:
         with contextlib.suppress(InvocationFailedError):
             await self._invoker.run(self._function, argument)
         await self._save(status)
+        self._runs += 1
+        self._is_firing = False
+        self._run_ended.set()
 
     async def _missed_run(self) -> bool:
         """Whether an occurrence passed while the host was not running."""
@@ -95,7 +138,7 @@ class TimerListener:
             content = await (await self._hosts.download_blob(self._status_name)).readall()
             due_at = datetime.fromisoformat(json.loads(content)["Next"])
         except ResourceNotFoundError:
-            now = datetime.now(UTC)
+            now = self._now()
             following = self._schedule.next_after(now)
             if following:
                 await self._save({"Next": following.isoformat(), "LastUpdated": now.isoformat()})
@@ -105,7 +148,7 @@ class TimerListener:
                 "function %s: no timer status: %s", self._function.name, type(error).__name__
             )
             return False
-        return due_at < datetime.now(UTC)
+        return due_at < self._now()
 
     async def _save(self, status: dict[str, Any]) -> None:
         if self._hosts is None:

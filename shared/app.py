@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from shared.auth.callers import Callers, KeyPairAuthenticator
 from shared.auth.lookups import TenantLookups
 from shared.budgets import DryRunBudget, FailureThrottle
-from shared.clock import Clock, SystemClock
+from shared.clock import Clock, StoredTime, SystemClock, same_time
 from shared.dependencies import Dependencies
 from shared.gateway import Gateway
 from shared.identity import Identity
@@ -83,13 +83,15 @@ def compose(
     clock: Clock | None = None,
     stop: ProcessStop | None = None,
     caller: NamedCaller | None = None,
+    stored_time: StoredTime = same_time,
 ) -> Gateway:
     """Every service, with what it needs; nothing connects yet. By default the machine's clock.
 
+    `stored_time` goes with a clock that is not the storage account's.
     `caller` is who administers this gateway, for the audit log.
     """
     clock = clock or SystemClock()
-    account = Account(settings.storage)
+    account = Account(settings.storage, stored_time)
     data_keys = DataKeys(account.tables, settings.data_keys, clock, settings.cache_seconds)
     account.seal(data_keys, sealed_fields)
     dependencies = Dependencies.from_storage(
@@ -124,6 +126,7 @@ def compose(
     )
     return Gateway(
         settings=settings,
+        clock=clock,
         account=account,
         data_keys=data_keys,
         callers=Callers(key_pairs, identity, tenant_lookups, failures),
@@ -470,7 +473,7 @@ _AN_HOUR = timedelta(hours=1)
 
 def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
     """The retention of a gateway."""
-    time = clock or SystemClock()
+    time = clock or gateway.clock
     type_steps = [
         step for module in IMPORT_MODULES.values() for step in module.retention(gateway, time)
     ]
@@ -489,7 +492,7 @@ def data_key_rotation_of(gateway: Gateway, clock: Clock | None = None) -> DataKe
         record_tables=lambda: [table for table in RECORD_TABLES if sealed_fields(table)],
         imports=gateway.imports,
         tenants=gateway.tenants.list_ids,
-        clock=clock or SystemClock(),
+        clock=clock or gateway.clock,
         audit=gateway.audit,
         keep=timedelta(days=max(settings.keep_payload_days, settings.keep_result_days)),
     )
@@ -550,7 +553,7 @@ def record_repair_of(gateway: Gateway) -> RecordRepair:
         for name, module in IMPORT_MODULES.items()
         if module.stored_shape is not None
     }
-    context = RepairContext(account.tables, gateway.imports, SystemClock())
+    context = RepairContext(account.tables, gateway.imports, gateway.clock)
     return RecordRepair(context, results, shapes, BROKEN_FINDERS)
 
 
@@ -564,7 +567,7 @@ def tenant_erasure_of(gateway: Gateway) -> TenantErasure:
         imports=gateway.imports,
         tenants=gateway.tenants,
         audit=gateway.audit,
-        clock=SystemClock(),
+        clock=gateway.clock,
         cache_seconds=gateway.settings.cache_seconds,
         first_tables=(DATA_KEYS,),
         table_names=(*TABLES, *(kind.table for kind in IMPORT_TYPES.values())),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from shared.clock import Clock, SystemClock
+from shared.clock import Clock, StoredTime, SystemClock, same_time
 from shared.process_stop import PROCESS_STOP, announce_on_sigterm
 from shared.storage_time import CALL_SECONDS, limited_wait, storage_time
 
@@ -54,13 +54,28 @@ async def gateway() -> Gateway:
         return await asyncio.shield(building.task)
 
 
-def use_clock(clock: Clock) -> None:
-    """Set the clock of the gateway of this process; to be called before the gateway is built."""
-    global _clock  # noqa: PLW0603 (the one gateway of a process has one clock)
-    _clock = clock
+async def close_gateway() -> None:
+    """Close the gateway of this process. The next call builds another one with empty caches.
+
+    The closed one writes nothing any more: what still uses it fails.
+    """
+    building = _BUILDING.pop(asyncio.get_running_loop(), None)
+    if building is not None:
+        with suppress(Exception):  # it could not be built
+            await (await building.task).account.close()
+
+
+def use_clock(clock: Clock, stored_time: StoredTime = same_time) -> None:
+    """Set the clock of the gateway of this process; to be called before the gateway is built.
+
+    Only a host that loads the app by itself can call it: the deployed app never does.
+    """
+    global _clock, _stored_time
+    _clock, _stored_time = clock, stored_time
 
 
 _clock: Clock = SystemClock()
+_stored_time: StoredTime = same_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +102,7 @@ async def _build() -> Gateway:
     settings = settings_in_force()
     log.configure(settings.log_level)
     announce_on_sigterm(PROCESS_STOP, settings.stop_seconds)
-    built = compose(settings, _clock, PROCESS_STOP)
+    built = compose(settings, _clock, PROCESS_STOP, stored_time=_stored_time)
     try:
         with storage_time(CALL_SECONDS):
             await _create_tables_and_queues(built)

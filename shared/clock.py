@@ -11,6 +11,7 @@ import json
 import re
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -42,6 +43,18 @@ class SystemClock:
     def elapsed(self) -> float:
         """Seconds of the monotonic clock."""
         return time.monotonic()
+
+
+# Translates a time that the storage account has written into the time of the gateway's clock.
+StoredTime = Callable[[datetime], datetime]
+
+# After every time that storage has written.
+ANY_TIME: Final = datetime.max.replace(tzinfo=UTC)
+
+
+def same_time(time: datetime) -> datetime:
+    """The `StoredTime` of a gateway with the machine's clock, which is the account's too."""
+    return time
 
 
 class RandomIds:

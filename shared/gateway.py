@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shared.auth.callers import Callers
     from shared.budgets import DryRunBudget, FailureThrottle
+    from shared.clock import Clock
     from shared.identity import Identity
     from shared.imports.authdata.services import AuthdataServices
     from shared.imports.documents.services import DocumentServices
@@ -47,6 +48,7 @@ class Gateway:
     """All services of a gateway."""
 
     settings: Settings
+    clock: Clock
     account: Account
     data_keys: DataKeys
     callers: Callers

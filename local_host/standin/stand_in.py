@@ -9,17 +9,23 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from datetime import UTC, datetime
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from local_host.http_connection import ABORT
 from local_host.http_trigger import AsgiApp, Receive, Scope, Send
+from local_host.invoking import Invoker
+from local_host.standin.clock import StandInClock
 from local_host.standin.faults import BadRulesError, Fault, FaultRules
 from local_host.standin.journal import MOST_CALLS, Journal, JournalEntry
+from local_host.standin.storage import open_storage
 from local_host.standin.tenants import TestTenants
 from local_host.standin.verbs import Gate, RefusedVerbError
+from local_host.timer_trigger import TimerListener
+from shared.bootstrap import close_gateway, gateway, use_clock
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +35,21 @@ PREFIX = "/_standin"
 OBSERVER = "x-standin-observer"
 _TOKEN_PATH = "/connect/token"  # noqa: S105 (a path)
 _MOST_BYTES = 1_048_576
+# Ten years.
+_MOST_SECONDS = 315_360_000
+# How long a move of the clock waits for running handlers, and a reset for those it breaks off.
+_QUIET_SECONDS = 10.0
+_BREAK_OFF_SECONDS = 5.0
+_RESET_TEXT = b'{"message": "The stand-in was reset during this call."}'
+_RESET_START = {
+    "type": "http.response.start",
+    "status": 503,
+    "headers": [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(_RESET_TEXT)).encode()),
+    ],
+}
+_RESET_BODY = {"type": "http.response.body", "body": _RESET_TEXT}
 _OWN_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
 
 Query = Mapping[str, str]
@@ -40,10 +61,12 @@ Verb = Callable[[list[str], Query, Any], Awaitable[Reply]]
 class StandIn:
     """The stand-in of one host."""
 
-    def __init__(self, app: AsgiApp, address: str) -> None:
-        """`app` answers what no verb and no fault answers; `address` is that of the host."""
-        self._app = app
+    def __init__(self, address: str) -> None:
+        """`address` is that of the host."""
         self._gate = Gate()
+        self._clock = StandInClock()
+        use_clock(self._clock, self._clock.from_stored)
+        self._resets = 0
         self._journal = Journal()
         self._faults = FaultRules()
         self._tenants = TestTenants(address)
@@ -55,9 +78,26 @@ class StandIn:
                 "POST": self._post_faults,
                 "DELETE": self._delete_faults,
             },
+            "reset": {"POST": self._post_reset},
+            "clock": {
+                "GET": self._get_clock,
+                "POST": self._post_clock,
+                "DELETE": self._delete_clock,
+            },
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def now(self) -> datetime:
+        """The time of day of the app, by which timers run too."""
+        return self._clock.now()
+
+    def stand_before(
+        self, app: AsgiApp, invoker: Invoker, timers: Sequence[TimerListener]
+    ) -> AsgiApp:
+        """The ASGI app; `app` answers what no verb and no fault answers."""
+        self._app, self._invoker, self._timers = app, invoker, timers
+        return self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
@@ -77,7 +117,7 @@ class StandIn:
             return
         method, path = scope["method"], scope["path"]
         query = scope["query_string"].decode("latin-1")
-        entry = self._journal.begin(datetime.now(UTC), method, path, query, scope["headers"])
+        entry = self._journal.begin(self._clock.now(), method, path, query, scope["headers"])
         heard = _Heard(receive, entry)
         try:
             form = b""
@@ -99,8 +139,19 @@ class StandIn:
     async def _let_pass(
         self, scope: Scope, receive: Receive, send: Send, entry: JournalEntry
     ) -> None:
+        resets = self._resets
+
+        async def answer(message: Message) -> None:
+            # A handler that a reset has broken off is a failure to the host.
+            is_start = message["type"] == "http.response.start"
+            if resets != self._resets and (entry.state == "reset" or message.get("status") == 500):
+                entry.end("reset")
+                message = _RESET_START if is_start else _RESET_BODY
+            await noted(message)
+
+        noted = _tee(send, entry)
         async with self._gate.passed():
-            await self._app(scope, receive, _tee(send, entry))
+            await self._app(scope, receive, answer)
 
     async def _break(
         self, fault: Fault, scope: Scope, heard: _Heard, send: Send, entry: JournalEntry
@@ -211,6 +262,60 @@ class StandIn:
         if rest and not deleted:
             raise RefusedVerbError(404, f"There is no rule {rest[0]}; GET lists those there are.")
         return 200, {"deleted": deleted}
+
+    async def _post_reset(self, _rest: list[str], query: Query, _document: Any) -> Reply:
+        _check_query(query)
+        started = time.monotonic()
+        async with self._gate.closed():
+            self._resets += 1
+            await self._invoker.break_off(_BREAK_OFF_SECONDS)
+            await close_gateway()
+            async with open_storage() as storage:
+                await storage.empty()
+            await gateway()
+            self._tenants.forget()
+            self._journal.forget()
+            self._faults.remove()
+            await self._move(self._clock.go_back)
+        return 200, {"milliseconds": round((time.monotonic() - started) * 1000)}
+
+    async def _get_clock(self, _rest: list[str], query: Query, _document: Any) -> Reply:
+        _check_query(query)
+        return 200, self._clock_document()
+
+    async def _post_clock(self, _rest: list[str], query: Query, document: Any) -> Reply:
+        _check_query(query)
+        given = document if isinstance(document, dict) else {}
+        by: Any = given.get("advance")
+        faults = [f"There is no property {name!r}." for name in given if name != "advance"]
+        is_number = isinstance(by, (int, float)) and not isinstance(by, bool)
+        if not is_number or not 0 < by <= _MOST_SECONDS:
+            faults.append(f"advance must be a number of seconds over 0 and up to {_MOST_SECONDS}.")
+        if faults:
+            raise RefusedVerbError(400, 'Send {"advance": seconds}.', faults)
+        async with self._gate.closed():
+            # No call and no handler sees the clock jump, unless it takes too long.
+            ran = await self._move(lambda: self._clock.advance(timedelta(seconds=by)))
+        return 200, {**self._clock_document(), "ran": ran}
+
+    async def _delete_clock(self, _rest: list[str], query: Query, _document: Any) -> Reply:
+        _check_query(query)
+        async with self._gate.closed():
+            await self._move(self._clock.go_back)
+        return 200, self._clock_document()
+
+    async def _move(self, move: Callable[[], None]) -> list[str]:
+        """Move the clock when nothing runs, and let the timers run what is due then."""
+        await self._invoker.wait_until_idle(_QUIET_SECONDS)
+        for timer in self._timers:
+            await timer.wait_until_idle()
+        move()
+        ran = await asyncio.gather(*(timer.catch_up() for timer in self._timers))
+        return sorted(filter(None, ran))
+
+    def _clock_document(self) -> dict[str, Any]:
+        now = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"now": now, "ahead": self._clock.ahead.total_seconds()}
 
 
 class _Heard:

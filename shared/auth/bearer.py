@@ -18,6 +18,8 @@ from shared.auth.callers import TokenCaller
 from shared.auth.clients import ClientLookups, Scope
 from shared.errors import BearerTokenError, ExpiredTokenError
 
+# How far the clocks of two machines may differ.
+LEEWAY_SECONDS = 30
 # Unix seconds of the year 5138. No issuer sets a later time.
 _FAR_OFF = 10**11
 NOT_VALID = "The token is not valid here: get one from /connect/token of this gateway."
@@ -95,6 +97,17 @@ def check_claim_types(
         # `type`, since True is an int.
         if name in claims and (type(claims[name]) is not int or not 0 <= claims[name] < _FAR_OFF):
             raise jwt.InvalidTokenError(f"{name} is no time")
+
+
+def check_times(claims: Mapping[str, Any], now: float) -> None:
+    """Raise jwt.PyJWTError for a token that has expired or is not valid yet.
+
+    The times are whole numbers, which `check_claim_types` has checked.
+    """
+    if max(claims["iat"], claims.get("nbf", 0)) > now + LEEWAY_SECONDS:
+        raise jwt.ImmatureSignatureError
+    if claims["exp"] <= now - LEEWAY_SECONDS:
+        raise jwt.ExpiredSignatureError
 
 
 def _is_encodable(text: str) -> bool:

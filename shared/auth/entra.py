@@ -18,9 +18,14 @@ import jwt
 import requests
 
 from shared import log
-from shared.auth.bearer import TokenClaims, check_claim_types, key_id_of, token_refusals
+from shared.auth.bearer import (
+    LEEWAY_SECONDS,
+    TokenClaims,
+    check_claim_types,
+    key_id_of,
+    token_refusals,
+)
 from shared.auth.clients import known_scopes, normal_client_id
-from shared.auth.local_tokens import LEEWAY_SECONDS
 from shared.clock import Clock
 from shared.errors import BearerTokenError, IdentityProviderUnavailableError
 

@@ -22,6 +22,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue import TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueServiceClient
 
+from shared.clock import StoredTime, same_time
 from shared.errors import PreconditionFailedError
 from shared.imports.documents.blobs import DocumentBlobs
 from shared.storage.azure_blobs import AzureBlobs, AzureRecordFiles
@@ -128,7 +129,7 @@ def _length(headers: Mapping[str, str]) -> int:
 class Account:
     """Tables, queues and blobs of one storage account. Close it in the loop that opened it."""
 
-    def __init__(self, account: StorageAccount) -> None:
+    def __init__(self, account: StorageAccount, stored_time: StoredTime = same_time) -> None:
         self._transports = {name: CountingTransport() for name in _SERVICES}
         self._credential: AsyncTokenCredential | None = None
         self._table_service, self._queue_service, self._blob_service = self._connect(account)
@@ -147,11 +148,11 @@ class Account:
         )
         self.tables: StoredTables = self.unsealed_tables
         self.queues = AzureQueues(self._queue_service)
-        self.blobs: StoredBlobs = AzureBlobs(self._blob_service)
-        self.document_drops = DroppedBlobs(self._blob_service, DOCUMENT_DROP)
+        self.blobs: StoredBlobs = AzureBlobs(self._blob_service, stored_time)
+        self.document_drops = DroppedBlobs(self._blob_service, DOCUMENT_DROP, stored_time)
         self.documents = DocumentBlobs(self._blob_service, self.document_drops)
-        self.document_files = AzureRecordFiles(self._blob_service, DOCUMENT_BLOBS)
-        self.license_files = AzureRecordFiles(self._blob_service, LICENSE_DOCUMENTS)
+        self.document_files = AzureRecordFiles(self._blob_service, DOCUMENT_BLOBS, stored_time)
+        self.license_files = AzureRecordFiles(self._blob_service, LICENSE_DOCUMENTS, stored_time)
         self.poison = PoisonQueue(self._queue_service)
 
     def seal(self, data_keys: DataKeys, fields_of: Callable[[str], SealedFields | None]) -> None:

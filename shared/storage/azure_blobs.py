@@ -12,6 +12,7 @@ from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobServiceClient
 
+from shared.clock import StoredTime, same_time
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.storage.failures import storage_call
 from shared.storage.ports import RecordFile
@@ -23,8 +24,9 @@ _NOT_SATISFIABLE = 416
 class AzureBlobs:
     """`Blobs` on Azure Blob storage."""
 
-    def __init__(self, service: BlobServiceClient) -> None:
+    def __init__(self, service: BlobServiceClient, stored_time: StoredTime = same_time) -> None:
         self._service = service
+        self._stored_time = stored_time
 
     async def put(
         self,
@@ -91,7 +93,7 @@ class AzureBlobs:
             return [
                 str(blob.name)
                 async for blob in client.list_blobs(name_starts_with=prefix)
-                if blob.last_modified < time
+                if self._stored_time(blob.last_modified) < time
             ]
 
     async def touch(self, container: str, name: str) -> bool:
@@ -121,8 +123,11 @@ _UNREFERENCED = "unreferenced"
 class AzureRecordFiles:
     """`RecordFiles` in one container of Azure Blob storage."""
 
-    def __init__(self, service: BlobServiceClient, container: str) -> None:
+    def __init__(
+        self, service: BlobServiceClient, container: str, stored_time: StoredTime = same_time
+    ) -> None:
         self._container = service.get_container_client(container)
+        self._stored_time = stored_time
 
     async def list_files(self, tenant: str) -> list[RecordFile]:
         """See `RecordFiles.list_files`. Each page has a time limit of its own."""
@@ -134,7 +139,7 @@ class AzureRecordFiles:
                 page = await anext(pages, None)
                 if page is None:
                     return files
-                files += [_record_file(blob) async for blob in page]
+                files += [_record_file(blob, self._stored_time) async for blob in page]
 
     async def mark(self, file: RecordFile) -> None:
         """See `RecordFiles.mark`."""
@@ -158,10 +163,11 @@ class AzureRecordFiles:
                 )
 
 
-def _record_file(blob: Any) -> RecordFile:
+def _record_file(blob: Any, stored_time: StoredTime) -> RecordFile:
     metadata = {name.lower(): value for name, value in (blob.metadata or {}).items()}
     is_marked = metadata.pop(_UNREFERENCED, None) is not None
-    return RecordFile(blob.name, blob.etag.strip('"'), blob.last_modified, metadata, is_marked)
+    changed_at = stored_time(blob.last_modified)
+    return RecordFile(blob.name, blob.etag.strip('"'), changed_at, metadata, is_marked)
 
 
 def _unchanged(file: RecordFile) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from azure.storage.blob import BlobType, ContentSettings, StandardBlobTier
 from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
+from shared.clock import StoredTime, same_time
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.storage.failures import storage_call
 from shared.storage.names import HOST_CONTAINER
@@ -55,15 +56,19 @@ class Drop:
 class DroppedBlobs:
     """The blobs of a container into which files are dropped."""
 
-    def __init__(self, service: BlobServiceClient, container: str) -> None:
+    def __init__(
+        self, service: BlobServiceClient, container: str, stored_time: StoredTime = same_time
+    ) -> None:
         self._service = service
         self._container = container
+        self._stored_time = stored_time
 
     async def find(self, name: str) -> Drop | None:
         """The current version of a dropped blob; None where there is none."""
         try:
             async with storage_call():
-                drop = _drop_from_properties(await self._client(name).get_blob_properties(), name)
+                properties = await self._client(name).get_blob_properties()
+                drop = _drop_from_properties(properties, self._stored_time, name)
             # A proxy or a broken answer may lose the length, and an empty file is rejected for
             # good. So this asks storage for its first byte.
             if drop.size == 0 and not drop.is_folder and await self._has_content(drop):
@@ -92,8 +97,8 @@ class DroppedBlobs:
                 blob = await anext(blobs, None)
             if blob is None:
                 return
-            if blob.last_modified <= before:
-                yield _drop_from_properties(blob)
+            if self._stored_time(blob.last_modified) <= before:
+                yield _drop_from_properties(blob, self._stored_time)
 
     async def blocks(self, drop: Drop) -> AsyncIterator[bytes]:
         """The content of a drop, byte for byte.
@@ -166,7 +171,7 @@ async def _find_copy(target: Any) -> Any:
     return properties if properties.copy.status in ("success", "pending") else None
 
 
-def _drop_from_properties(properties: Any, name: str = "") -> Drop:
+def _drop_from_properties(properties: Any, stored_time: StoredTime, name: str = "") -> Drop:
     metadata = properties.metadata or {}
     settings = properties.content_settings
     encoding = (settings.content_encoding or "").strip().lower()
@@ -174,8 +179,8 @@ def _drop_from_properties(properties: Any, name: str = "") -> Drop:
         name=name or properties.name,
         etag=properties.etag.strip('"'),
         size=properties.size,
-        created_at=properties.creation_time,
-        changed_at=properties.last_modified,
+        created_at=stored_time(properties.creation_time),
+        changed_at=stored_time(properties.last_modified),
         metadata={name.lower(): value for name, value in metadata.items()},
         encoding="" if encoding == "identity" else encoding,
         md5=bytes(settings.content_md5) if settings.content_md5 else None,

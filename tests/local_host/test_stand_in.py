@@ -11,9 +11,11 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +24,7 @@ import pytest
 import requests
 
 from local_host.certificate import make_certificate
+from local_host.standin.clock import StandInClock
 from local_host.standin.faults import BadRulesError, FaultRules
 from tests.builders import a_worker
 from tests.e2e.gateway_process import (
@@ -32,7 +35,8 @@ from tests.e2e.gateway_process import (
     started,
     started_over_tls,
 )
-from tests.emulator import Emulator
+from tests.emulator import Emulator, snapshot
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 FORM = "application/x-www-form-urlencoded"
@@ -181,10 +185,10 @@ def test_the_journal_shows_calls_with_their_answers_and_without_credentials(
 
 
 def test_the_journal_keeps_large_and_binary_bodies_as_length_and_hash(standin: StandIn) -> None:
-    standin.post(*(a_worker() for _ in range(2_000)))
-    standin.gateway.call("POST", WORKERS, b"\xff\xfe\0", standin.headers)
+    for body in (b"x" * 100_001, b"\xff\xfe\0"):
+        assert standin.gateway.call("POST", WORKERS, body, standin.headers).status == 400
     large, binary = standin.journal()
-    assert large["body"]["bytes"] > 100_000
+    assert large["body"]["bytes"] == 100_001
     assert len(large["body"]["text"]) == 65_536
     assert large["body"]["isCut"]
     assert set(binary["body"]) == {"bytes", "sha256"}
@@ -369,6 +373,132 @@ def test_bad_rules_answer_400(gateway: GatewayProcess) -> None:
     assert verb(gateway, "GET", "faults?tenants=x").status == 400
     assert verb(gateway, "PUT", "faults").status == 405
     assert verb(gateway, "GET", "nothing").status == 404
+
+
+# The clock.
+
+A_DAY = 86_400
+
+
+@pytest.fixture
+def moved(gateway: GatewayProcess) -> Iterator[StandIn]:
+    """The stand-in of a test that moves the clock, which is right again afterwards."""
+    reset(gateway)  # so that the timers have few tenants to work for
+    made = verb(gateway, "POST", "tenants").json
+    yield StandIn(gateway, made)
+    assert verb(gateway, "DELETE", "clock").json["ahead"] == 0
+
+
+def advance(standin: StandIn, seconds: float) -> list[str]:
+    moved = standin.verb("POST", "clock", {"advance": seconds})
+    assert moved.status == 200, moved.body
+    ran: list[str] = moved.json["ran"]
+    return ran
+
+
+def test_a_token_expires_when_the_clock_is_advanced(moved: StandIn) -> None:
+    def list_documents(token: str) -> Answer:
+        headers = {"Authorization": f"Bearer {token}"}
+        return moved.gateway.call("GET", "/api/documents?pageSize=1", None, headers)
+
+    token = moved.token()
+    advance(moved, 3_500)
+    assert list_documents(token).status == 200
+    advance(moved, 200)
+    expired = list_documents(token)
+    assert (expired.status, "expired" in expired.json["message"]) == (401, True)
+    assert list_documents(moved.token()).status == 200
+
+
+def test_retention_runs_as_soon_as_the_clock_says_so(moved: StandIn) -> None:
+    sent = moved.post(a_worker(), {"EmployerRef": 1})
+    failed_rows = f"/api/imports/{sent.import_id}/failed-rows"
+    assert moved.gateway.call("GET", failed_rows, None, moved.headers).status == 200
+    assert {"retention", "sweep"} <= set(advance(moved, 400 * A_DAY))
+    assert moved.gateway.call("GET", failed_rows, None, moved.headers).status == 410
+    fresh = moved.post(a_worker())
+    advance(moved, 2 * A_DAY)
+    shown = moved.gateway.call("GET", f"/api/imports/{fresh.import_id}", None, moved.headers)
+    assert (shown.status, shown.json["state"]) == (200, "Completed")
+
+
+def test_an_idempotency_key_expires_when_the_clock_is_advanced(moved: StandIn) -> None:
+    row = a_worker()
+    first = moved.post(row, **{"Idempotency-Key": "k1"})
+    assert moved.post(row, **{"Idempotency-Key": "k1"}).import_id == first.import_id
+    advance(moved, 2 * A_DAY)
+    assert moved.post(row, **{"Idempotency-Key": "k1"}).import_id != first.import_id
+
+
+def test_the_clock_is_shown_and_moves_only_ahead(moved: StandIn) -> None:
+    assert moved.verb("GET", "clock").json["ahead"] == 0
+    advance(moved, 90.5)
+    assert moved.verb("GET", "clock").json["ahead"] == 90.5
+    wrongs: list[Any] = [{"advance": 0}, {"advance": -1}, {"advance": "1"}, {"advance": True}, []]
+    for wrong in (*wrongs, None):
+        assert moved.verb("POST", "clock", wrong).status == 400
+    refused = moved.verb("POST", "clock", {"advance": 1e12, "by": 1})
+    assert len(refused.json["faults"]) == 2
+
+
+def test_a_time_of_storage_is_that_of_the_clock_when_it_was_written() -> None:
+    clock = StandInClock()
+    begun = datetime.now(UTC).replace(microsecond=0)
+    clock.advance(timedelta(days=31))
+    assert clock.from_stored(begun) == begun
+    later = begun + timedelta(seconds=5)
+    assert clock.from_stored(later) == later + timedelta(days=31)
+    clock.go_back()
+    assert clock.ahead == timedelta(0)
+    assert clock.from_stored(later) == later
+
+
+# The reset. The tests before it have made tenants of their own.
+
+
+def reset(gateway: GatewayProcess) -> int:
+    answer = verb(gateway, "POST", "reset")
+    assert answer.status == 200, answer.body
+    return int(answer.json["milliseconds"])
+
+
+def test_a_reset_empties_the_gateway_and_it_goes_on_at_once(
+    gateway: GatewayProcess, storage: str
+) -> None:
+    wish = {"tenant": "reset-1", "softwareKey": "SK"}
+    before = StandIn(gateway, verb(gateway, "POST", "tenants", wish).json)
+    before.post(a_worker(EmployerRef="E1"), a_worker(BankSortCode="1"))
+    before.token()
+    before.break_calls({"status": 500}, path="/never")
+    reset(gateway)
+    everything = snapshot(storage)
+    full = {name for name, content in everything.items() if content}
+    assert full <= {"container azure-webjobs-hosts", "container azure-webjobs-secrets"}
+    assert verb(gateway, "GET", "faults").json == {"items": []}
+    assert before.post(a_worker()).status == 401
+    after = StandIn(gateway, verb(gateway, "POST", "tenants", wish).json)
+    assert after.post(a_worker()).results[0]["importStatus"] == "OK"
+    assert after.count_workers() == 1
+    assert after.token()
+
+
+def test_imports_that_run_during_a_reset_bring_nothing_back(gateway: GatewayProcess) -> None:
+    wish = {"tenant": "reset-2"}
+    before = StandIn(gateway, verb(gateway, "POST", "tenants", wish).json)
+    rows = [a_worker() for _ in range(1_500)]
+    for _ in range(2):
+        assert before.post(*rows, Prefer="respond-async").status == 202
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(before.post, *rows)
+        wait_until(before.count_workers, "the first rows")
+        reset(gateway)
+        assert waiting.result().status == 503
+    after = StandIn(gateway, verb(gateway, "POST", "tenants", wish).json)
+    assert after.count_workers() == 0
+    assert after.gateway.call("GET", "/api/imports", None, after.headers).json["items"] == []
+    assert after.post(a_worker()).results[0]["importStatus"] == "OK"
+    time.sleep(3)  # longer than the lease of a message
+    assert after.count_workers() == 1
 
 
 # Who may use it.

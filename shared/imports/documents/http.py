@@ -24,7 +24,7 @@ import azure.functions as func
 from shared import log
 from shared.auth.callers import AnyCaller
 from shared.auth.clients import Scope
-from shared.clock import SystemClock, to_iso
+from shared.clock import to_iso
 from shared.errors import (
     ConflictError,
     GatewayError,
@@ -252,7 +252,7 @@ async def _upload_once(
     query: Mapping[str, str],
     form: Form,
 ) -> func.HttpResponse:
-    settings, now = gateway.settings, SystemClock().now()
+    settings, now = gateway.settings, gateway.clock.now()
     upload = read_upload(form, now, settings.document_types, settings.max_document_bytes)
     mode = requests.dry_run(query)
     if mode is not DryRun.NO:
@@ -299,7 +299,7 @@ async def _answer_dry_run(
     [result] = evaluation.results
     if result.outcome is Outcome.FAILED:
         return refusal(_fault(result))
-    return _envelope(result, to_iso(SystemClock().now()))
+    return _envelope(result, to_iso(gateway.clock.now()))
 
 
 async def document_answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
+from shared.clock import ANY_TIME
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.processor import blob_of, lookup_of_worker
 from shared.imports.import_type import Document
@@ -66,8 +66,7 @@ class DocumentPerson:
             if is_own or entity.row.startswith(prefixes):
                 yield deletion_trace("index entries", DOCUMENTS.table, entity)
         for container in (DOCUMENT_DROP, DOCUMENT_REJECTED):
-            later = datetime.now(UTC) + timedelta(days=1)
-            for name in await search.blobs.names_before(container, f"{search.tenant}/", later):
+            for name in await search.blobs.names_before(container, f"{search.tenant}/", ANY_TIME):
                 if is_drop_of(search.keys, name):
                     yield Trace("dropped files", blobs=(BlobRange(container, name),))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared.clock import ANY_TIME
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import Document
 from shared.imports.licenses.attachments import blobs_of
@@ -174,12 +174,11 @@ class LicensePerson:
     async def _all_files(self, search: PersonSearch, company: str) -> list[Trace]:
         """The files of the person's licenses, former ones too."""
         traces: list[Trace] = []
-        later = datetime.now(UTC) + timedelta(days=1)
         for group, key in sorted(search.keys.owned[LICENSES.name]):
             if group != company:
                 continue
             prefix = f"{search.tenant}/{key}/"
-            names = await search.blobs.names_before(LICENSE_DOCUMENTS, prefix, later)
+            names = await search.blobs.names_before(LICENSE_DOCUMENTS, prefix, ANY_TIME)
             if names:
                 traces.append(_files(set(names)))
         return traces
