@@ -10,17 +10,17 @@ import typer
 from cli.commands import Overview, command, on_gateway
 from cli.environment import command_caller
 from cli.output import AsJson, columns, show
-from cli.result_tables import group_table
+from cli.result_tables import group_table, unmapped_lines
 from cli.row_files import UnreadableFileError, read_text_file
 from cli.tenants import TenantOption
 from shared.gateway import Gateway
-from shared.imports.results import MessageGroups, Outcome, RowResult
+from shared.imports.results import MessageGroups, Outcome, RowResult, UnmappedValues
 from shared.imports.sender import NamedCaller, Sender, source_name
 from shared.services.import_views import import_view
 from shared.services.status import ImportReport, ResultCursor, RowFilter
 from shared.services.undoing import UndoJudgement
 from shared.storage.import_records import ImportRecord
-from shared.web.imports import groups_view, imports_wanted, judged_undo_view
+from shared.web.imports import groups_view, imports_wanted, judged_undo_view, unmapped_view
 
 import_commands = typer.Typer(
     cls=Overview,
@@ -139,6 +139,23 @@ def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False)
     table = group_table(group_items)
     lines = [*_lines(report), *_failed_lines(has_failed_rows), *([""] if table else []), *table]
     show(as_json, {**import_view(report), "messageGroups": group_items}, lines)
+
+
+@command(
+    import_commands,
+    "unmapped",
+    example="imports unmapped --tenant acme 7ca8184f-54bc-5718-85ec-12e29c651076",
+)
+def list_unmapped(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False) -> None:
+    """List the values that the mapping profile of an import has no entry for, with counts."""
+
+    async def read(gateway: Gateway) -> UnmappedValues:
+        tenant_record = await gateway.tenants.find(tenant)
+        report = await gateway.reporting.find(tenant_record.id, import_id)
+        return await gateway.reporting.unmapped_values(report.record)
+
+    values = on_gateway(read)
+    show(as_json, unmapped_view(values), unmapped_lines(values))
 
 
 @command(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +13,22 @@ import typer
 
 from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
-from cli.row_files import read_text_file
+from cli.result_tables import group_table, unmapped_lines
+from cli.row_files import read_content, read_text_file
 from cli.tenants import TenantOption
 from shared.gateway import Gateway
+from shared.imports.csv_export import leaves_of
+from shared.imports.files.formats import ReadOptions, reader_of
+from shared.imports.files.mapping import ProfileMapping
+from shared.imports.files.notes import Notes
 from shared.imports.files.profile import ValueTable
+from shared.imports.import_type import Options
+from shared.imports.json_rows import read_noted_lines
+from shared.imports.planning import Plan
+from shared.imports.results import MessageGroups, UnmappedValues
+from shared.imports.text_checks import escaped, masked_value
 from shared.services.profiles import ProfileEntry, ProfileVersion
+from shared.web.imports import groups_view, unmapped_view
 
 profile_commands = typer.Typer(
     cls=Overview,
@@ -33,6 +47,17 @@ File = Annotated[
         help="The profile in JSON, as docs/mapping-profiles.md describes it.",
     ),
 ]
+Rows = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="Rows in the layout of their sender: CSV, JSON, NDJSON or a spreadsheet.",
+    ),
+]
+Sheet = Annotated[str, typer.Option("--sheet", metavar="NAME", help="The sheet of a spreadsheet.")]
 Version = Annotated[
     int | None, typer.Option("--version", metavar="N", min=1, help="An earlier version of it.")
 ]
@@ -108,6 +133,29 @@ def show_profile(
     show(as_json, found.profile.to_document(), [heading, *_lines(found)])
 
 
+@command(profile_commands, "try", example="profile try payroll-export export.csv --tenant acme")
+def try_profile(
+    name: Name,
+    rows: Rows,
+    tenant: TenantOption,
+    version: Version = None,
+    sheet: Sheet = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show what a profile makes of a file, and what would become of its rows. Nothing is imported.
+
+    The rows are judged as in a dry run, with the default options of an integration.
+    """
+
+    async def judge(gateway: Gateway) -> Trial:
+        tenant_record = await gateway.tenants.find(tenant)
+        found = await gateway.profiles.show(tenant_record.id, name, version or 0)
+        return await try_file(gateway, tenant_record.id, found, rows, sheet)
+
+    trial = on_gateway(judge)
+    show(as_json, trial.to_document(), trial.lines())
+
+
 @command(profile_commands, "delete", example="profile delete payroll-export --tenant acme")
 def delete_profile(name: Name, tenant: TenantOption, as_json: AsJson = False) -> None:
     """Delete a profile: calls cannot name it any more.
@@ -122,6 +170,90 @@ def delete_profile(name: Name, tenant: TenantOption, as_json: AsJson = False) ->
 
     document = on_gateway(delete)
     show(as_json, document, [f"The profile {document['name']} is deleted."])
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a profile makes of a file: its first row, and what would become of all."""
+
+    version: ProfileVersion
+    first_row: Sequence[tuple[str, str, str, str]]
+    outcomes: Mapping[str, int]
+    groups: MessageGroups
+    unmapped: UnmappedValues
+
+    def to_document(self) -> dict[str, Any]:
+        """The trial in JSON."""
+        names = ("column", "cell", "fieldName", "value")
+        return {
+            "name": self.version.ref.name,
+            "version": self.version.ref.version,
+            "firstRow": [dict(zip(names, cells, strict=True)) for cells in self.first_row],
+            "rows": dict(self.outcomes),
+            "messageGroups": groups_view(self.groups)["items"],
+            "unmapped": unmapped_view(self.unmapped)["items"],
+        }
+
+    def lines(self) -> list[str]:
+        """The trial as tables."""
+        counts = ", ".join(f"{count} {name}" for name, count in self.outcomes.items())
+        table = group_table(groups_view(self.groups)["items"])
+        unmapped = unmapped_lines(self.unmapped) if self.unmapped.sorted() else []
+        return [
+            "The first row:",
+            *columns(("COLUMN", "CELL", "FIELD", "VALUE"), self.first_row),
+            "",
+            f"The rows would be: {counts or 'none'}.",
+            *([""] if table else []),
+            *table,
+            *([""] if unmapped else []),
+            *unmapped,
+        ]
+
+
+async def try_file(
+    gateway: Gateway, tenant: str, version: ProfileVersion, file: Path, sheet: str
+) -> Trial:
+    """Judge the rows that a profile makes of a file. Raises refusals."""
+    kind, mapping = version.profile.kind, version.mapping
+    file_format, content = read_content(file)
+    reader = reader_of(file_format, kind.rules, ReadOptions(sheet, mapping))
+    plan = await gateway.intake.read(kind, tenant, content, reader)
+    draft = replace(gateway.intake.draft(kind, tenant, plan, Options()), profile=version.ref)
+    judged = await gateway.dry_runs.judge(kind, draft, plan, with_changes=False)
+    results = judged.with_columns(mapping).results
+    groups, unmapped = MessageGroups(), UnmappedValues()
+    groups.add(results)
+    unmapped.add(results)
+    outcomes = Counter(result.outcome.value for result in results)
+    return Trial(version, _first_row(mapping, plan), dict(outcomes), groups, unmapped)
+
+
+def _first_row(mapping: ProfileMapping, plan: Plan) -> list[tuple[str, str, str, str]]:
+    """Each column of the first row: its cell, its field and the field's value."""
+    lines = (line for chunk in plan.lines() for line in read_noted_lines(chunk))
+    first = next((line for line in lines if line.index == 0), None)
+    if first is None:
+        return []
+    values = {path.lower(): value for path, value in leaves_of(first.row)}
+    cells: list[tuple[str, str, str, str]] = []
+    for column, cell in leaves_of(json.loads(Notes.from_text(first.notes).sent)):
+        target = mapping.target(column)
+        if target is None:
+            cells.append((column, _shown(cell, is_shown=False), "(not in the profile)", ""))
+            continue
+        is_shown = mapping.shows(column)
+        path = target.field.path
+        value = _shown(values.get(path.lower(), ""), is_shown=is_shown)
+        cells.append((column, _shown(cell, is_shown=is_shown), path, value))
+    return cells
+
+
+def _shown(value: Any, *, is_shown: bool) -> str:
+    if value in ("", None):
+        return "" if value == "" else "null"
+    text = escaped(value if isinstance(value, str) else json.dumps(value, default=str))
+    return text if is_shown else masked_value(text)
 
 
 def profile_view(version: ProfileVersion) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from shared.imports import csv_export
 from shared.imports.files.formats import FileFormat, format_of_name
 from shared.imports.messages import MessageId, Severity
 from shared.imports.registry import MESSAGE_CATALOGUE
-from shared.imports.results import MAX_GROUPS, MAX_INDEXES
+from shared.imports.results import MAX_GROUPS, MAX_INDEXES, UnmappedValues
 from shared.imports.text_checks import escaped
 
 # The most failed rows in the table. The file of `--failed-rows` has all of them.
@@ -90,6 +90,25 @@ def failure_table(failures: Sequence[Result]) -> list[str]:
     lines = columns(_FAILURE_HEAD, cells) if cells else []
     more = len(failures) - MOST_FAILURES
     return [*lines, f"… and {more} more failed rows."] if more > 0 else lines
+
+
+def unmapped_lines(values: UnmappedValues) -> list[str]:
+    """The values without an entry in the mapping profile, and the number of rows with others."""
+    cells = [
+        (
+            each.column or "",
+            each.field_name,
+            "(not shown)" if each.value is None else _shorten(each.value),
+            str(each.count),
+            str(each.first_index),
+        )
+        for each in values.sorted()
+    ]
+    if not cells:
+        return ["Every value has an entry."]
+    lines = columns(("COLUMN", "FIELD", "VALUE", "ROWS", "FIRST INDEX"), cells)
+    more = values.left_out
+    return [*lines, f"… and {more} rows with other values."] if more else lines
 
 
 def _shorten(value: str) -> str:

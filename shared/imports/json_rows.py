@@ -48,7 +48,7 @@ _LINE_PREFIX = re.compile(rb"([0-9]{1,9}):[0-9a-f]{8}")
 _LINE_OVERHEAD = len(":01234567\t\n")
 # Between the JSON of a row and its notes. JSON has no raw control characters, so no row has it.
 _NOTES_SEPARATOR = "\x1f"
-_LINE_BREAKS = str.maketrans("\r\n", "  ")
+LINE_BREAKS = str.maketrans("\r\n", "  ")
 _MANY_COMMAS = re.compile(f"(?:[^,]*+,){{{MAX_VALUES}}}")
 # A string, or a structural character outside of strings. An unterminated string extends to the end
 # of the text.
@@ -107,7 +107,7 @@ class TextPayload:
 
     def row_text(self, row: RawRow) -> RowText:
         """See `Payload.row_text`; line breaks of the JSON become blanks."""
-        text = self.text[row.start : row.end].translate(_LINE_BREAKS)
+        text = self.text[row.start : row.end].translate(LINE_BREAKS)
         return RowText(text, self.notes.get(row.index, ""))
 
     def line_size(self, row: RawRow) -> int:

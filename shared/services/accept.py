@@ -164,6 +164,7 @@ class ImportAcceptor:
             undoes=parent.undoes,
             undone_rows=select_rows(parent.undone_rows, row_set(rows)) if parent.is_undo else 0,
             parent=Parent(parent.import_id, parent.number),
+            profile=parent.profile,
             lineage=await self._imports.repairs.lineage(parent, row_set(rows)),
             origins=origins,
         )

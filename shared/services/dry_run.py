@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from shared import log
 from shared.errors import PreconditionFailedError, TooLargeError, TooManyRequestsError
+from shared.imports.files.mapping import ProfileMapping
 from shared.imports.import_type import Document, ImportType
 from shared.imports.merge_rules import ChangeListener, changed_fields, changes_text
 from shared.imports.planning import Plan
@@ -231,6 +232,12 @@ class DryRunResult:
 
     results: tuple[RowResult, ...] = ()
     changes: Mapping[int, str] = field(default_factory=dict)
+
+    def with_columns(self, mapping: ProfileMapping | None) -> DryRunResult:
+        """The same result, with the columns of the sender in its messages."""
+        if mapping is None:
+            return self
+        return replace(self, results=tuple(mapping.with_columns(self.results)))
 
     def in_order_sent(self) -> list[RowResult]:
         """The results in the order of the payload."""

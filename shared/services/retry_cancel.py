@@ -10,7 +10,7 @@ records which rows it has imported (`shared.services.results`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -23,11 +23,21 @@ from shared.errors import (
     NotBuiltError,
     StorageUnavailableError,
 )
-from shared.imports.json_rows import check_indexes, is_same_row, name_indexes, read_corrections
+from shared.imports.files.mapping import ProfileMapping
+from shared.imports.files.notes import Notes
+from shared.imports.json_rows import (
+    RowText,
+    TextPayload,
+    check_indexes,
+    is_same_row,
+    name_indexes,
+    read_corrections,
+    read_payload,
+)
 from shared.imports.registry import import_type
 from shared.imports.results import Origins
 from shared.imports.sender import NO_SENDER, NamedCaller, Sender
-from shared.services.accept import ImportAcceptor
+from shared.services.accept import ImportAcceptor, SortKeyReader
 from shared.services.background import Offload
 from shared.services.chunk_messages import (
     RunDirectly,
@@ -36,7 +46,7 @@ from shared.services.chunk_messages import (
     run_without_queues,
 )
 from shared.services.import_log import ImportLog
-from shared.services.status import FailedRows, check_payload, check_results
+from shared.services.status import FailedRow, FailedRows, check_payload, check_results
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Queues
 
@@ -51,6 +61,10 @@ ALL_ARE_IN = (
     "one of the records again, send its row in a new import."
 )
 
+PROFILE_UNREADABLE = (
+    "The mapping profile of this import cannot be read, so its rows cannot be corrected: send the "
+    "wanted rows in a new import."
+)
 ALL_ARE_ERASED = (
     "The failed rows that are left were erased with the data of their persons (9004): there is "
     "nothing to retry."
@@ -139,13 +153,17 @@ class Retrying:
         corrections = await self._offload(len(body), read_corrections, body, self._max_rows)
         if corrections and parent.is_undo:
             raise InvalidRequestError(UNDO_HAS_NO_CORRECTIONS)
+        mapping = await self._failed_rows.mapping_of(parent)
+        if corrections and parent.profile.name and mapping is None:
+            raise GoneError(PROFILE_UNREADABLE)
         failed_rows = await self._read_failed_rows(parent, corrections)
         check_indexes(corrections, failed_rows, repaired)
-        size = sum(map(len, failed_rows.values())) + len(body)
-        payload, origins = await self._offload(
-            size, _build_payload, parent, failed_rows, corrections
+        size = sum(len(row.text) for row in failed_rows.values()) + len(body)
+        payload = await self._offload(
+            size, _build_payload, parent, failed_rows, corrections, mapping
         )
-        plan = await self._intake.read(kind, parent.tenant, payload)
+        origins = payload.origins
+        plan = await self._intake.read(kind, parent.tenant, payload.body, payload.read)
         draft = await self._intake.draft_retry(
             kind, parent, failed_rows, origins, plan, import_id, sender
         )
@@ -155,38 +173,69 @@ class Retrying:
 
     async def _read_failed_rows(
         self, parent: ImportRecord, corrections: Mapping[int, str]
-    ) -> dict[int, str]:
-        """The text of every failed row that no retry has imported, by its index, in that order.
+    ) -> dict[int, FailedRow]:
+        """Every failed row that no retry has imported, by its index, in that order.
 
         Raises GoneError for rows that cannot be read any more and are not corrected.
         """
-        texts: dict[int, str] = {}
+        found: dict[int, FailedRow] = {}
         lost_rows: list[int] = []
         async for rows in self._failed_rows.chunks(parent):
-            texts.update((row.index, row.text) for row in rows)
+            found.update((row.index, row) for row in rows)
             lost_rows += [row.index for row in rows if row.is_lost and row.index not in corrections]
         if lost_rows:
             raise GoneError(
                 f"The rows of index {name_indexes(sorted(lost_rows))} cannot be read any more: "
                 'send these rows in the body, as [{"index", "row"}].'
             )
-        if not texts:
+        if not found:
             raise ConflictError(ALL_ARE_ERASED if parent.erased_by else NOTHING_FAILED)
-        return dict(sorted(texts.items()))
+        return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _RetryPayload:
+    """The rows of a retry as a JSON array, with their notes and their origins."""
+
+    body: bytes
+    notes: Mapping[int, str]
+    origins: Origins
+
+    def read(self, body: bytes, sort_key: SortKeyReader, max_rows: int) -> TextPayload:
+        """A `Reader` of the body."""
+        return replace(read_payload(body, sort_key, max_rows), notes=self.notes)
 
 
 def _build_payload(
-    parent: ImportRecord, failed_rows: Mapping[int, str], corrections: Mapping[int, str]
-) -> tuple[bytes, Origins]:
-    """Build the child's payload, and the origins of its rows."""
+    parent: ImportRecord,
+    failed_rows: Mapping[int, FailedRow],
+    corrections: Mapping[int, str],
+    mapping: ProfileMapping | None,
+) -> _RetryPayload:
+    """Build the child's payload.
+
+    A corrected row of an import with a profile is in the layout of its sender. Raises
+    InvalidRequestError for one that the profile cannot be applied to.
+    """
     rows: list[str] = []
     numbers: list[int] = []
-    for index, text in failed_rows.items():
-        row = corrections.get(index, text)
-        is_as_sent = index not in corrections or is_same_row(row, text)
-        rows.append(row)
-        numbers.append((parent.origins.find(index) or parent.number) if is_as_sent else 0)
-    return f"[{','.join(rows)}]".encode(), Origins(tuple(numbers))
+    notes: dict[int, str] = {}
+    for place, (index, failed_row) in enumerate(failed_rows.items()):
+        sent = failed_row.notes.sent or failed_row.text
+        corrected = corrections.get(index, sent)
+        row = RowText(failed_row.text, failed_row.notes.to_text())
+        number = parent.origins.find(index) or parent.number
+        if index in corrections and not is_same_row(corrected, sent):
+            line, number = failed_row.notes.line, 0
+            if mapping is None:
+                row = RowText(corrected, Notes(line).to_text())
+            else:
+                row = mapping.corrected(corrected, index, line)
+        rows.append(row.text)
+        numbers.append(number)
+        if row.notes:
+            notes[place] = row.notes
+    return _RetryPayload(f"[{','.join(rows)}]".encode(), notes, Origins(tuple(numbers)))
 
 
 # Cancelling an import: committed rows stay, the others end as 9002 (docs/contracts.md#5).

@@ -15,6 +15,7 @@ from typing import Any, Final
 from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
 from shared.imports.files.columns import Header, MakeRenderer
 from shared.imports.files.csv_rows import read_csv
+from shared.imports.files.mapping import ProfileMapping, SentHeader, read_mapped
 from shared.imports.files.ndjson_rows import read_ndjson
 from shared.imports.files.text import describe_binary, utf8_body, without_end_mark
 from shared.imports.import_type import Rules
@@ -67,15 +68,17 @@ class ReadOptions:
     """How the rows of a file are read.
 
     `sheet` is the name of a spreadsheet's sheet, by default its first visible one. `mapping` makes
-    rows of files in the layout of their sender; without it, columns are fields of the type.
+    rows of what is in the layout of its sender; without it, columns are fields of the type.
+    `keeps_layout`: the columns are the sender's and stay so, as texts.
     `blank_clears`: an empty cell is null instead of leaving the field out. `max_bytes` limits what
     is unpacked of a spreadsheet.
     """
 
     sheet: str = ""
-    mapping: MakeRenderer | None = None
+    mapping: ProfileMapping | None = None
     blank_clears: bool = False
     max_bytes: int = MAX_UNPACKED
+    keeps_layout: bool = False
 
 
 def format_of_media_type(media_type: str) -> FileFormat | None:
@@ -115,12 +118,12 @@ def reader_of(file_format: FileFormat, rules: Rules, options: ReadOptions) -> Re
 
     Raises UnsupportedMediaTypeError for a format that not every type has.
     """
-    make_renderer = options.mapping or header_maker(rules, options)
+    make_renderer = header_maker(rules, options)
     match file_format:
         case FileFormat.JSON:
-            return read_payload
+            return _mapped(read_payload, options)
         case FileFormat.NDJSON:
-            return read_ndjson
+            return _mapped(read_ndjson, options)
         case FileFormat.CSV:
             return partial(_read_csv, make_renderer)
         case FileFormat.XLSX:
@@ -131,8 +134,17 @@ def reader_of(file_format: FileFormat, rules: Rules, options: ReadOptions) -> Re
             )
 
 
+def _mapped(read: Reader, options: ReadOptions) -> Reader:
+    """The reader of rows in JSON, which the profile maps if there is one."""
+    return partial(read_mapped, options.mapping, read) if options.mapping else read
+
+
 def header_maker(rules: Rules, options: ReadOptions) -> MakeRenderer:
-    """Makes the header of a file whose columns are fields of the type."""
+    """Makes the header of a file: its columns are fields of the type, or those of its sender."""
+    if options.mapping:
+        return options.mapping.make_renderer
+    if options.keeps_layout:
+        return SentHeader
     return partial(
         Header,
         schema=rules.json_schema(),

@@ -38,7 +38,14 @@ from shared.imports.files.profile import (
     column_key,
     fields_of,
 )
-from shared.imports.json_rows import Payload, RawRow, RowText, line_of, read_row_of_line
+from shared.imports.json_rows import (
+    LINE_BREAKS,
+    Payload,
+    RawRow,
+    RowText,
+    line_of,
+    read_row_of_line,
+)
 from shared.imports.messages import Message, MessageId, bounded
 from shared.imports.results import RowResult
 from shared.imports.text_checks import escaped, trimmed
@@ -193,6 +200,20 @@ class ProfileMapping:
             if target is not None:
                 values.append((target, cell))
         return self.render(values, name)
+
+    def corrected(self, sent: str, index: int, line: int | None) -> RowText:
+        """The row of a corrected row in the layout of its sender, given as JSON text.
+
+        Raises InvalidRequestError.
+        """
+        name = f"The row of index {index}"
+        text = sent.translate(LINE_BREAKS)
+        mapped = self.render_object(read_row_of_line(text, index, line or 0), name)
+        if mapped is None:
+            raise InvalidRequestError(
+                f"{name} is one that the profile {self.ref.name} skips: leave it out."
+            )
+        return RowText(mapped.text, Notes(line, mapped.faults, sent=text).to_text())
 
     def sent_text(self, value: _Value) -> str | None:
         """A cell as its sender would write it in a file of text; None for one that clears."""
