@@ -17,6 +17,7 @@ from shared import log
 from shared.auth.callers import AnyCaller
 from shared.clock import Clock, Ids, to_iso
 from shared.errors import DataKeysNotSetError
+from shared.imports.files.profile import NO_PROFILE, ProfileRef
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import Payload, read_payload
 from shared.imports.planning import Plan, plan
@@ -88,6 +89,7 @@ class ImportAcceptor:
         import_id: str = "",
         sender: Sender = NO_SENDER,
         reader: Reader = read_payload,
+        profile: ProfileRef = NO_PROFILE,
     ) -> ImportRecord | None:
         """Read a payload and accept it. Returns None for a payload without rows.
 
@@ -101,6 +103,7 @@ class ImportAcceptor:
         if not plan.rows:
             return None
         draft = self.draft(kind, caller.tenant, plan, caller.options, import_id, sender)
+        draft = replace(draft, profile=profile)
         return await self.accept_planned(kind, draft, plan)
 
     async def check_not_erased(self, parent: ImportRecord) -> None:

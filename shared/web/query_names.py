@@ -136,7 +136,7 @@ CHANGES: Final = QueryNames(("after", "type", "pageSize"))
 DOCUMENTS_LIST: Final = QueryNames(("workerexternalId", "communicationRoundCode", *_PAGE))
 
 VENDORS_NONE: Final = QueryNames(is_ours=False)
-PAY_AND_BILL: Final = QueryNames(("version", *_DRY), is_ours=False)
+PAY_AND_BILL: Final = QueryNames(("version", "profile", *_DRY), is_ours=False)
 LICENSES: Final = QueryNames(("importAction", "allowSameFile", *_DRY), is_ours=False)
 LICENSE_DELETION: Final = QueryNames(_DRY, is_ours=False)
 AUTHDATA: Final = QueryNames(_DRY, is_ours=False)

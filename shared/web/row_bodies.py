@@ -6,13 +6,15 @@ which is JSON for most types. Every body may be compressed with gzip.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
 from shared.errors import UnsupportedMediaTypeError
+from shared.gateway import Gateway
 from shared.imports.files.formats import (
     FileFormat,
     Reader,
@@ -22,10 +24,14 @@ from shared.imports.files.formats import (
     reader_of,
 )
 from shared.imports.files.gzip_bodies import unpacked
+from shared.imports.files.mapping import ProfileMapping
+from shared.imports.files.profile import NO_PROFILE, ProfileRef
 from shared.imports.files.text import utf8_body
-from shared.imports.import_type import Rules
+from shared.imports.import_type import ImportType, Rules
 from shared.services.background import to_thread_if_large
 
+# The query parameter that names a mapping profile.
+PROFILE: Final = "profile"
 _NO_ENCODING: Final = ("", "identity")
 _GZIP: Final = ("gzip", "x-gzip")
 # About the factor by which a body may grow, for the choice of a thread.
@@ -40,10 +46,39 @@ class SentRows:
     """
 
     format: FileFormat | None
-    reader: Reader = field(repr=False)
+    rules: Rules = field(repr=False)
+    options: ReadOptions = field(repr=False)
     is_compressed: bool
     charset: str
     body: bytes = field(repr=False)
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of the content."""
+        return reader_of(self.format or FileFormat.JSON, self.rules, self.options)
+
+    @property
+    def mapping(self) -> ProfileMapping | None:
+        """The mapping of the profile that reads the rows; None without one."""
+        return self.options.mapping
+
+    @property
+    def profile(self) -> ProfileRef:
+        """The version of that profile."""
+        return self.mapping.ref if self.mapping else NO_PROFILE
+
+    async def with_profile(
+        self, gateway: Gateway, tenant: str, kind: ImportType, query: Mapping[str, str]
+    ) -> SentRows:
+        """The same rows, read by the profile that the query names, if it names one.
+
+        Raises InvalidRequestError where there is no such profile for rows of the type.
+        """
+        name = query.get(PROFILE)
+        if name is None:
+            return self
+        found = await gateway.profiles.find(tenant, name, kind)
+        return replace(self, options=replace(self.options, mapping=found.mapping))
 
     async def content(self, max_bytes: int) -> bytes:
         """The body as the reader takes it, unpacked and in UTF-8.
@@ -69,7 +104,8 @@ def sent_rows(req: func.HttpRequest, rules: Rules) -> SentRows:
     file_format = format_of_media_type(media_type.lower())
     return SentRows(
         file_format,
-        reader_of(file_format or FileFormat.JSON, rules, ReadOptions()),
+        rules,
+        ReadOptions(),
         is_compressed(req),
         options.get("charset", ""),
         req.get_body(),

@@ -76,13 +76,17 @@ async def import_call(
     sent = sent_rows(req, kind.rules)
     dry_run = requests.dry_run(query)
     if dry_run is not DryRun.NO:
+        sent = await sent.with_profile(gateway, caller.tenant, kind, query)
         return await _answer_dry_run(gateway, kind, caller, sent, dry_run)
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
         body = await sent.content(gateway.settings.max_body_bytes)
         sender = await sender_of(gateway, caller, req)
-        return await gateway.intake.accept(kind, caller, body, import_id, sender, sent.reader)
+        rows = await sent.with_profile(gateway, caller.tenant, kind, query)
+        return await gateway.intake.accept(
+            kind, caller, body, import_id, sender, rows.reader, rows.profile
+        )
 
     async def render(record: ImportRecord | None, _media_type: str) -> func.HttpResponse:
         if record is None:
@@ -105,6 +109,7 @@ async def _answer_dry_run(
         planned = await gateway.intake.read(kind, caller.tenant, body, sent.reader)
     draft = gateway.intake.draft(kind, caller.tenant, planned, caller.options)
     result = await gateway.dry_runs.judge(kind, draft, planned, with_changes=is_by_row)
+    result = result.with_columns(sent.mapping)
     if is_by_row:
         return await judged_rows(kind, result)
     return _answer(await asyncio.to_thread(rendered_rows, kind, result.in_order_sent()))
