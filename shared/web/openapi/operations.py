@@ -127,6 +127,13 @@ VIEW: Final = Parameter(
     "`rows`: a dry run answers with the result of each row, and what the row would change.",
     {"type": "string", "enum": ["rows"]},
 )
+PROFILE: Final = Parameter(
+    "profile",
+    "query",
+    "The name of a mapping profile of the tenant: the rows are in the layout of their sender "
+    "(docs/mapping-profiles.md). An import keeps the version of the profile that it used.",
+    {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9_-]{0,38}[A-Za-z0-9])?$"},
+)
 IMPORT_ID: Final = Parameter(
     "importId", "path", "The id of the import, from `X-Import-Id`.", GUID, True
 )
