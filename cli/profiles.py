@@ -14,19 +14,11 @@ import typer
 from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
 from cli.result_tables import group_table, unmapped_lines
-from cli.row_files import read_text_file
+from cli.row_files import read_content, read_text_file
 from cli.tenants import TenantOption
 from shared.gateway import Gateway
 from shared.imports.csv_export import leaves_of
-from shared.imports.files.formats import (
-    MAX_UNPACKED,
-    FileFormat,
-    ReadOptions,
-    format_of_name,
-    readable_content,
-    reader_of,
-)
-from shared.imports.files.gzip_bodies import is_gzip, unpacked
+from shared.imports.files.formats import ReadOptions, reader_of
 from shared.imports.files.mapping import ProfileMapping
 from shared.imports.files.notes import Notes
 from shared.imports.files.profile import ValueTable
@@ -235,15 +227,6 @@ async def try_file(
     unmapped.add(results)
     outcomes = Counter(result.outcome.value for result in results)
     return Trial(version, _first_row(mapping, plan), dict(outcomes), groups, unmapped)
-
-
-def read_content(path: Path) -> tuple[FileFormat, bytes]:
-    """The format of a file of rows, and its content as the reader takes it. Raises refusals."""
-    content = path.read_bytes()
-    if is_gzip(content):
-        content = unpacked(content, MAX_UNPACKED)
-    file_format = format_of_name(path.name) or FileFormat.CSV
-    return file_format, readable_content(file_format, content)
 
 
 def _first_row(mapping: ProfileMapping, plan: Plan) -> list[tuple[str, str, str, str]]:

@@ -86,6 +86,16 @@ def read_rows(path: Path, rules: Rules, *, blank_clears: bool = False, sheet: st
         raise RowFileError(f"{path.name}{note}: {error.message}") from None
 
 
+def read_content(path: Path) -> tuple[FileFormat, bytes]:
+    """The format of a file of rows, and its content as a reader takes it. Raises RowFileError."""
+    try:
+        content = _content_of(path)
+        file_format = format_of(path, content)
+        return file_format, readable_content(file_format, content)
+    except RefusedError as error:
+        raise RowFileError(f"{path.name}: {error.message}") from None
+
+
 def _content_of(path: Path) -> bytes:
     """The content of a file, unpacked. Raises UnreadableFileError, RefusedError."""
     try:
@@ -140,7 +150,7 @@ def _read_file(
         return header
 
     has_header = file_format in (FileFormat.CSV, FileFormat.XLSX)
-    reader_options = replace(options, mapping=make_renderer) if has_header else options
+    reader_options = replace(options, make_renderer=make_renderer) if has_header else options
     reader = reader_of(file_format, rules, reader_options)
     payload = reader(content, lambda _row: None, FAR_MORE_THAN_ANY)
     rows: list[str] = []

@@ -15,7 +15,7 @@ from typing import Any, Final
 from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
 from shared.imports.files.columns import Header, MakeRenderer
 from shared.imports.files.csv_rows import read_csv
-from shared.imports.files.mapping import ProfileMapping, SentHeader, read_mapped
+from shared.imports.files.mapping import ProfileMapping, read_mapped
 from shared.imports.files.ndjson_rows import read_ndjson
 from shared.imports.files.text import describe_binary, utf8_body, without_end_mark
 from shared.imports.import_type import Rules
@@ -69,16 +69,16 @@ class ReadOptions:
 
     `sheet` is the name of a spreadsheet's sheet, by default its first visible one. `mapping` makes
     rows of what is in the layout of its sender; without it, columns are fields of the type.
-    `keeps_layout`: the columns are the sender's and stay so, as texts.
     `blank_clears`: an empty cell is null instead of leaving the field out. `max_bytes` limits what
-    is unpacked of a spreadsheet.
+    is unpacked of a spreadsheet. `make_renderer` makes the rows of files with a header in another
+    way.
     """
 
     sheet: str = ""
     mapping: ProfileMapping | None = None
     blank_clears: bool = False
     max_bytes: int = MAX_UNPACKED
-    keeps_layout: bool = False
+    make_renderer: MakeRenderer | None = None
 
 
 def format_of_media_type(media_type: str) -> FileFormat | None:
@@ -140,11 +140,11 @@ def _mapped(read: Reader, options: ReadOptions) -> Reader:
 
 
 def header_maker(rules: Rules, options: ReadOptions) -> MakeRenderer:
-    """Makes the header of a file: its columns are fields of the type, or those of its sender."""
+    """Makes the header of a file: its columns are those of its sender, or fields of the type."""
+    if options.make_renderer:
+        return options.make_renderer
     if options.mapping:
         return options.mapping.make_renderer
-    if options.keeps_layout:
-        return SentHeader
     return partial(
         Header,
         schema=rules.json_schema(),
