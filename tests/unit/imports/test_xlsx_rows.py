@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Mapping
 from decimal import Decimal
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -252,3 +255,37 @@ def test_a_template_is_the_same_bytes_whenever_it_is_made() -> None:
     first = xlsx_template(TIMESHEETS_V2)
     xlsx_template.cache_clear()
     assert xlsx_template(TIMESHEETS_V2) == first
+
+
+SOFFICE = shutil.which("soffice")
+
+
+@pytest.mark.skipif(SOFFICE is None, reason="no LibreOffice: install libreoffice-calc")
+def test_what_libreoffice_saves_is_read_as_what_it_was_given(tmp_path: Path) -> None:
+    traps = sheet_of(
+        {"A1": TEXT, "B1": NUMBER, "C1": WHOLE, "D1": DATE}
+        | {"A2": "007", "B2": 1.1, "C2": "=1+1", "D2": dt.date(2024, 2, 29)}
+        | {"A3": 417, "B3": "=1/0", "C3": 100000, "D3": "2024-02-29"}
+        | {"A4": "a\nb", "B4": True, "C4": 1234567890123456, "D4": dt.datetime(2024, 2, 29, 8, 5)},  # noqa: DTZ001
+        {"A3": "00000", "C3": "0.00E+00"},
+    )
+    (tmp_path / "traps.xlsx").write_bytes(traps)
+    (tmp_path / "template.xlsx").write_bytes(xlsx_template(PLACEMENTS))
+    out = tmp_path / "out"
+    subprocess.run(
+        [
+            *(str(SOFFICE), f"-env:UserInstallation=file://{tmp_path}/profile", "--headless"),
+            *("--convert-to", "xlsx:Calc MS Excel 2007 XML", "--outdir", str(out)),
+            *(str(tmp_path / "traps.xlsx"), str(tmp_path / "template.xlsx")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    assert read((out / "template.xlsx").read_bytes()) == read(xlsx_template(PLACEMENTS))
+    saved = read((out / "traps.xlsx").read_bytes())
+    assert [json.loads(row.text) for row in saved] == [
+        {TEXT: "007", NUMBER: 1.1, WHOLE: 2, DATE: "2024-02-29"},
+        {TEXT: "00417", WHOLE: 100000, DATE: "2024-02-29"},
+        {TEXT: "a\nb", DATE: "2024-02-29T08:05:00"},
+    ]
+    assert [sorted(faults(row)) for row in saved] == [[], [NUMBER], [NUMBER, WHOLE]]
