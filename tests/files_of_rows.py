@@ -5,10 +5,21 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
+from datetime import date
+from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
+
+import openpyxl
+import xlsxwriter
+
+from shared.imports.files.formats import XLSX_TYPE
 
 Row = Mapping[str, Any]
 
@@ -88,6 +99,81 @@ def as_csv(rows: Sequence[Row], form: str = "comma-utf8") -> SentFile:
     body = _ENCODINGS[encoding](csv_text(rows, _DELIMITERS[mark]))
     media_type = "text/tab-separated-values" if mark == "tab" else "Text/CSV; header=present"
     return SentFile(f"csv-{form}", body, {"Content-Type": media_type})
+
+
+def _cell_value(name: str, value: Any) -> Any:
+    """A value as a typed cell: a date is one in a spreadsheet; null and empty lists are words."""
+    if isinstance(value, str) and re.search("Date|DateOfBirth", name):
+        return date.fromisoformat(value) if _DAY.fullmatch(value) else value
+    return value if isinstance(value, str | int | float) else json.dumps(value)
+
+
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _sheet_rows(rows: Sequence[Row]) -> Iterator[list[Any]]:
+    columns = columns_of(rows)
+    yield columns
+    for row in rows:
+        cells = dict(leaves(row))
+        yield [_cell_value(name, cells[name]) if name in cells else None for name in columns]
+
+
+def _by_xlsxwriter(rows: Sequence[Row]) -> bytes:
+    stream = BytesIO()
+    options = {"default_date_format": "yyyy-mm-dd", "strings_to_formulas": False}
+    with xlsxwriter.Workbook(stream, options) as book:
+        sheet = book.add_worksheet()
+        for number, cells in enumerate(_sheet_rows(rows)):
+            sheet.write_row(number, 0, cells)
+    return stream.getvalue()
+
+
+def _by_openpyxl(rows: Sequence[Row]) -> bytes:
+    book = openpyxl.Workbook()
+    for cells in _sheet_rows(rows):
+        book.active.append(cells)
+    stream = BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+def _by_libreoffice(rows: Sequence[Row]) -> bytes:
+    """What LibreOffice saves of the file of another program."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "rows.xlsx").write_bytes(_by_openpyxl(rows))
+        libreoffice_saves(Path(folder), "rows.xlsx")
+        return (Path(folder) / "out" / "rows.xlsx").read_bytes()
+
+
+SOFFICE = shutil.which("soffice")
+
+
+def libreoffice_saves(folder: Path, *names: str) -> None:
+    """Let LibreOffice open files of a folder and save them in its folder `out`."""
+    subprocess.run(
+        [
+            *(str(SOFFICE), f"-env:UserInstallation=file://{folder}/profile", "--headless"),
+            *("--convert-to", "xlsx:Calc MS Excel 2007 XML", "--outdir", str(folder / "out")),
+            *(str(folder / name) for name in names),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+_WRITERS: Mapping[str, Callable[[Sequence[Row]], bytes]] = {
+    "xlsxwriter": _by_xlsxwriter,
+    "openpyxl": _by_openpyxl,
+    **({"libreoffice": _by_libreoffice} if SOFFICE else {}),
+}
+# LibreOffice only where it is installed.
+XLSX_WRITERS = [*_WRITERS]
+
+
+def as_xlsx(rows: Sequence[Row], writer: str) -> SentFile:
+    """`writer` is one of XLSX_WRITERS."""
+    return SentFile(f"xlsx-{writer}", _WRITERS[writer](rows), {"Content-Type": XLSX_TYPE})
 
 
 def in_every_format(rows: Sequence[Row]) -> list[SentFile]:

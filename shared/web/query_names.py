@@ -125,6 +125,8 @@ def _dry_runs_in_values(query: Mapping[str, str]) -> Iterator[str]:
 
 _PAGE: Final = ("pageSize", "continuation")
 _DRY: Final = (DRY_RUN, "view")
+# The sheet of a spreadsheet; by default the first visible one.
+SHEET: Final = "sheet"
 
 NONE: Final = QueryNames()
 IMPORTS_LIST: Final = QueryNames(("type", "state", "caller", *_PAGE))
@@ -136,7 +138,7 @@ CHANGES: Final = QueryNames(("after", "type", "pageSize"))
 DOCUMENTS_LIST: Final = QueryNames(("workerexternalId", "communicationRoundCode", *_PAGE))
 
 VENDORS_NONE: Final = QueryNames(is_ours=False)
-PAY_AND_BILL: Final = QueryNames(("version", "profile", *_DRY), is_ours=False)
+PAY_AND_BILL: Final = QueryNames(("version", SHEET, "profile", *_DRY), is_ours=False)
 LICENSES: Final = QueryNames(("importAction", "allowSameFile", *_DRY), is_ours=False)
 LICENSE_DELETION: Final = QueryNames(_DRY, is_ours=False)
 AUTHDATA: Final = QueryNames(_DRY, is_ours=False)

@@ -13,9 +13,10 @@ from typing import Final
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
-from shared.errors import UnsupportedMediaTypeError
+from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
 from shared.gateway import Gateway
 from shared.imports.files.formats import (
+    XLSX_TYPE,
     FileFormat,
     Reader,
     ReadOptions,
@@ -29,6 +30,7 @@ from shared.imports.files.profile import NO_PROFILE, ProfileRef
 from shared.imports.files.text import utf8_body
 from shared.imports.import_type import ImportType, Rules
 from shared.services.background import to_thread_if_large
+from shared.web.query_names import SHEET, query_of
 
 # The query parameter that names a mapping profile.
 PROFILE: Final = "profile"
@@ -95,17 +97,25 @@ class SentRows:
         return readable_content(self.format, body, self.charset)
 
 
-def sent_rows(req: func.HttpRequest, rules: Rules) -> SentRows:
-    """The rows of a call, by its Content-Type and Content-Encoding.
+def sent_rows(req: func.HttpRequest, rules: Rules, max_bytes: int) -> SentRows:
+    """The rows of a call, by its Content-Type and Content-Encoding; `sheet=` names a sheet.
 
-    Raises UnsupportedMediaTypeError for an encoding other than gzip.
+    `max_bytes` limits what a spreadsheet unpacks to. Raises UnsupportedMediaTypeError for an
+    encoding other than gzip, InvalidRequestError for the sheet of what is no spreadsheet.
     """
     media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
     file_format = format_of_media_type(media_type.lower())
+    sheet = query_of(req).get(SHEET, "")
+    if sheet and file_format is not FileFormat.XLSX:
+        raise InvalidRequestError(
+            f"sheet names a sheet of a spreadsheet, and the body is none: leave it out, or send "
+            f"Content-Type: {XLSX_TYPE}."
+        )
+    read_options = ReadOptions(sheet=sheet, max_bytes=max_bytes)
     return SentRows(
         file_format,
         rules,
-        ReadOptions(),
+        read_options,
         is_compressed(req),
         options.get("charset", ""),
         req.get_body(),

@@ -10,7 +10,7 @@ import pytest
 from shared.auth.integrations import ReadPermission
 from tests.builders import a_full_worker, workers
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
-from tests.files_of_rows import SentFile, as_csv, as_json, as_ndjson
+from tests.files_of_rows import XLSX_WRITERS, SentFile, as_csv, as_json, as_ndjson, as_xlsx
 from tests.tenants import Sender, a_sender
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -46,6 +46,7 @@ def in_some_formats(rows: Sequence[Any]) -> list[SentFile]:
         as_csv(rows, "comma-utf8"),
         as_csv(rows, "semicolon-bom").compressed(),
         as_csv(rows, "tab-utf16"),
+        *(as_xlsx(rows, writer) for writer in XLSX_WRITERS),
     ]
 
 

@@ -73,7 +73,7 @@ async def import_call(
     kind = version_in_query(TYPE_CATALOGUE, lowest.name, query)
     check_database_version(caller, kind.contract)
     requests.check_size(req, gateway.settings.max_body_bytes)
-    sent = sent_rows(req, kind.rules)
+    sent = sent_rows(req, kind.rules, gateway.settings.max_body_bytes)
     dry_run = requests.dry_run(query)
     if dry_run is not DryRun.NO:
         sent = await sent.with_profile(gateway, caller.tenant, kind, query)

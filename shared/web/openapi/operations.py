@@ -127,6 +127,12 @@ VIEW: Final = Parameter(
     "`rows`: a dry run answers with the result of each row, and what the row would change.",
     {"type": "string", "enum": ["rows"]},
 )
+SHEET: Final = Parameter(
+    "sheet",
+    "query",
+    "The sheet of a spreadsheet that has the rows; by default the first visible one.",
+    TEXT,
+)
 PROFILE: Final = Parameter(
     "profile",
     "query",

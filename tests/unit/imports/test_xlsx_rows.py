@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Mapping
 from decimal import Decimal
 from io import BytesIO
@@ -28,6 +26,7 @@ from shared.imports.placements.definition import PLACEMENTS
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.timesheets.definition import TIMESHEETS_V2
 from shared.imports.workers.definition import WORKERS
+from tests.files_of_rows import SOFFICE, libreoffice_saves
 from tests.unit.imports.test_xlsx_cells import raw_sheet, sheet_of, workbook
 
 # A text field, a number field, a whole number, a date field of placements.
@@ -257,9 +256,6 @@ def test_a_template_is_the_same_bytes_whenever_it_is_made() -> None:
     assert xlsx_template(TIMESHEETS_V2) == first
 
 
-SOFFICE = shutil.which("soffice")
-
-
 @pytest.mark.skipif(SOFFICE is None, reason="no LibreOffice: install libreoffice-calc")
 def test_what_libreoffice_saves_is_read_as_what_it_was_given(tmp_path: Path) -> None:
     traps = sheet_of(
@@ -271,16 +267,8 @@ def test_what_libreoffice_saves_is_read_as_what_it_was_given(tmp_path: Path) -> 
     )
     (tmp_path / "traps.xlsx").write_bytes(traps)
     (tmp_path / "template.xlsx").write_bytes(xlsx_template(PLACEMENTS))
+    libreoffice_saves(tmp_path, "traps.xlsx", "template.xlsx")
     out = tmp_path / "out"
-    subprocess.run(
-        [
-            *(str(SOFFICE), f"-env:UserInstallation=file://{tmp_path}/profile", "--headless"),
-            *("--convert-to", "xlsx:Calc MS Excel 2007 XML", "--outdir", str(out)),
-            *(str(tmp_path / "traps.xlsx"), str(tmp_path / "template.xlsx")),
-        ],
-        check=True,
-        capture_output=True,
-    )
     assert read((out / "template.xlsx").read_bytes()) == read(xlsx_template(PLACEMENTS))
     saved = read((out / "traps.xlsx").read_bytes())
     assert [json.loads(row.text) for row in saved] == [
