@@ -19,10 +19,19 @@ from typing import Any, Final
 from cli.import_client import ChunkLimits, ImportClient, RequestChunk, has_messages
 from cli.output import columns
 from cli.result_tables import Group, GroupTally, Result, failure_table, group_table, with_line
-from cli.row_files import RowFile, RowFileError, read_array, read_rows, read_text_file
+from cli.row_files import (
+    RowFile,
+    RowFileError,
+    format_of,
+    read_array,
+    read_bytes,
+    read_rows,
+    read_text_file,
+)
 from shared.errors import GatewayError, RefusedError
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.files.formats import FileFormat, format_of_name
+from shared.imports.files.formats import FILE_TYPES, FileFormat, format_of_name
+from shared.imports.files.gzip_bodies import is_gzip
 from shared.imports.import_type import Rules
 from shared.imports.json_rows import member_span
 
@@ -60,6 +69,18 @@ class ImportProgress:
         self.results += [
             with_line({**item, "index": item["index"] + first}, self.file.lines) for item in results
         ]
+
+    def add_judged(self, first: int, results: Sequence[Result]) -> None:
+        """Note the results of a dry run of the rows from place `first` on."""
+        self.counts.update(item["outcome"] for item in results)
+        for name, severity in _SEVERITIES.items():
+            self.counts[name] += sum(
+                any(message["messageType"] == severity for message in item["messages"])
+                for item in results
+            )
+        self.groups.add_results(first, results)
+        is_small = self.total <= SMALL_FILE
+        self.add(first, [item for item in results if is_small or item["outcome"] == "failed"])
 
     def document(self) -> dict[str, Any]:
         """For programs."""
@@ -100,17 +121,7 @@ class FileImport:
         """Run a dry run of every part separately. Nothing is stored."""
         for chunk in chunks:
             answer = self.client.dry_run(self.path, {**self.query, **_BY_ROW}, chunk.body())
-            results = sorted(answer["items"], key=_index)
-            progress.counts.update(item["outcome"] for item in results)
-            for name, severity in _SEVERITIES.items():
-                progress.counts[name] += sum(
-                    any(message["messageType"] == severity for message in item["messages"])
-                    for item in results
-                )
-            progress.groups.add_results(chunk.first, results)
-            is_small = progress.total <= SMALL_FILE
-            rows = [item for item in results if is_small or item["outcome"] == "failed"]
-            progress.add(chunk.first, rows)
+            progress.add_judged(chunk.first, sorted(answer["items"], key=_index))
             self.on_progress(chunk.first + len(chunk.rows))
 
 
@@ -137,6 +148,66 @@ def follow(
 
 def _index(result: Result) -> int:
     return int(result["index"])
+
+
+# `manage.py import --profile`: the file goes as it is, in one call, since the gateway reads it.
+
+
+def send_whole(
+    client: ImportClient,
+    path: str,
+    query: Mapping[str, str],
+    sent: SentFile,
+    key: str,
+    on_progress: Callable[[int], None],
+) -> ImportProgress:
+    """Import a file that a mapping profile maps, and collect its results."""
+    acceptance = client.send(path, query, sent.body, key, sent.headers)
+    import_id = acceptance.import_id
+    if not import_id:
+        return ImportProgress(RowFile((), ()))
+    report = client.follow(import_id, on_progress)
+    total = int(report["rows"]["total"])
+    rows, lines = [""] * total, [0] * total
+    for item in client.failed_rows(import_id) if report["rows"]["failed"] else ():
+        rows[item["index"]] = json.dumps(item["row"], ensure_ascii=False)
+        lines[item["index"]] = item.get("line") or 0
+    progress = ImportProgress(RowFile(rows, lines), sent_before=acceptance.is_replayed)
+    follow(client, import_id, 0, progress, on_progress)
+    return progress
+
+
+def dry_run_whole(
+    client: ImportClient, path: str, query: Mapping[str, str], sent: SentFile
+) -> ImportProgress:
+    """Run a dry run of a file that a mapping profile maps."""
+    answer = client.dry_run(path, {**query, **_BY_ROW}, sent.body, sent.headers)
+    results = sorted(answer["items"], key=_index)
+    progress = ImportProgress(RowFile([""] * len(results), [0] * len(results)))
+    progress.add_judged(0, results)
+    return progress
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file as it goes in a call: its bytes, and the headers that say what they are."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def read_sent_file(path: Path) -> SentFile:
+    """Read a file that goes as it is. Raises UnreadableFileError."""
+    body = read_bytes(path)
+    is_compressed = is_gzip(body)
+    file_format = format_of(path, b"" if is_compressed else body)
+    if file_format is FileFormat.XML:
+        raise RowFileError(f"{path.name} is XML, which no profile maps: save the rows as CSV.")
+    media_types = {each: name for name, each in reversed([*FILE_TYPES.items()])}
+    headers = {"Content-Type": media_types.get(file_format, "application/json")}
+    if is_compressed:
+        headers["Content-Encoding"] = "gzip"
+    return SentFile(body, headers)
 
 
 # `manage.py import authdata`: a file becomes one batch, which is staged and processed.

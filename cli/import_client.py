@@ -94,6 +94,7 @@ _LONGEST_PAUSE_SECONDS: Final = 2.0
 _PAGE: Final = 1_000
 
 Document = dict[str, Any]
+JSON_CONTENT: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
 
 
 class RefusedCallError(CallFailedError):
@@ -122,9 +123,16 @@ class ImportClient:
         """What the gateway takes."""
         return self._document("GET", "/api/capabilities")
 
-    def send(self, path: str, query: Mapping[str, str], body: bytes, key: str) -> AcceptedCall:
+    def send(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes,
+        key: str,
+        content_headers: Mapping[str, str] = JSON_CONTENT,
+    ) -> AcceptedCall:
         """Make a call that is done once however often it is sent, and do not wait for its rows."""
-        headers = {"Prefer": "respond-async", "Idempotency-Key": key}
+        headers = {"Prefer": "respond-async", "Idempotency-Key": key, **content_headers}
         if self.source:
             name = quote(self.source, safe="")
             headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
@@ -132,9 +140,16 @@ class ImportClient:
         is_replayed = answer.headers.get("idempotent-replayed", "").lower() == "true"
         return AcceptedCall(answer.headers.get("x-import-id", ""), is_replayed, answer.document)
 
-    def dry_run(self, path: str, query: Mapping[str, str], body: bytes) -> Document:
+    def dry_run(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes,
+        content_headers: Mapping[str, str] = JSON_CONTENT,
+    ) -> Document:
         """The answer to a call that stores nothing."""
-        document: Document = self._answer("POST", _with_query(path, query), {}, body).document
+        address = _with_query(path, query)
+        document: Document = self._answer("POST", address, content_headers, body).document
         return document
 
     def follow(self, import_id: str, on_progress: Callable[[int], None]) -> Document:
@@ -159,6 +174,13 @@ class ImportClient:
                 return
             query["continuation"] = page["continuation"]
 
+    def failed_rows(self, import_id: str) -> list[Document]:
+        """The failed rows of an import that no retry has imported, as they were sent."""
+        rows: list[Document] = self._answer(
+            "GET", f"/api/imports/{import_id}/failed-rows", {}, None
+        ).document
+        return rows
+
     def message_groups(self, import_id: str) -> list[Document]:
         """What was said of the rows of an import so far, in groups of one id and field."""
         groups: list[Document] = self._document("GET", f"/api/imports/{import_id}/failures")[
@@ -177,13 +199,10 @@ class ImportClient:
     def _answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
-        content_type = {"Content-Type": "application/json"} if body is not None else {}
         address = address_of(self.url, path)
         for tries_left in reversed(range(TRIES)):
             try:
-                answer = call(
-                    method, address, {**self.keys.headers(), **content_type, **headers}, body
-                )
+                answer = call(method, address, {**self.keys.headers(), **headers}, body)
             except CallFailedError as error:
                 if not tries_left or isinstance(error, ImpossibleCallError):
                     raise

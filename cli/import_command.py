@@ -5,6 +5,7 @@ Rows go as imports, one after another; authentication data as one batch. Both en
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import sys
@@ -24,10 +25,13 @@ from cli.file_import import (
     FileImport,
     ImportProgress,
     dry_run_batch,
+    dry_run_whole,
     import_batch,
     limits_with_room,
     read_batch_file,
     read_batch_options,
+    read_sent_file,
+    send_whole,
 )
 from cli.import_client import (
     ImportClient,
@@ -49,6 +53,7 @@ from cli.result_tables import (
 from cli.row_files import FAR_MORE_THAN_ANY, RowFile, RowFileError, read_rows
 from cli.terminal import complain
 from shared.errors import InvalidRequestError
+from shared.imports.csv_export import OWN_STYLE, SENT_STYLE
 from shared.imports.files.columns import known_paths, nearest_field
 from shared.imports.files.formats import FileFormat, format_of_name
 from shared.imports.files.templates import make_template
@@ -86,6 +91,8 @@ class ImportJob:
     blank_clears: bool
     dry_run: bool
     secret: str = field(repr=False)
+    # The mapping profile that the gateway reads the file by; "" for a file of the type's own.
+    profile: str = ""
 
     @property
     def title(self) -> str:
@@ -102,10 +109,14 @@ class Report:
     rows: Sequence[str]
     failed: Sequence[Result]
     is_good: bool
+    # Whether the rows are in the layout of their sender.
+    is_mapped: bool = False
 
 
 def import_file(job: ImportJob, client: ImportClient) -> Report:
     """Send the file. Raises RowFileError, CallFailedError; typer.Exit where it is interrupted."""
+    if job.profile:
+        return _send_mapped(job, client)
     is_batch = IMPORT_MODULES[job.kind.name].is_sent_in_batches
     return (_send_batch if is_batch else _send_rows)(job, client)
 
@@ -127,6 +138,23 @@ def _send_rows(job: ImportJob, client: ImportClient) -> Report:
         (file_import.dry_run if job.dry_run else file_import.send)(chunks, progress)
     lines = _report_lines(progress, chunks, schema, dry_run=job.dry_run)
     return Report(progress.document(), lines, file.rows, progress.failed, not progress.failed)
+
+
+def _send_mapped(job: ImportJob, client: ImportClient) -> Report:
+    """The file goes as it is, because the gateway has the profile."""
+    sent = read_sent_file(job.file)
+    path = find_import_path(client.capabilities(), job.kind.name)
+    query = {**job.call_options, "profile": job.profile}
+    text = json.dumps([job.kind.name, query, job.repeat_word])
+    key = hmac.new(job.secret.encode(), text.encode() + b"\0" + sent.body, "sha256").hexdigest()
+    with _progress(job, ImportProgress(RowFile((), ()))) as on_progress:
+        if job.dry_run:
+            progress = dry_run_whole(client, path, query, sent)
+        else:
+            progress = send_whole(client, path, query, sent, f"file-{key[:48]}", on_progress)
+    lines = _report_lines(progress, (), None, dry_run=job.dry_run)
+    rows, failed = progress.file.rows, progress.failed
+    return Report(progress.document(), lines, rows, failed, not failed, is_mapped=True)
 
 
 def _send_batch(job: ImportJob, client: ImportClient) -> Report:
@@ -211,11 +239,14 @@ def _describe_progress(progress: ImportProgress) -> str:
 def _report_lines(
     progress: ImportProgress,
     chunks: Sequence[RequestChunk],
-    schema: Mapping[str, Any],
+    schema: Mapping[str, Any] | None,
     *,
     dry_run: bool,
 ) -> Iterator[str]:
-    """Every row of a small file, the failed ones and all messages of any, and the counts."""
+    """Every row of a small file, the failed ones and all messages of any, and the counts.
+
+    Without a `schema` nothing says which field an unknown one was meant for.
+    """
     columns = [escaped(each.name) for each in progress.file.unknown_columns]
     if progress.total <= SMALL_FILE:
         yield from row_lines(progress.results, columns)
@@ -226,9 +257,11 @@ def _report_lines(
     if groups:
         yield from ("", *group_table(groups, progress.file.lines), "")
     unknown = [
-        each.get("fieldName", "") for each in groups if each["errorID"] == MessageId.UNKNOWN_FIELD
+        each.get("fieldName", "")
+        for each in groups
+        if each["errorID"] == MessageId.UNKNOWN_FIELD and schema is not None
     ]
-    fields = known_paths(schema) if unknown else []
+    fields = known_paths(schema) if unknown and schema is not None else []
     for name in unknown[:MOST_NAMED]:
         advice = _advice(nearest_field(name, fields))
         yield f"Field {escaped(name)} is not known: what it holds is not stored.{advice}"
@@ -248,7 +281,7 @@ def _report_lines(
         name = "Import" if len(progress.import_ids) == 1 else "Imports"
         yield f"{name} {' '.join(progress.import_ids)}"
     if progress.sent_before:
-        yield ALREADY_SENT.format(count=progress.sent_before, chunks=len(chunks))
+        yield ALREADY_SENT.format(count=progress.sent_before, chunks=len(chunks) or 1)
     if dry_run and len(chunks) > 1:
         yield "The dry run tried each call by itself, without the rows of the calls before it."
 
@@ -333,6 +366,16 @@ Again = Annotated[
 ]
 
 
+ProfileName = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="The mapping profile of a file in the layout of its sender, which is sent as it is.",
+    ),
+]
+
+
 def import_command(
     type_name: TypeName,
     file: RowsFile,
@@ -345,6 +388,7 @@ def import_command(
     blank_clears: BlankClears = False,
     options: CallOptions = [],  # noqa: B006 (typer reads the default, nobody changes it)
     repeat_word: Again = "",
+    profile: ProfileName = "",
     as_json: AsJson = False,
 ) -> None:
     """Send a file over HTTP and show what became of each row. Exit status 1 if a row failed.
@@ -361,6 +405,12 @@ def import_command(
             "failed rows are not written as XLSX; name the file .csv, .json or .ndjson.",
             param_hint="--failed-rows",
         )
+    if profile and (blank_clears or part_rows or (dry_run and failed_rows)):
+        raise typer.BadParameter(
+            "a file with a profile goes as it is, in one call: leave out --blank-clears, "
+            "--part-rows, and --failed-rows of a dry run.",
+            param_hint="--profile",
+        )
     call_options = dict(option.split("=", 1) for option in options if "=" in option)
     if len(call_options) < len(options):
         raise typer.BadParameter("it is NAME=VALUE, each name once.", param_hint="--with")
@@ -373,12 +423,14 @@ def import_command(
         blank_clears=blank_clears,
         dry_run=dry_run,
         secret=function_key,
+        profile=profile,
     )
     keys = KeyPair(software_key, function_key)
     client = ImportClient(url or local_url(), keys, source=source_name(file.name))
     report = import_file(job, client)
     if failed_rows is not None:
-        write_failed_rows(failed_rows, report.rows, report.failed)
+        style = SENT_STYLE if report.is_mapped else OWN_STYLE
+        write_failed_rows(failed_rows, report.rows, report.failed, style)
     show(as_json, report.document, report.lines)
     if not report.is_good:
         raise typer.Exit(1)

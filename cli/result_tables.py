@@ -35,8 +35,8 @@ Result = dict[str, Any]
 
 
 def with_line(result: Result, lines: Sequence[int]) -> Result:
-    """Add the line of its row to a result. `lines` has the line of each row of the file."""
-    return {**result, "line": lines[result["index"]]}
+    """Add the line of its row to a result. `lines` has the line of each row of the file, or 0."""
+    return {**result, "line": lines[result["index"]] or None}
 
 
 def key_of(result: Result) -> str:
@@ -58,7 +58,9 @@ def row_lines(results: Iterable[Result], columns: Sequence[str] = ()) -> Iterato
     An unknown column is not reported again for each row.
     """
     for result in results:
-        place = f"index {result['index']}, line {result['line']}"
+        place = f"index {result['index']}"
+        # Of a file that the gateway has read only the lines of failed rows are known.
+        place += f", line {result['line']}" if result["line"] else ""
         yield f"{place:<{_PLACE_WIDTH}}  {key_of(result)}  {result['outcome']}"
         for change in result.get("changes", ()) if result["outcome"] == "updated" else ():
             before, after = (json.dumps(change[at], ensure_ascii=False) for at in _SIDES)
@@ -76,7 +78,7 @@ def failure_table(failures: Sequence[Result]) -> list[str]:
     cells = [
         (
             str(result["index"]),
-            str(result["line"]),
+            str(result["line"] or ""),
             key_of(result),
             str(message["errorID"]),
             message.get("fieldName", ""),
@@ -117,7 +119,12 @@ def _shorten(value: str) -> str:
     return text if len(text) <= _MOST_OF_A_VALUE else f"{text[: _MOST_OF_A_VALUE - 1]}…"
 
 
-def write_failed_rows(path: Path, rows: Sequence[str], failures: Sequence[Result]) -> None:
+def write_failed_rows(
+    path: Path,
+    rows: Sequence[str],
+    failures: Sequence[Result],
+    style: csv_export.CellStyle = csv_export.OWN_STYLE,
+) -> None:
     """The failed rows as they were sent, with their messages, readable by this user only.
 
     CSV by the ending `.csv`, a row per line by `.ndjson`, else a JSON array: each can be corrected
@@ -131,15 +138,18 @@ def write_failed_rows(path: Path, rows: Sequence[str], failures: Sequence[Result
         if stat.S_ISREG(os.fstat(handle).st_mode):
             with suppress(PermissionError):
                 os.fchmod(handle, 0o600)
-        file.write(_failed_rows_text(format_of_name(path.name), rows, in_order))
+        file.write(_failed_rows_text(format_of_name(path.name), rows, in_order, style))
 
 
 def _failed_rows_text(
-    file_format: FileFormat | None, rows: Sequence[str], failures: Sequence[Result]
+    file_format: FileFormat | None,
+    rows: Sequence[str],
+    failures: Sequence[Result],
+    style: csv_export.CellStyle,
 ) -> str:
     match file_format:
         case FileFormat.CSV:
-            return "\ufeff" + "".join(_csv_lines(rows, failures))
+            return "\ufeff" + "".join(_csv_lines(rows, failures, style))
         case FileFormat.NDJSON:
             return "".join(f"{_as_json(rows, result)}\n" for result in failures)
         case _:
@@ -150,23 +160,27 @@ def _failed_rows_text(
 def _as_json(rows: Sequence[str], result: Result) -> str:
     messages = json.dumps(result["messages"], ensure_ascii=False, separators=(",", ":"))
     row = rows[result["index"]].translate(_LINE_BREAKS)
-    place = f'"index":{result["index"]},"line":{result["line"]}'
+    line = f',"line":{result["line"]}' if result["line"] else ""
+    place = f'"index":{result["index"]}{line}'
     return f'{{{place},"row":{row},"messages":{messages}}}'
 
 
-def _csv_lines(rows: Sequence[str], failures: Sequence[Result]) -> Iterator[str]:
+def _csv_lines(
+    rows: Sequence[str], failures: Sequence[Result], style: csv_export.CellStyle
+) -> Iterator[str]:
     field_columns: csv_export.Columns = {}
     for result in failures:
         csv_export.note_columns(field_columns, rows[result["index"]])
     field_columns = csv_export.bounded_columns(field_columns, len(failures))
-    yield csv_export.header_line(field_columns, with_lines=True)
+    has_lines = any(result["line"] for result in failures)
+    yield csv_export.header_line(field_columns, with_lines=has_lines)
     for result in failures:
         text = "; ".join(
             f"{item['errorID']} {item.get('fieldName', '')}: {item['message']}"
             for item in result["messages"]
         )
-        index = result["index"]
-        yield csv_export.row_line(field_columns, index, text, rows[index], result["line"])
+        index, line = result["index"], (result["line"] or 0) if has_lines else None
+        yield csv_export.row_line(field_columns, index, text, rows[index], line, style)
 
 
 # The messages of rows in groups, for people: one id about one field, how often, in which rows.

@@ -96,12 +96,17 @@ def read_content(path: Path) -> tuple[FileFormat, bytes]:
         raise RowFileError(f"{path.name}: {error.message}") from None
 
 
-def _content_of(path: Path) -> bytes:
-    """The content of a file, unpacked. Raises UnreadableFileError, RefusedError."""
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file. Raises UnreadableFileError."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UnreadableFileError(f"{path.name} cannot be read: {error.strerror}.") from None
+
+
+def _content_of(path: Path) -> bytes:
+    """The content of a file, unpacked. Raises UnreadableFileError, RefusedError."""
+    content = read_bytes(path)
     return unpacked(content, _MAX_UNPACKED) if is_gzip(content) else content
 
 

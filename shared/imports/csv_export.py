@@ -58,6 +58,8 @@ class CellStyle(NamedTuple):
 
 
 OWN_STYLE: Final = CellStyle()
+# Rows in the layout of their sender, whose columns are empty where nothing was sent.
+SENT_STYLE: Final = CellStyle(guards_blanks=False)
 
 
 class _Number(str):

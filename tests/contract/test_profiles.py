@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import re
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli.environment import ROOT
 from tests.contract.calls import check_refusal
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess
 from tests.emulator import open_ready_gateway, settings_for
+from tests.integration.manage import Manage, Ran
 from tests.tenants import Sender, a_sender
 
 pytestmark = pytest.mark.e2e
@@ -253,3 +257,53 @@ def test_rows_in_json_are_mapped_and_given_back_as_they_were(
     check_refusal(
         send(gateway, sender, '[{"no":"1","a.b":1,"a":{"b":2}}]', **as_json), 400, "twice"
     )
+
+
+def test_the_commands_of_the_page_import_its_example(
+    gateway: GatewayProcess, storage: str, sender: Sender, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs/mapping-profiles.md").read_text("utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    export, failed_header = [text for language, text in blocks if language == "csv"]
+    profile = next(text for language, text in blocks if language == "json")
+    commands = next(text for language, text in blocks if not language).splitlines()
+    for name, text in (("export.csv", export), ("payroll.json", profile)):
+        (tmp_path / name).write_text(text, "utf-8")
+    manage = Manage(storage, tmp_path)
+    keys = {
+        "GATEWAY_URL": f"http://127.0.0.1:{gateway.port}",
+        "GATEWAY_FUNCTION_KEY": sender.function_key,
+        "GATEWAY_SOFTWARE_KEY": sender.integration.software_key,
+    }
+
+    def run(command: str) -> Ran:
+        words = command.removeprefix("python3 dev.py manage ").replace("acme", sender.tenant)
+        return manage.run(
+            *(
+                str(tmp_path / word) if re.search(r"\.(csv|json)$", word) else word
+                for word in words.split()
+            ),
+            **keys,
+        )
+
+    set_once, tried, imported = map(run, commands)
+    assert set_once.stdout.startswith("Version 1 of the profile payroll is set."), set_once
+    assert (tried.returncode, tried.stderr) == (0, "")
+    assert re.search(r"Geburtsdatum +24.12.1990 +DateOfBirth +1990-12-24", tried.stdout)
+    assert "The rows would be: 2 new, 2 failed." in tried.stdout
+    assert re.search(r"Geschlecht +Gender +divers +1 +2", tried.stdout)
+    assert imported.returncode == 1
+    assert "4 rows: 2 new, 0 updated, 0 unchanged; 2 failed." in imported.stdout
+    import_id = re.findall(r"Import ([0-9a-f-]{36})", imported.stdout)[0]
+    unmapped = run(f"python3 dev.py manage imports unmapped --tenant acme {import_id}")
+    assert re.search(r"Geschlecht +Gender +divers +1 +2", unmapped.stdout)
+    failed = (tmp_path / "failed.csv").read_text("utf-8-sig")
+    header = [name for name in next(csv.reader(StringIO(failed, newline=""))) if name != "_line"]
+    assert header == next(csv.reader([failed_header]))
+
+    # The entry is added and a date corrected in the file of failed rows; both rows are in then.
+    (tmp_path / "payroll.json").write_text(profile.replace('"W": 2', '"W": 2, "divers": 3'))
+    (tmp_path / "failed.csv").write_text(failed.replace('"1990-12-24"', '"24.12.1990"'))
+    assert run(commands[0]).stdout.startswith("Version 2 of")
+    again = run("import workers failed.csv --profile payroll")
+    assert "2 rows: 2 new, 0 updated, 0 unchanged; 0 failed." in again.stdout, again
