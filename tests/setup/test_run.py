@@ -24,6 +24,7 @@ import pytest
 
 from local_host.setup import processes
 from local_host.setup.environment import is_prepared
+from local_host.setup.environment_file import environment_file, prepare_environment_file
 from local_host.setup.gateway import (
     find_storage_account,
     gateway_environ,
@@ -103,6 +104,44 @@ def test_a_broken_settings_file_is_named(tmp_path: Path, text: str) -> None:
 )
 def test_only_a_real_account_replaces_the_emulator(value: str, expected: str) -> None:
     assert find_storage_account({"AzureWebJobsStorage": value}) == expected
+
+
+# The file for tests of any language.
+
+
+def test_the_environment_file_is_private_and_a_shell_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.env"
+    prepare_environment_file(file)
+    with environment_file(file, {"GATEWAY_URL": "http://h:1", "GATEWAY_STORAGE": "A=b;C='d'"}):
+        assert file.stat().st_mode & 0o077 == 0
+        shell = '. "$0"; echo "$GATEWAY_URL $GATEWAY_STORAGE"'
+        done = subprocess.run(["sh", "-c", shell, file], capture_output=True, text=True, check=True)
+        assert done.stdout == "http://h:1 A=b;C='d'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_environment_file_of_another_gateway_stays(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.env"
+    with environment_file(file, {"GATEWAY_URL": "http://h:1"}):
+        # What is left of a gateway that was killed goes, so that a test waits for the new one.
+        prepare_environment_file(file)
+        assert not file.exists()
+        file.write_text("GATEWAY_URL=http://h:2\n")
+    assert file.read_text() == "GATEWAY_URL=http://h:2\n"
+
+
+@pytest.mark.parametrize("content", [b"SECRET=mine\n", b"GATEWAY_URL=u\nPATH=p\n", b"\xff"])
+def test_a_file_that_no_gateway_wrote_is_not_replaced(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(content)
+    with pytest.raises(SetupError, match=r"\.env"):
+        prepare_environment_file(file)
+    assert file.read_bytes() == content
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="No such file"):
+        prepare_environment_file(tmp_path / "missing" / "gateway.env")
 
 
 # The help of dev.py is shown at once, on a machine where nothing is set up yet.
@@ -258,6 +297,17 @@ def test_after_a_sudden_end_the_next_start_has_the_data_and_no_leftover_process(
         assert answers(url)
         assert processes.command_line(gateway_file["pid"]) == ""
         assert "demo" in manage(tmp_path, "tenant", "list").stdout
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(not is_prepared(), reason="`python3 dev.py` has not set up this checkout")
+def test_no_tenant_for_tests_is_made_in_a_real_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AzureWebJobsStorage", "AccountName=real;AccountKey=k")
+    done = finished("--no-demo", "--env", str(tmp_path / "gateway.env"), "--data", str(tmp_path))
+    assert done.returncode == 1
+    assert "names a real account" in done.stderr
 
 
 @pytest.mark.e2e
