@@ -39,11 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def payroll_gateway_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def payroll_gateway_folder(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The folder that the processes of this test run share, with the gateway's log."""
     base = tmp_path_factory.getbasetemp()
     # Each process of pytest-xdist has a folder of its own in a common one.
-    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    common = base.parent if hasattr(pytestconfig, "workerinput") else base
     return common / "payroll-gateway"
 
 
