@@ -135,11 +135,7 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         """Let the gateway's clock run ahead by so many seconds more."""
-        if not self._is_alone:
-            raise StandinError(
-                "All tests share the gateway's clock: mark a test that moves it with "
-                "@pytest.mark.payroll_gateway_alone."
-            )
+        _check_alone(self._is_alone, "All tests share the gateway's clock")
         self.is_moved = True
         verb("POST", self._url, {"advance": seconds})
 
@@ -165,11 +161,7 @@ class Snapshots:
 
     def load(self, name: str) -> None:
         """Replace what is stored by the snapshot."""
-        if not self._is_alone:
-            raise StandinError(
-                "A snapshot replaces what all tests have stored: mark a test that loads one with "
-                "@pytest.mark.payroll_gateway_alone."
-            )
+        _check_alone(self._is_alone, "A snapshot replaces what all tests have stored")
         verb("POST", f"{self._url}/{quote(name, safe='')}/load")
 
     def list(self) -> Any:
@@ -191,6 +183,7 @@ class Gateway:
         self.client_id = str(made["clientId"])
         self.client_secret = str(made["clientSecret"])
         self.token_url = f"{url}/connect/token"
+        self._is_alone = is_alone
         self.communication_round = str(made.get("communicationRound", ""))
         self.storage = variables.get("GATEWAY_STORAGE", "")
         self.faults = Faults(url, self.tenant)
@@ -262,8 +255,17 @@ class Gateway:
         return [Request.from_entry(entry) for entry in entries if path in entry["path"]]
 
     def reset(self) -> None:
-        """Delete what the tenant has stored; its keys stay."""
-        verb("POST", f"{self.url}/_standin/reset?tenant={self.tenant}")
+        """Empty the whole gateway, and make this tenant again: its function key and secret change.
+
+        Only a test with the mark `payroll_gateway_alone` does that. Others need no reset, since
+        their tenant is new.
+        """
+        _check_alone(self._is_alone, "A reset deletes what all tests have stored")
+        verb("POST", f"{self.url}/_standin/reset")
+        wishes = {"tenant": self.tenant, "softwareKey": self.software_key}
+        made = verb("POST", f"{self.url}/_standin/tenants", wishes)
+        self.functions_key = str(made["functionsKey"])
+        self.client_secret = str(made["clientSecret"])
 
     def _items(self, path: str, filters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         query = dict(filters)
@@ -289,6 +291,14 @@ class PayrollGateway:
         """A tenant that no other test knows. `wishes` are those of `POST /_standin/tenants`."""
         made = verb("POST", f"{self.url}/_standin/tenants", wishes)
         return Gateway(self.url, made, self.variables, is_alone=is_alone)
+
+
+def _check_alone(is_alone: bool, reason: str) -> None:
+    if not is_alone:
+        raise StandinError(
+            f"{reason}. Mark the test with @pytest.mark.payroll_gateway_alone, so that no other "
+            "one uses the gateway meanwhile."
+        )
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

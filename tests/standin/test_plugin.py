@@ -108,6 +108,8 @@ def test_what_all_tests_share_is_only_for_a_test_that_is_alone(gateway: Gateway)
         gateway.clock.advance(60)
     with pytest.raises(StandinError, match="payroll_gateway_alone"):
         gateway.snapshot.load("any")
+    with pytest.raises(StandinError, match="payroll_gateway_alone"):
+        gateway.reset()
 
 
 def test_a_client_in_node_needs_the_environment_file_alone(running: RunningGateway) -> None:
