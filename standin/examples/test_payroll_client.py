@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 from careless_clients import (
     HurriesBusyGateway,
+    KeepsTokenForEver,
     RepeatsRefusals,
     RepeatsWithoutKey,
     TakesAcceptedForDone,
@@ -88,6 +89,17 @@ def test_a_403_is_reported_with_its_cause_and_not_repeated(
     with pytest.raises(AccessDeniedError, match=reason):
         kind(gateway.environment).import_workers([ADA])
     assert len(gateway.requests(path=WORKERS)) == 1
+
+
+@pytest.mark.payroll_gateway_alone
+@with_mistake(KeepsTokenForEver, raises=RefusedError)
+def test_an_expired_token_is_renewed(gateway: Gateway, kind: type[PayrollClient]) -> None:
+    client = kind(gateway.environment)
+    client.import_workers([ADA])
+    assert len(client.read_workers()) == 1
+    # Longer than a token is valid; the client's own clock does not notice.
+    gateway.clock.advance(2 * 3600)
+    assert len(client.read_workers()) == 1
 
 
 @with_mistake(HurriesBusyGateway)
