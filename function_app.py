@@ -17,6 +17,7 @@ from functions import (
     licenses,
     placements,
     records,
+    row_drops,
     timesheets,
     tokens,
     workers,
@@ -35,6 +36,7 @@ app.register_functions(timesheets.blueprint)
 app.register_functions(placements.blueprint)
 app.register_functions(licenses.blueprint)
 app.register_functions(documents.blueprint)
+app.register_functions(row_drops.blueprint)
 app.register_functions(authdata.blueprint)
 app.register_functions(chunks.blueprint)
 app.register_functions(imports.blueprint)

@@ -18,7 +18,7 @@ blueprint = func.Blueprint()
 
 CONNECTION = "AzureWebJobsStorage"
 DROP = "document-drop"
-_SOURCE = (
+DROP_SOURCE = (
     func.BlobSource.EVENT_GRID
     if drops_come_as_events()
     else func.BlobSource.LOGS_AND_CONTAINER_SCAN
@@ -43,7 +43,7 @@ async def import_documents(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("documents_drop")
 @blueprint.blob_trigger(
-    "blob", f"{DROP}/{{name}}", CONNECTION, source=_SOURCE, data_type=func.DataType.BINARY
+    "blob", f"{DROP}/{{name}}", CONNECTION, source=DROP_SOURCE, data_type=func.DataType.BINARY
 )
 async def documents_drop(blob: func.InputStream) -> None:
     """Import a dropped file by its name. The content is read from storage."""

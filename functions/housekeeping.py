@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import azure.functions as func
 
 from shared.bootstrap import gateway
@@ -13,14 +15,15 @@ blueprint = func.Blueprint()
 @blueprint.function_name("sweep")
 @blueprint.timer_trigger("timer", "*/30 * * * * *", run_on_startup=False, use_monitor=False)
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
-    """Send missing messages again, close ended imports, import drops whose event was lost."""
+    """Send lost messages again, close ended imports, import drops whose event was lost."""
     with storage_time(BACKGROUND_SECONDS):
         app = await gateway()
-        try:
+        # Each sweep runs even if another one fails.
+        async with AsyncExitStack() as sweeps:
+            sweeps.push_async_callback(app.row_drops.settle_ended)
+            sweeps.push_async_callback(app.row_drop_sweep.run)
+            sweeps.push_async_callback(app.documents.drop_sweep.run)
             await app.sweep.run()
-        finally:
-            # Drops are swept even if the sweep of imports fails.
-            await app.documents.drop_sweep.run()
 
 
 @blueprint.function_name("retention")

@@ -9,6 +9,10 @@ var drops = [
     container: 'document-drop'
     function: 'documents_drop'
   }
+  {
+    container: 'row-drop'
+    function: 'row_drops'
+  }
 ]
 // A file is there when one of these operations has ended. SFTP and Data Lake create a blob first and
 // write to it later, and tell of its creation too, so these events alone say that it is whole.

@@ -36,7 +36,7 @@ from shared.services.background import to_thread_if_large
 from shared.services.changes import ChangedType, ChangeFeed
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
-from shared.services.drops import PoisonedDrops
+from shared.services.drops import MOST_WAIT_SECONDS, DropSweep, PoisonedDrops
 from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.health import Health
 from shared.services.idempotency import FingerprintKeys, IdempotencyKeys, IdempotencyStore
@@ -57,6 +57,7 @@ from shared.services.retention import (
     counted,
 )
 from shared.services.retry_cancel import Cancelling, Retrying
+from shared.services.row_drops import RowDrops, make_row_reader
 from shared.services.row_processor import FindReferrers, ProcessorContext, Processors, RowProcessor
 from shared.services.status import FailedRows, Waiting
 from shared.services.sweep import Sweep
@@ -66,7 +67,8 @@ from shared.services.undoing import Undoing
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
 from shared.storage.dropped_blobs import HostRecords, PoisonQueue
-from shared.storage.names import CONTAINERS, DATA_KEYS, DOCUMENT_DROP, TABLES
+from shared.storage.import_records import ImportRecord
+from shared.storage.names import CONTAINERS, DATA_KEYS, DOCUMENT_DROP, ROW_DROP, TABLES
 from shared.storage.ports import Blobs, Tables
 from shared.storage.record_indexes import NameIndex
 from shared.storage.sealed_storage import SealedFields
@@ -112,9 +114,23 @@ def compose(
     fingerprint_keys = FingerprintKeys(account.tables, settings.authdata_keys)
     failed_rows = FailedRows(dependencies.reporting, dependencies.payloads)
     authdata = compose_authdata(dependencies)
-    chunks = compose_chunks(dependencies, authdata, poison=account.poison)
+
+    async def settle_drop(record: ImportRecord) -> None:
+        await row_drops.settle_import(record)
+
+    chunks = compose_chunks(dependencies, authdata, poison=account.poison, on_ended=settle_drop)
     dry_runs = compose_dry_runs(dependencies)
     key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds)
+    shares = _shares(dependencies)
+    row_drops = RowDrops(
+        dependencies,
+        account.row_drops,
+        tenant_lookups,
+        fingerprint_keys,
+        failed_rows,
+        shares,
+        make_row_reader,
+    )
     documents = compose_documents(
         dependencies, account, chunks, tenants, tenant_lookups, fingerprint_keys
     )
@@ -153,10 +169,14 @@ def compose(
         cancelling=Cancelling(imports, account.queues, clock),
         undoing=compose_undoing(dependencies, chunks, dry_runs),
         dry_runs=dry_runs,
-        shares=_shares(dependencies),
+        shares=shares,
         idempotency=_idempotency(dependencies),
         documents=documents,
-        poisoned_drops=PoisonedDrops(account.poison, {DOCUMENT_DROP: documents.drops}),
+        row_drops=row_drops,
+        row_drop_sweep=_row_drop_sweep(dependencies, account, row_drops, tenants.list_ids),
+        poisoned_drops=PoisonedDrops(
+            account.poison, {DOCUMENT_DROP: documents.drops, ROW_DROP: row_drops}
+        ),
         authdata=authdata,
         dry_run_budget=DryRunBudget(clock, settings.trial_calls, settings.trial_records),
         sweep=compose_sweep(dependencies, tenants.list_ids, chunks),
@@ -205,6 +225,19 @@ def changed_types() -> Mapping[str, ChangedType]:
             renamed = records.are_renamed
             types[name] = ChangedType.of(kind, records.name, fields, are_renamed=renamed)
     return types
+
+
+def _row_drop_sweep(
+    dependencies: Dependencies,
+    account: Account,
+    row_drops: RowDrops,
+    list_tenants: Callable[[], Awaitable[list[str]]],
+) -> DropSweep:
+    """Imports dropped rows that the trigger missed, once nothing writes to them any more."""
+    settings = dependencies.settings
+    missed = min(settings.document_sweep_seconds, MOST_WAIT_SECONDS)
+    quiet = max(missed, settings.row_drop_seconds)
+    return DropSweep(account.row_drops, row_drops, dependencies.clock, quiet, list_tenants)
 
 
 def _shares(dependencies: Dependencies) -> TenantShares:
@@ -298,6 +331,7 @@ def compose_chunks(
     replaced: Mapping[str, RowProcessor] | None = None,
     replaced_undo: Mapping[str, RowProcessor] | None = None,
     poison: PoisonQueue | None = None,
+    on_ended: Callable[[ImportRecord], Awaitable[None]] | None = None,
 ) -> ChunkProcessor:
     """Works on the chunks of every type, documents among them, whose work may do another's.
 
@@ -324,6 +358,7 @@ def compose_chunks(
         clock=dependencies.clock,
         stop=dependencies.stop,
         handler_seconds=dependencies.settings.handler_seconds,
+        on_ended=on_ended,
     )
     return chunks
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shared.services.admin.tenants import TenantService
     from shared.services.changes import ChangeFeed
     from shared.services.chunk_processor import ChunkProcessor
-    from shared.services.drops import PoisonedDrops
+    from shared.services.drops import DropSweep, PoisonedDrops
     from shared.services.dry_run import DryRuns
     from shared.services.health import Health
     from shared.services.idempotency import FingerprintKeys, IdempotencyKeys
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from shared.services.profiles import ProfileService
     from shared.services.records.reading import RecordReader
     from shared.services.retry_cancel import Cancelling, Retrying
+    from shared.services.row_drops import RowDrops
     from shared.services.status import FailedRows, Reporting, Waiting
     from shared.services.sweep import Sweep
     from shared.services.tenant_shares import TenantShares
@@ -78,6 +79,8 @@ class Gateway:
     shares: TenantShares
     idempotency: IdempotencyKeys
     documents: DocumentServices
+    row_drops: RowDrops
+    row_drop_sweep: DropSweep
     poisoned_drops: PoisonedDrops
     authdata: AuthdataServices
     dry_run_budget: DryRunBudget

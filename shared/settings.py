@@ -344,6 +344,11 @@ class Settings:
         "GATEWAY_KEEP_REPLACED_DAYS", Kind.DAYS, 30, 1, 3_650,
         "How long the file of a document is kept once the document has another one.",
     )  # fmt: skip
+    keep_drop_days: int = number(
+        "GATEWAY_KEEP_DROPS_DAYS", Kind.DAYS, 30, 0, 3_650,
+        "How long a dropped file of rows is kept once it is imported, at most as long as the "
+        "results of imports; 0 deletes it at once.",
+    )  # fmt: skip
     idempotency_seconds: int = number(
         "GATEWAY_IDEMPOTENCY_SECONDS", Kind.SECONDS, 86_400, 1, 2_592_000,
         "How long an Idempotency-Key is remembered, and so the first answer to its call.",
@@ -427,6 +432,11 @@ class Settings:
         "GATEWAY_DOCUMENT_SWEEP_SECONDS", Kind.SECONDS, 300, 1, 86_400,
         "How long a document's import is open, or a dropped file lies (a minute at most), before "
         "the sweep does the work.",
+    )  # fmt: skip
+    row_drop_seconds: int = number(
+        "GATEWAY_ROW_DROP_SECONDS", Kind.SECONDS, 5, 0, 3_600,
+        "How long a dropped file of rows must not have changed before it is imported, so that one "
+        "which is still being written is not.",
     )  # fmt: skip
     log_level: str = choice(
         "GATEWAY_LOG_LEVEL", "info", ("debug", "info", "warning", "error"),

@@ -30,6 +30,7 @@ from urllib.parse import unquote
 from shared import log
 from shared.auth.clients import Scope
 from shared.auth.integrations import (
+    MOST_SOFTWARE_KEY,
     ROW,
     FunctionKey,
     Integration,
@@ -225,18 +226,34 @@ class KeyPairAuthenticator:
         if key_entity is None:
             return None
         key = key_from_entity(key_entity)
-        entity = await self._tables.get(INTEGRATIONS, *integration_keys(key.tenant, key.name))
-        if entity is None:
-            return _Credential(key, None)
-        try:
-            integration = integration_from_entity(entity)
-        except UnreadableDataError as error:
-            # Treated like a disabled integration, since nothing in it can be relied on.
-            log.failure("integration.unreadable", error, tenant=key.tenant)
+        integration = await find_integration(self._tables, key.tenant, key.name)
+        if integration is None:
             return _Credential(key, None)
         if not hmac.compare_digest(integration.key_hash, key_hash):
             return None
         return _Credential(key, integration)
+
+
+async def find_integration(tables: Tables, tenant: str, software_key: str) -> Integration | None:
+    """The integration of this software key, blanks around it and its Unicode form aside.
+
+    None where there is none, or where it cannot be read. Raises StorageUnavailableError.
+    """
+    name = software_key.strip()
+    if len(name) > MOST_SOFTWARE_KEY * _LONGEST_IN_NFC:
+        return None
+    name = unicodedata.normalize("NFC", name)
+    if not 0 < len(name) <= MOST_SOFTWARE_KEY:
+        return None
+    entity = await tables.get(INTEGRATIONS, *integration_keys(tenant, name))
+    if entity is None:
+        return None
+    try:
+        return integration_from_entity(entity)
+    except UnreadableDataError as error:
+        # Treated like a disabled integration, since nothing in it can be relied on.
+        log.failure("integration.unreadable", error, tenant=tenant)
+        return None
 
 
 # NFC composes at most so many characters into one. Longer text is not normalised, because

@@ -19,6 +19,7 @@ from shared.storage.ports import Entity, Value, reading
 
 # The version of a new integration's database (docs/contracts.md#1).
 DEFAULT_DATABASE_VERSION = 1
+MOST_SOFTWARE_KEY = 100
 
 
 class ReadPermission(StrEnum):

@@ -125,6 +125,10 @@ class TenantLookups:
         """Whether an administrator has disabled it. Raises StorageUnavailableError."""
         return await self._lookups.get(tenant) or False
 
+    async def read_disabled(self, tenant: str) -> bool | None:
+        """The same, read now; None where there is no such tenant."""
+        return await self._read(tenant)
+
     async def check_enabled(self, tenant: str) -> None:
         """Raises ForbiddenError for a disabled tenant, StorageUnavailableError."""
         if await self.is_disabled(tenant):

@@ -90,7 +90,7 @@ _UNLISTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 # Segments of the path of a moved blob; a name may have 254 in all.
 _MAX_SEGMENTS = 200
 # Characters of the path of a moved blob before the import id; a name may have 1,024 in all.
-_MAX_PATH_LENGTH = 980
+_MAX_PATH_LENGTH = 970
 _ENCODED = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*")
 
 

@@ -330,6 +330,8 @@ class ImportType:
     contract: Contract
     # What a row does to a record that is stored already, where the integration does not say.
     on_existing: OnExisting = OnExisting.UPDATE
+    # What its imports do where the call does not say, for types with actions.
+    default_action: str = ""
     # The messages that only this type has, as `declare_messages` gives them.
     messages: tuple[CatalogueEntry, ...] = ()
     # Its fields that name records of other types. A row whose record names one that is not stored
@@ -373,8 +375,8 @@ class ImportType:
     def options_of(self, options: Options) -> Options:
         """The options of an import of this type, from those of its caller."""
         if options.on_existing is OnExisting.DEFAULT:
-            return replace(options, on_existing=self.on_existing)
-        return options
+            options = replace(options, on_existing=self.on_existing)
+        return options if options.action else replace(options, action=self.default_action)
 
     @property
     def waits_for(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ a row still takes effect once (by its stamp on the record), and the first result
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from shared import log, telemetry
@@ -411,7 +411,11 @@ class ChunkProcessor:
         clock: Clock,
         stop: ProcessStop,
         handler_seconds: float,
+        on_ended: Callable[[ImportRecord], Awaitable[None]] | None = None,
     ) -> None:
+        """`on_ended` is called with each import that has ended, once or more often. It raises
+        nothing.
+        """
         self._payloads = payloads
         self._queues = queues
         self._hold_back = hold_back
@@ -422,6 +426,7 @@ class ChunkProcessor:
         self._clock = clock
         self._stop = stop
         self._handler_seconds = handler_seconds
+        self._on_ended = on_ended
 
     async def process(self, message: ChunkMessage) -> None:
         """Process a chunk, or make it wait.
@@ -508,6 +513,7 @@ class ChunkProcessor:
         if not record.is_open:
             log.event("chunk.dropped", import_id=message.import_id, chunk=message.chunk)
             await self._wake(record, None)
+            await self._follow_up(record)
             return None
         if record.is_broken:
             log.warning("import.broken", import_id=record.import_id, tenant=record.tenant)
@@ -648,6 +654,13 @@ class ChunkProcessor:
         if closing is not None and closing.is_first:
             self._completions.announce(record.import_id)
         await self._wake(record, message.chunk if closing is None else None)
+        if closing is not None:
+            await self._follow_up(record)
+
+    async def _follow_up(self, record: ImportRecord) -> None:
+        """Do what follows the end of an import."""
+        if self._on_ended is not None:
+            await self._on_ended(record)
 
     async def _wake(self, record: ImportRecord, chunk: int | None) -> None:
         """Wake the waiting chunks, if chunks wait for imports of this type."""

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum, auto
 from itertools import chain, zip_longest
 from typing import Final, Protocol
 
@@ -20,10 +21,18 @@ from shared.imports.file_names import plain_name
 from shared.storage.dropped_blobs import Drop, DroppedBlobs, PoisonedBlob, PoisonQueue
 
 
+class DropOutcome(Enum):
+    """What a call of `import_drop` did: its work, nothing as it was done, or nothing for now."""
+
+    DONE = auto()
+    NOTHING_TO_DO = auto()
+    WAITS = auto()
+
+
 class DropImporter(Protocol):
     """Imports dropped files of one kind."""
 
-    async def import_drop(self, name: str) -> None:
+    async def import_drop(self, name: str) -> DropOutcome:
         """Import or reject the drop of this name, if there is one; any number of times.
 
         Raises StorageUnavailableError where the caller should try again.
@@ -68,7 +77,10 @@ class PoisonedDrops:
         results: list[RequeueResult] = []
         for blob in await self._queue.receive():
             importer = self._importers.get(blob.container)
-            is_settled = importer is not None and await _try_import(importer, blob.name)
+            outcome = DropOutcome.WAITS
+            if importer is not None:
+                outcome = await _try_import(importer, blob.name)
+            is_settled = outcome is not DropOutcome.WAITS
             if importer is not None:
                 results.append(RequeueResult(blob.container, blob.name, is_settled))
             try:
@@ -79,15 +91,14 @@ class PoisonedDrops:
         return results
 
 
-async def _try_import(importer: DropImporter, name: str) -> bool:
-    """Whether a drop was imported or rejected within a minute."""
+async def _try_import(importer: DropImporter, name: str) -> DropOutcome:
+    """Import a drop within a minute. One that fails is left for later."""
     try:
         async with asyncio.timeout(_SECONDS_PER_DROP):
-            await importer.import_drop(name)
+            return await importer.import_drop(name)
     except Exception as error:
         log.failure("drop.failed", error, drop=plain_name(name))
-        return False
-    return True
+        return DropOutcome.WAITS
 
 
 # The sweep of the drop container imports drops that the blob trigger has missed.
@@ -131,7 +142,7 @@ class DropSweep:
         await asyncio.gather(*(import_drop(drop) for drop in drops))
 
     async def _import(self, drop: Drop) -> None:
-        if await _try_import(self._drops, drop.name):
+        if await _try_import(self._drops, drop.name) is DropOutcome.DONE:
             log.warning("sweep.drop_taken_in", drop=plain_name(drop.name))
 
     async def _list_drops(self) -> list[Drop]:
@@ -157,7 +168,8 @@ class DropSweep:
                 drops.append(drop)
             if len(drops) == _MAX_LISTED:
                 break
-        return drops
+        # In the order in which they were dropped, as far as storage tells.
+        return sorted(drops, key=lambda drop: drop.changed_at)
 
 
 def select_drops(drops: Sequence[Drop], run_number: int) -> list[Drop]:

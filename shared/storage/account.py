@@ -36,6 +36,7 @@ from shared.storage.names import (
     IMPORT_PAYLOADS,
     IMPORTS,
     LICENSE_DOCUMENTS,
+    ROW_DROP,
 )
 from shared.storage.ports import Entity, StoredBlobs, StoredTables, Upsert
 from shared.storage.sealed_storage import SealedFields, SealingBlobs, SealingTables
@@ -150,6 +151,7 @@ class Account:
         self.queues = AzureQueues(self._queue_service)
         self.blobs: StoredBlobs = AzureBlobs(self._blob_service, stored_time)
         self.document_drops = DroppedBlobs(self._blob_service, DOCUMENT_DROP, stored_time)
+        self.row_drops = DroppedBlobs(self._blob_service, ROW_DROP, stored_time)
         self.documents = DocumentBlobs(self._blob_service, self.document_drops)
         self.document_files = AzureRecordFiles(self._blob_service, DOCUMENT_BLOBS, stored_time)
         self.license_files = AzureRecordFiles(self._blob_service, LICENSE_DOCUMENTS, stored_time)

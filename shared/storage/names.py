@@ -26,6 +26,13 @@ LICENSE_DOCUMENTS = "license-documents"
 DOCUMENT_BLOBS = "documents"
 DOCUMENT_DROP = "document-drop"
 DOCUMENT_REJECTED = "document-rejected"
+# Dropped rows: dropped files, imported ones, refused ones, results, and notes of drops whose import
+# is not settled yet.
+ROW_DROP = "row-drop"
+ROW_DONE = "row-done"
+ROW_REJECTED = "row-rejected"
+ROW_RESULTS = "row-results"
+ROW_PENDING = "row-pending"
 # The host's own container. For each dropped blob it has a receipt that is never deleted.
 HOST_CONTAINER = "azure-webjobs-hosts"
 
@@ -55,5 +62,10 @@ CONTAINERS = (
     DOCUMENT_BLOBS,
     DOCUMENT_DROP,
     DOCUMENT_REJECTED,
+    ROW_DROP,
+    ROW_DONE,
+    ROW_REJECTED,
+    ROW_RESULTS,
+    ROW_PENDING,
     AUTH_BATCHES,
 )

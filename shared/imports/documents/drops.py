@@ -49,6 +49,7 @@ from shared.imports.import_type import Options
 from shared.imports.messages import CATALOGUE, Message, MessageId
 from shared.imports.model import MAX_REFERENCE, normal_reference
 from shared.imports.sender import CallerKind, Sender, named_caller, source_name
+from shared.services.drops import DropOutcome
 from shared.services.idempotency import FingerprintKeys
 from shared.storage.dropped_blobs import Drop, DroppedBlobs
 from shared.storage.import_records import ImportRecord
@@ -82,19 +83,20 @@ class Drops:
         self._max_bytes = dependencies.settings.max_document_bytes
         self._types = dependencies.settings.document_types
 
-    async def import_drop(self, name: str) -> None:
+    async def import_drop(self, name: str) -> DropOutcome:
         """Import or reject the drop of this name, if there is one.
 
         Raises StorageUnavailableError where the caller should try again.
         """
         drop = await self._drops.find(name)
         if drop is None or drop.is_folder:
-            return
+            return DropOutcome.NOTHING_TO_DO
         try:
             await self._import(drop)
         except PreconditionFailedError:
             # The drop was deleted or overwritten; the trigger is called for the new version.
             log.event("drop.changed", drop=plain_name(name))
+        return DropOutcome.DONE
 
     async def _import(self, drop: Drop) -> None:
         import_id = derived_id("drop", drop.name, drop.etag)

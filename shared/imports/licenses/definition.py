@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.imports.import_type import Contract, ImportType, Rules
+from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.messages import LICENSE_MESSAGES
 
 
@@ -21,4 +22,5 @@ LICENSES = ImportType(
     contract=Contract("Viventium"),
     messages=LICENSE_MESSAGES,
     route="/v1/imports/licenses",
+    default_action=LicenseAction.OVERRIDE,
 )

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.auth.integrations import (
+    MOST_SOFTWARE_KEY,
     FunctionKey,
     Integration,
     hash_function_key,
@@ -86,7 +87,6 @@ def numbered_slug(slug: str, number: int) -> str:
 # The partition with the ids of erased tenants, which no other tenant ever gets.
 ERASED_PARTITION = "erased"
 MOST_NAME = 200
-MOST_SOFTWARE_KEY = 100
 _MOST_CLASHES = 1_000
 
 
