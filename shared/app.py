@@ -57,7 +57,7 @@ from shared.services.retention import (
     counted,
 )
 from shared.services.retry_cancel import Cancelling, Retrying
-from shared.services.row_drops import RowDrops, make_row_reader
+from shared.services.row_drops import FileReaders, MakeSpecialReader, RowDrops
 from shared.services.row_processor import FindReferrers, ProcessorContext, Processors, RowProcessor
 from shared.services.status import FailedRows, Waiting
 from shared.services.sweep import Sweep
@@ -129,7 +129,7 @@ def compose(
         fingerprint_keys,
         failed_rows,
         shares,
-        make_row_reader,
+        FileReaders(settings.max_body_bytes, _special_readers(settings), dependencies.profiles),
     )
     documents = compose_documents(
         dependencies, account, chunks, tenants, tenant_lookups, fingerprint_keys
@@ -225,6 +225,15 @@ def changed_types() -> Mapping[str, ChangedType]:
             renamed = records.are_renamed
             types[name] = ChangedType.of(kind, records.name, fields, are_renamed=renamed)
     return types
+
+
+def _special_readers(settings: Settings) -> Mapping[str, MakeSpecialReader]:
+    """The readers of types whose vendor has formats of its own."""
+    return {
+        name: partial(module.make_file_reader, max_document_bytes=settings.max_document_bytes)
+        for name, module in IMPORT_MODULES.items()
+        if module.make_file_reader is not None
+    }
 
 
 def _row_drop_sweep(

@@ -26,6 +26,7 @@ from shared.auth.clients import (
     new_client_secret,
 )
 from shared.auth.integrations import (
+    MOST_SOFTWARE_KEY,
     ROW,
     Database,
     FunctionKey,
@@ -48,12 +49,7 @@ from shared.imports.documents.rounds import (
     round_to_entity,
 )
 from shared.imports.import_type import OnExisting
-from shared.services.admin.tenants import (
-    MOST_NAME,
-    MOST_SOFTWARE_KEY,
-    Tenant,
-    tenant_to_entity,
-)
+from shared.services.admin.tenants import MOST_NAME, Tenant, tenant_to_entity
 from shared.storage.names import (
     CLIENTS,
     COMMUNICATION_ROUNDS,

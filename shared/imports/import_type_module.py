@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from shared.imports.import_type import ImportType
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
+    from shared.imports.files.formats import FileFormat, Reader
     from shared.services.persons.search import PersonSource
     from shared.services.record_repair import BrokenFinder, StoredShape
     from shared.services.records.sources import RecordSource
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
     Answer = Callable[[Gateway, func.HttpRequest, ImportReport], Awaitable[func.HttpResponse]]
     EndedAnswer = Callable[[Gateway, ImportRecord], Awaitable[func.HttpResponse]]
+
+    class MakeFileReader(Protocol):
+        def __call__(
+            self, file_format: FileFormat, *, max_document_bytes: int
+        ) -> Reader | None: ...
+
     DescribeCalls = Callable[[Limits, Sequence[str]], Sequence[Operation]]
 
 
@@ -65,6 +72,9 @@ class ImportTypeModule:
                                        `stored_shape`
     records                            how its stored records are read back
     person()                           what it stores about persons
+    make_file_reader(format, max_document_bytes)
+                                       the reader of files in a format of its vendor; None for a
+                                       format that it reads as every type does
     sample_failures                    the last record id of each row of `samples/<type>.json` that
                                        is made to fail; None where the demo shows the type in
                                        another way than by sending that file
@@ -84,6 +94,7 @@ class ImportTypeModule:
     find_broken: Mapping[str, BrokenFinder] = field(default_factory=dict)
     records: StoredRecords | None = None
     person: Callable[[], PersonSource] | None = None
+    make_file_reader: MakeFileReader | None = None
     sample_failures: frozenset[str] | None = None
     is_sent_in_batches: bool = False
 

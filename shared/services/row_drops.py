@@ -21,7 +21,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -46,7 +46,6 @@ from shared.errors import (
     UnknownMessageTypeError,
 )
 from shared.imports.file_names import (
-    extension_of,
     name_fault,
     path_fault,
     path_segments,
@@ -54,18 +53,29 @@ from shared.imports.file_names import (
     settled_path,
     tenant_of,
 )
-from shared.imports.import_type import ImportType, Rules
-from shared.imports.json_rows import read_payload
+from shared.imports.files.formats import (
+    FileFormat,
+    ReadOptions,
+    format_of_name,
+    readable_content,
+    reader_of,
+)
+from shared.imports.files.gzip_bodies import is_gzip, unpacked
+from shared.imports.files.mapping import ProfileMapping
+from shared.imports.files.profile import NO_PROFILE, ProfileRef
+from shared.imports.import_type import ImportType
+from shared.imports.json_rows import Payload
 from shared.imports.planning import Plan
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.results import Outcome
 from shared.imports.sender import CallerKind, Sender, named_caller, source_name
-from shared.services.accept import Reader
+from shared.services.accept import Reader, SortKeyReader
 from shared.services.background import UpkeepFaults
 from shared.services.drops import MOST_WAIT_SECONDS, DropOutcome
-from shared.services.failed_rows import failed_rows_csv, masking_rows
+from shared.services.failed_rows import failed_rows_csv
 from shared.services.idempotency import FingerprintKeys
 from shared.services.import_views import import_view, result_view
+from shared.services.profiles import ProfileService
 from shared.services.status import FailedRows
 from shared.services.tenant_shares import TenantShares
 from shared.services.undo import shown_results
@@ -106,10 +116,10 @@ NOT_PROCESSED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TypeSegment:
-    """The third segment of a path: a type, and the name of a profile ("" for none)."""
+    """The third segment of a path: a type, and the name of a profile, if any."""
 
     kind: ImportType
-    profile: str = ""
+    profile: str | None = None
 
 
 def read_type_segment(segment: str) -> TypeSegment:
@@ -117,16 +127,16 @@ def read_type_segment(segment: str) -> TypeSegment:
 
     Raises UnknownMessageTypeError.
     """
-    name, _, profile = segment.partition("@")
+    name, at, profile = segment.partition("@")
     name, dot, version = name.strip().lower().partition(".v")
     is_number = not dot or (version.isascii() and version.isdecimal() and len(version) < 10)
     kind = TYPE_CATALOGUE.find(name, int(version) if dot else None) if is_number else None
     if kind is None or name not in ROW_TYPES:
         raise UnknownMessageTypeError(
-            "The third part of the path names no type of rows that can be dropped: write one of "
+            "The third part of the path names no type of rows that can be dropped: name one of "
             f"{', '.join(_known_types())}."
         )
-    return TypeSegment(kind, profile.strip())
+    return TypeSegment(kind, profile if at else None)
 
 
 # The types whose files are dropped here: each row of them is a row of their payload.
@@ -141,22 +151,59 @@ def _known_types() -> list[str]:
     ]
 
 
-# Makes the reader of a file of this type, name and Content-Encoding, in the layout of a profile.
-#
-# Raises a RefusedError for a file that no reader reads.
-MakeReader = Callable[[TypeSegment, str, str, str], Awaitable[Reader]]
+# Makes the reader of a type for a format of its vendor; None for a format that every type has.
+MakeSpecialReader = Callable[[FileFormat], Reader | None]
 
 
-async def make_row_reader(
-    segment: TypeSegment,  # noqa: ARG001
-    tenant: str,  # noqa: ARG001
-    file_name: str,
-    encoding: str,
-) -> Reader:
-    """The reader of a file (`MakeReader`)."""
-    if extension_of(file_name) != "json" or encoding:
-        raise InvalidRequestError("The file has no format that is read: drop it as .json.")
-    return read_payload
+class FileReaders:
+    """Makes readers of dropped files, by type and by the ending of the name.
+
+    `special` are those of types whose vendor has formats of its own. `max_bytes` limits a file when
+    it is unpacked.
+    """
+
+    def __init__(
+        self, max_bytes: int, special: Mapping[str, MakeSpecialReader], profiles: ProfileService
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._special = special
+        self._profiles = profiles
+
+    async def make(
+        self, segment: TypeSegment, tenant: str, file_name: str, encoding: str
+    ) -> tuple[Reader, ProfileRef]:
+        """The reader of a file of this name and Content-Encoding, which may be gzip.
+
+        Returns also the version of the profile that it maps rows by. Raises InvalidRequestError and
+        UnsupportedMediaTypeError.
+        """
+        mapping: ProfileMapping | None = None
+        if segment.profile is not None:
+            mapping = (await self._profiles.find(tenant, segment.profile, segment.kind)).mapping
+        file_format = format_of_name(file_name)
+        if file_format is None:
+            raise InvalidRequestError(
+                "The ending of the file's name says no format: name it .csv, .ndjson, .json or "
+                ".xlsx, with .gz behind it where it is compressed."
+            )
+        if encoding not in ("", "gzip"):
+            raise InvalidRequestError(
+                "The file has a Content-Encoding other than gzip: drop it as it is, or as gzip."
+            )
+        special = None if mapping else self._special.get(segment.kind.name)
+        options = ReadOptions(mapping=mapping, max_bytes=self._max_bytes)
+        read = special(file_format) if special else None
+        read = read or reader_of(file_format, segment.kind.rules, options)
+
+        def read_file(body: bytes, sort_key: SortKeyReader, max_rows: int) -> Payload:
+            # By its bytes, since programs unpack files on the way and leave the ending, or add it.
+            if is_gzip(body):
+                body = unpacked(body, self._max_bytes)
+            if file_format is not FileFormat.XML:
+                body = readable_content(file_format, body)
+            return read(body, sort_key, max_rows)
+
+        return read_file, mapping.ref if mapping else NO_PROFILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +214,7 @@ class _Accepted:
     caller: Caller
     plan: Plan
     body_hash: str
+    profile: ProfileRef
 
 
 class RowDrops:
@@ -180,7 +228,7 @@ class RowDrops:
         fingerprint_keys: FingerprintKeys,
         failed_rows: FailedRows,
         shares: TenantShares,
-        make_reader: MakeReader,
+        readers: FileReaders,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`pause` waits for so many seconds."""
@@ -196,7 +244,7 @@ class RowDrops:
         self._fingerprint_keys = fingerprint_keys
         self._failed_rows = failed_rows
         self._shares = shares
-        self._make_reader = make_reader
+        self._readers = readers
         self._pause = pause
         self._run_number = 0
 
@@ -281,7 +329,7 @@ class RowDrops:
         check_database_version(caller, segment.kind.contract)
         self._check_blob(drop)
         await self._shares.open_imports.check(tenant)
-        reader = await self._make_reader(segment, tenant, file_name, drop.encoding)
+        reader, profile = await self._readers.make(segment, tenant, file_name, drop.encoding)
         async with self._shares.acceptance.place(tenant):
             try:
                 body = b"".join([block async for block in self._drops.blocks(drop)])
@@ -296,7 +344,7 @@ class RowDrops:
                 # A fault of our code would fail every attempt, so it is the outcome of the file.
                 log.failure("drop.failed", error, tenant=tenant, drop=plain_name(drop.name))
                 raise InvalidRequestError(NOT_PROCESSED) from None
-        return _Accepted(segment.kind, caller, plan, body_hash)
+        return _Accepted(segment.kind, caller, plan, body_hash, profile)
 
     def _check_blob(self, drop: Drop) -> None:
         limit = self._settings.max_body_bytes
@@ -338,6 +386,7 @@ class RowDrops:
         )
         options = accepted.caller.options
         draft = self._intake.draft(kind, tenant, accepted.plan, options, import_id, sender)
+        draft = replace(draft, profile=accepted.profile)
         await self._intake.accept_planned(kind, draft, accepted.plan)
 
     # What follows when an import has ended.
@@ -433,9 +482,11 @@ class RowDrops:
         """`result.json` comes last, so that who finds it finds all."""
         kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
         if record.counts.failed and kind is not None:
-            rules = await self._rules_for_sender(record.tenant, name, kind)
+            is_masked = not await self._may_read_sensitive(record.tenant, name)
             with suppress(GoneError):
-                text = await failed_rows_csv(self._failed_rows, rules, record)
+                text = await failed_rows_csv(
+                    self._failed_rows, kind.rules, record, is_masked=is_masked
+                )
                 await self._blobs.put(ROW_RESULTS, f"{place}/{FAILED}", [text])
         report = await self._reporting.find(record.tenant, record.import_id)
         failed: list[dict[str, Any]] = []
@@ -454,12 +505,11 @@ class RowDrops:
         view = import_view(report) | {"file": name, "failed": failed, "failedLeftOut": left_out}
         await self._write_result(place, view)
 
-    async def _rules_for_sender(self, tenant: str, name: str, kind: ImportType) -> Rules:
-        """The rules, which mask sensitive values unless the integration may read them."""
+    async def _may_read_sensitive(self, tenant: str, name: str) -> bool:
+        """Whether the integration that sent the drop of this name may read sensitive values."""
         segments = path_segments(name) or ("", "")
         integration = await find_integration(self._tables, tenant, segments[1])
-        can_read = integration is not None and integration.read is ReadPermission.FULL
-        return kind.rules if can_read else masking_rows(kind.rules)
+        return integration is not None and integration.read is ReadPermission.FULL
 
     async def _settle_without_rows(self, drop: Drop, kind: ImportType, import_id: str) -> None:
         """A file without rows is done at once, and is no import."""

