@@ -65,9 +65,8 @@ def _identities(person: MarkedPerson) -> list[Identity]:
     ]
 
 
-def _begin_and_kill(storage: str, filled: MarkedTenant) -> None:
+def _begin_and_kill(storage: str, tenant: str, person: MarkedPerson) -> None:
     """Kill the command as soon as its import is accepted."""
-    person, tenant = filled.person, filled.sender.tenant
     command = [sys.executable, str(ROOT / "manage.py"), "person", "erase", "--tenant", tenant]
     command += ["--yes", "--employer", "E1", "--personnel", person.personnel, "--company", "C1"]
     command += ["--employee-number", person.employee_number, "--employee-id", person.employee_id]
@@ -87,6 +86,47 @@ def _begin_and_kill(storage: str, filled: MarkedTenant) -> None:
         assert any(imports.query_entities(query)), "the command was killed too late"
 
 
+async def _erase(storage: str, tenant: str, person: MarkedPerson) -> Erased:
+    async with open_ready_gateway(settings_for(storage)) as opened:
+        return await opened.persons.erase(tenant, _identities(person))
+
+
+def test_a_document_that_is_uploaded_while_its_person_is_erased_is_refused(
+    gateway: GatewayProcess, storage: str
+) -> None:
+    sender = a_ready_sender(storage)
+    person, other = MarkedPerson(uuid.uuid4().hex[:10]), MarkedPerson("other")
+    rows = [a_worker(each.personnel, ExternalWorkerRef=each.external) for each in (person, other)]
+    assert gateway.post(sender, rows).status == 200
+    before = send_document(gateway, sender, Form(worker=person.external)).json["items"][0]
+    _begin_and_kill(storage, sender.tenant, person)
+    # Both workers are still stored, so the calls find them; their imports wait for the erasure.
+    uploads = [
+        send_document(gateway, sender, Form(worker=each.external, file_name="late.pdf"))
+        for each in (person, other)
+    ]
+    assert [answer.status for answer in uploads] == [202, 202]
+    erased = asyncio.run(_erase(storage, sender.tenant, person))
+    assert erased.report.counts["documents"] == 1
+
+    async def sweep() -> None:
+        settings = settings_for(storage, document_sweep_seconds=0)
+        async with open_ready_gateway(settings) as opened:
+            await opened.sweep.run()
+
+    asyncio.run(sweep())
+    ended = [gateway.ended(sender, answer.import_id) for answer in uploads]
+    assert [each["rows"]["new"] for each in ended] == [0, 1]
+    answers = [gateway.get(f"/api/imports/{each.import_id}/answer", sender) for each in uploads]
+    assert [answer.status for answer in answers] == [404, 200]
+    [listed] = gateway.get("/api/documents", sender).json["items"]
+    assert listed["workerexternalId"] == other.external
+    content = gateway.get(f"/api/documents/{before['documentId']}/content", sender)
+    assert content.status == 404
+    again = asyncio.run(_erase(storage, sender.tenant, person))
+    assert "documents" not in again.report.counts
+
+
 def test_nothing_of_an_erased_person_is_left_and_nothing_brings_the_person_back(
     gateway: GatewayProcess, storage: str, filled: MarkedTenant
 ) -> None:
@@ -95,19 +135,15 @@ def test_nothing_of_an_erased_person_is_left_and_nothing_brings_the_person_back(
     assert len(places_of(storage, *marks)) > 30
     others = len(places_of(storage, filled.other.mark))
 
-    async def erase() -> Erased:
-        async with open_ready_gateway(settings_for(storage)) as opened:
-            return await opened.persons.erase(sender.tenant, _identities(person))
-
-    _begin_and_kill(storage, filled)
-    erased = asyncio.run(erase())
+    _begin_and_kill(storage, sender.tenant, person)
+    erased = asyncio.run(_erase(storage, sender.tenant, person))
     assert erased.report.unreadable == {}
     for area in ("workers", "assignments", "licenses", "documents", "authdata", "imports"):
         assert erased.report.counts[area] > 0, area
     left = places_of(storage, *marks)
     assert left == [], "\n".join(left)
     assert len(places_of(storage, filled.other.mark)) > others - 10
-    again = asyncio.run(erase())
+    again = asyncio.run(_erase(storage, sender.tenant, person))
     assert again.report.counts == {}
 
     # A repeated call, a retry, and the answers of old imports.

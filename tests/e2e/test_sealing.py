@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import os
 import random
 import re
 import string
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from azure.data.tables import TableServiceClient
 from typer.testing import CliRunner
 
 from cli.app import app
@@ -31,12 +36,13 @@ from shared.services.data_key_rotation import MARGIN, DataKeyState
 from shared.storage.audit_records import audit_entry
 from shared.storage.names import AUDIT
 from shared.storage.ports import Merge, Replace
-from shared.storage.sealing import DataKeys
+from shared.storage.sealing import DataKeys, key_number
 from tests.builders import Row, a_worker, body_of
 from tests.contract.test_secrets import everything
 from tests.e2e.gateway_process import ROOT, WORKERS, Answer, GatewayProcess, started
 from tests.emulator import DATA_KEYS, Emulator, settings_for
 from tests.tenants import Sender, a_sender
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 OTHER_KEYS = f"other:{base64.b64encode(b'o' * 32).decode()}"
@@ -406,6 +412,63 @@ def test_a_rotation_that_dies_anywhere_loses_nothing(storage: str, tmp_path: Pat
         return states
 
     assert [state.key.number for state in on_gateway(storage, end, new)] == [2]
+
+
+def test_a_rotation_that_is_killed_while_imports_run_loses_nothing(
+    storage: str, tmp_path: Path
+) -> None:
+    sender = a_sender(storage)
+    rows = 1_500
+    environ = {**os.environ, "AzureWebJobsStorage": storage, "GATEWAY_DATA_KEYS": DATA_KEYS}
+
+    def begin(*words: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(ROOT / "manage.py"), "data-key", *words]
+        command += ["--tenant", sender.tenant]
+        return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
+
+    def key_of(reference: str) -> int:
+        entity = workers.get_entity(f"{sender.tenant}|E1", f"r|{reference}", select=["Sealed0"])
+        return key_number(entity["Sealed0"])
+
+    references = [f"P{at:05}" for at in range(rows)]
+    with (
+        gateway_with(storage, tmp_path, DATA_KEYS) as gateway,
+        TableServiceClient.from_connection_string(storage) as service,
+    ):
+        workers = service.get_table_client("Workers")
+        assert gateway.post(sender, [marked(each) for each in references]).status == 200
+        assert begin("rotate").wait() == 0
+        reseal = begin("reseal")
+        wait_until(lambda: key_of(references[0]) == 2, "the first records under the new key")
+        reseal.kill()
+        reseal.wait()
+        assert key_of(references[-1]) == 1, "killed too late: all records were sealed anew"
+
+        # Half of the workers are imported again while it is rotated once more.
+        body = [marked(each, number=1) for each in references[::2]]
+        import_id = gateway.post(sender, body, Prefer="respond-async").import_id
+        while not gateway.get(f"/api/imports/{import_id}", sender).json["endedAt"]:
+            assert begin("rotate").wait() == 0
+            reseal = begin("reseal")
+            wait_until(lambda: key_of(references[0]) >= 2, "a record under a new key")
+            reseal.kill()
+            reseal.wait()
+        ended = gateway.ended(sender, import_id)
+        assert (ended["rows"]["updated"], ended["rows"]["failed"]) == (len(body), 0)
+        assert begin("reseal").wait() == 0
+
+    async def check(opened: Gateway) -> list[int]:
+        assert await read_all(opened, sender) == rows
+        query = opened.account.tables.query
+        found = await query("Workers", f"{sender.tenant}|E1", "r|", "r|~")
+        marks = [json.loads(entity.text("Document0"))["PassportNumber"] for entity in found]
+        assert marks == [f"{MARK}{1 - at % 2}" for at in range(rows)]
+        assert not await data_key_rotation_of(opened).reseal(sender.tenant)
+        states = await data_key_rotation_of(opened).states(sender.tenant, counts=True)
+        return [state.records or 0 for state in states]
+
+    *older, newest = on_gateway(storage, check)
+    assert (set(older), newest) == ({0}, rows)
 
 
 async def read_all(opened: Gateway, sender: Sender) -> int:

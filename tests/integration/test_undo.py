@@ -178,6 +178,22 @@ def test_with_the_results_goes_what_is_known_of_an_undo(delivered: str) -> None:
     play(delivered, scenario)
 
 
+def test_former_values_that_expire_while_the_undo_waits_are_not_used(delivered: str) -> None:
+    async def scenario(stage: Harness) -> None:
+        await imported(stage, a_worker("P1", Title="Mr"))
+        wrong = await imported(stage, a_worker("P1", Title="Dr"), a_worker("P2"))
+        before = await document(stage, "P1")
+        undo = await stage.gateway.undoing.undo(await stage.again(wrong))
+        retention = retention_of(stage.gateway, LaterClock())
+        await retention.purge([stage.sender.tenant], timedelta(days=1))
+        await stage.drain()
+        assert await stage.codes(undo) == [[1106], []]
+        assert await document(stage, "P1") == before
+        assert await document(stage, "P2") is None, "that needs no former values"
+
+    play(delivered, scenario)
+
+
 def test_records_of_every_type_that_others_refer_to_are_kept(delivered: str) -> None:
     """The samples are imported in the order of their references, and undone in the other order."""
     kinds = [kind for kind in TYPE_CATALOGUE.lowest.values() if kind.contract is PAY_AND_BILL]
