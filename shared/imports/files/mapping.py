@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -65,6 +65,8 @@ _JSON_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _NO_DIGIT: Final = re.compile("[^0-9]")
 _OWN_COLUMNS: Final = frozenset((INDEX, LINE, ERROR, MORE))
 _TEXT: Final = frozenset(("string",))
+
+_NO_TEXTS: Final[frozenset[str]] = frozenset()
 
 SortKey = Callable[[Mapping[str, Any]], str | None]
 Reader = Callable[[bytes, SortKey, int], Payload]
@@ -154,12 +156,9 @@ class ProfileMapping:
         key = column_key(name)
         return key in self._targets or key in self._skip
 
-    def is_skipped(self, name: str, text: str) -> bool:
-        """Whether a text in a column makes its row be passed over."""
-        if not self._skip or not text:
-            return False
-        texts = self._skip.get(column_key(name), frozenset())
-        return texts is None or text in texts
+    def skip_texts(self, name: str) -> frozenset[str] | None:
+        """The texts in a column that make its row be passed over; None: any text."""
+        return self._skip.get(column_key(name), _NO_TEXTS) if self._skip else _NO_TEXTS
 
     def render(self, values: Iterable[tuple[Target, _Value]], row: str) -> MappedRow:
         """The row of these values; `row` is its name in refusals."""
@@ -194,7 +193,7 @@ class ProfileMapping:
                 )
             seen.add(key)
             cell = _value_of_json(value)
-            if self.is_skipped(column, trimmed(cell.text)):
+            if _is_in(trimmed(cell.text), self.skip_texts(column)):
                 return None
             target = self._targets.get(key)
             if target is not None:
@@ -271,6 +270,10 @@ class ProfileMapping:
         return f"{'-' if match['sign'] == '-' else ''}{whole}{fraction}"
 
 
+def _is_in(text: str, texts: frozenset[str] | None) -> bool:
+    return bool(text) and (texts is None or text in texts)
+
+
 class MappedRow(NamedTuple):
     """The JSON of a row, and the faults of its cells."""
 
@@ -342,7 +345,11 @@ class SentHeader:
         self._keys = [column_key(name) for name in self.names]
         self._nameless = [at for at, key in enumerate(self._keys) if not key]
         self._more_at = self._keys.index(MORE) if MORE in self._keys else len(names)
-        self.columns = [at for at, key in enumerate(self._keys) if key and key not in _OWN_COLUMNS]
+        self.columns = {
+            at: self.names[at]
+            for at, key in enumerate(self._keys)
+            if key and key not in _OWN_COLUMNS
+        }
         first: dict[str, int] = {}
         for at, key in enumerate(self._keys):
             if key and first.setdefault(key, at) != at:
@@ -352,21 +359,25 @@ class SentHeader:
                     "compared)."
                 )
 
-    def pairs(self, cells: Sequence[Cell], row: str) -> Iterator[tuple[str, Cell]]:
-        """The sender's columns with the cells of a row; `row` is its name in refusals."""
-        check_names(cells, self._nameless, len(self.names), row, self._line)
-        for at in self.columns:
-            yield self.names[at], cells[at] if at < len(cells) else ""
-        if self._more_at < len(cells):
-            yield from more_cells(cells[self._more_at], row).items()
+    def check(self, cells: Sequence[Cell], row: str) -> None:
+        """Raises InvalidRequestError for a value in a column without a name."""
+        if self._nameless or len(cells) > len(self.names):
+            check_names(cells, self._nameless, len(self.names), row, self._line)
+
+    def more(self, cells: Sequence[Cell], row: str) -> Mapping[str, str]:
+        """The cells of columns that are in the cell `_more`; `row` is its name in refusals."""
+        return more_cells(cells[self._more_at], row) if self._more_at < len(cells) else {}
 
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:
         """See `RowRenderer.render`."""
-        row: dict[str, str | None] = {}
-        for name, cell in self.pairs(cells, _row_name(index, line)):
+        name = _row_name(index, line)
+        self.check(cells, name)
+        found = {name: cells[at] if at < len(cells) else "" for at, name in self.columns.items()}
+        sent: dict[str, str | None] = {}
+        for column, cell in {**found, **self.more(cells, name)}.items():
             value = _value_of_cell(cell)
-            row[name] = None if value.is_cleared else value.text
-        return RowText(json.dumps(row, ensure_ascii=False), line_notes(line))
+            sent[column] = None if value.is_cleared else value.text
+        return RowText(json.dumps(sent, ensure_ascii=False), line_notes(line))
 
 
 class MappedHeader:
@@ -376,29 +387,54 @@ class MappedHeader:
         """Raises InvalidRequestError for a header that the profile cannot be applied to."""
         self._mapping = mapping
         self._header = SentHeader(names, line)
-        columns = [self._header.names[at] for at in self._header.columns]
-        self._targets = {name: mapping.target(name) for name in columns}
-        if not any(self._targets.values()):
+        self._columns = [
+            _Column(at, name, mapping.target(name), mapping.skip_texts(name))
+            for at, name in self._header.columns.items()
+        ]
+        if not any(column.target for column in self._columns):
             raise _no_column_error(f"The header in line {line}", mapping)
-        self._unknown = [name for name in columns if not mapping.is_known(name)]
+        self._unknown = [
+            column.name for column in self._columns if not mapping.is_known(column.name)
+        ]
 
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText | None:
         """See `RowRenderer.render`."""
         row, mapping = _row_name(index, line), self._mapping
         sent: dict[str, str | None] = {}
         values: list[tuple[Target, _Value]] = []
-        for name, cell in self._header.pairs(cells, row):
-            value = _value_of_cell(cell)
-            if mapping.is_skipped(name, trimmed(value.text)):
+        width = len(cells)
+        self._header.check(cells, row)
+        for at, name, target, skip in self._columns:
+            cell = cells[at] if at < width else ""
+            # Most cells are plain text, so this is quick.
+            if isinstance(cell, str) and cell != "null" and cell[:1] != "'":
+                value = _Value(cell)
+                sent[name] = cell
+            else:
+                value = _value_of_cell(cell)
+                sent[name] = mapping.sent_text(value)
+            if skip is not _NO_TEXTS and _is_in(trimmed(value.text), skip):
                 return None
-            sent[name] = mapping.sent_text(value)
-            target = self._targets[name] if name in self._targets else mapping.target(name)
-            if target is not None:
+            if target is not None and (cell or target.table):
                 values.append((target, value))
+        for name, text in self._header.more(cells, row).items():
+            sent[name] = text
+            target = mapping.target(name)
+            if target is not None:
+                values.append((target, _value_of_cell(text)))
         mapped = mapping.render(values, row)
         messages = (*mapped.faults, *(() if index else _unknown_messages(self._unknown)))
         notes = Notes(line, messages, sent=json.dumps(sent, ensure_ascii=False))
         return RowText(mapped.text, notes.to_text())
+
+
+class _Column(NamedTuple):
+    """A column of a file: its place, its name, its field, and the texts that skip a row."""
+
+    at: int
+    name: str
+    target: Target | None
+    skip: frozenset[str] | None
 
 
 def _row_name(index: int, line: int) -> str:

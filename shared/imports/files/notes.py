@@ -33,6 +33,9 @@ class Notes:
 
     def to_text(self) -> str:
         """The notes as compact JSON, "" for none."""
+        if self.sent and not self.messages and self.line is not None:
+            # Nearly every row that a profile has mapped.
+            return f'{{"line":{self.line},{_SENT}{self.sent}}}'
         document: dict[str, Any] = {}
         if self.line is not None:
             document["line"] = self.line
