@@ -100,12 +100,9 @@ def _value(item: Mapping[str, Any]) -> str:
         return ", ".join((f"list of {_value(item['items'])}", *limits))
     if "enum" in item:
         return " or ".join(f"`{value}`" for value in item["enum"] if value is not None)
-    return ", ".join((_date_or(kind, item.get("pattern", "")), *limits))
-
-
-def _date_or(kind: str, pattern: str) -> str:
     words = {"string": "text", "integer": "whole number", "boolean": "true or false"}
-    return "date" if "[0-9]{4}-" in pattern else words.get(kind, kind)
+    is_date = "[0-9]{4}-" in item.get("pattern", "")
+    return ", ".join(("date" if is_date else words.get(kind, kind), *limits))
 
 
 def _limits(item: Mapping[str, Any]) -> Iterator[str]:

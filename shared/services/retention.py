@@ -145,7 +145,8 @@ class Retention:
                 log.event("retention.expired", tenant=tenant, step=step.name, done=outcome.expired)
             if outcome.is_time_up:
                 return True
-        await self._mark_run(tenant)
+        mark = Entity(tenant, _MARK, {"At": to_iso(self._clock.now())})
+        await self._tables.write(IMPORTS, Upsert(mark))
         return False
 
     async def purge(self, tenants: Sequence[str], keep: timedelta | None) -> Purged:
@@ -185,10 +186,6 @@ class Retention:
             return _StepOutcome(expired, has_failed=True)
         faults.note_success()
         return _StepOutcome(expired)
-
-    async def _mark_run(self, tenant: str) -> None:
-        mark = Entity(tenant, _MARK, {"At": to_iso(self._clock.now())})
-        await self._tables.write(IMPORTS, Upsert(mark))
 
 
 # The expiry of payloads, results and records of imports.

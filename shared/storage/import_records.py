@@ -425,17 +425,14 @@ def close_operations(
         values["Removing"] = counts.removing
     if record.is_broken:
         values["IsBroken"] = True
+    # The barriers of a broken record are not known, because its type cannot be read.
+    barriers = [] if record.is_broken else _barriers(record)
     return [
         Merge(Entity(record.tenant, record_row(record.number), values)),
         Delete(Entity(record.tenant, open_row(record.type_name, record.number), {})),
-        *(Delete(Entity(each.partition, each.row, {})) for each in _known_barriers(record)),
+        *(Delete(Entity(each.partition, each.row, {})) for each in barriers),
         *repairs,
     ]
-
-
-def _known_barriers(record: ImportRecord) -> list[Entity]:
-    """The same, none of a record whose type cannot be read."""
-    return [] if record.is_broken else _barriers(record)
 
 
 def close_lost_import_operation(record: ImportRecord, counts: Counts, ended_at: str) -> Operation:

@@ -37,7 +37,7 @@ async def changes_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResp
     caller = await gateway.callers.authenticate_for(req.headers, Scope.READ_RECORDS)
     check_read_permission(caller)
     query = query_names.CHANGES.read(req)
-    after = _place_asked(query)
+    after = place_from_text(query.get("after", "0").strip())
     names = names_asked(query, seen_by(caller, gateway.changes.names))
     size = whole_number(query, "pageSize", PAGE, LARGEST_PAGE)
     async with gateway.shares.exports.place(caller.tenant):
@@ -81,11 +81,6 @@ def place_from_text(text: str) -> ChangePlace:
         raise InvalidRequestError(WRONG_AFTER)
     # A float may have come near the sixth digit only.
     return ChangePlace(*divmod(round(Decimal(text) * PLACES), PLACES))
-
-
-def _place_asked(query: Mapping[str, str]) -> ChangePlace:
-    text = query.get("after")
-    return ChangePlace(0) if text is None else place_from_text(text.strip())
 
 
 def names_asked(query: Mapping[str, str], names: Sequence[str]) -> frozenset[str]:

@@ -15,7 +15,7 @@ from shared.errors import InvalidRequestError
 from shared.imports.import_type import ImportType, Rules
 from shared.imports.messages import Severity
 from shared.imports.registry import IMPORT_TYPES
-from shared.imports.results import MessageGroup, MessageGroups, Outcome, RowResult, UnmappedValues
+from shared.imports.results import MessageGroup, MessageGroups, Outcome, UnmappedValues
 from shared.services.failed_rows import failed_rows_csv, failed_rows_json
 from shared.services.import_views import address, import_view, result_view
 from shared.services.status import FailedRows, ImportReport, ImportState, ResultCursor
@@ -229,13 +229,9 @@ async def judged_rows(
 
 
 def _rendered(kind: ImportType, judgement: DryRunResult) -> bytes:
-    items = [
-        f'{_vendor_result(kind, result)[:-1]},"changes":'
-        f"{judgement.changes.get(result.index, '[]')}}}".encode()
-        for result in judgement.results
-    ]
+    items: list[bytes] = []
+    for result in judgement.results:
+        view = json.dumps(result_view(kind, result), ensure_ascii=False, separators=(",", ":"))
+        changes = judgement.changes.get(result.index, "[]")
+        items.append(f'{view[:-1]},"changes":{changes}}}'.encode())
     return b'{"dryRun":true,"items":[' + b",".join(items) + b'],"continuation":null}'
-
-
-def _vendor_result(kind: ImportType, result: RowResult) -> str:
-    return json.dumps(result_view(kind, result), ensure_ascii=False, separators=(",", ":"))

@@ -10,7 +10,7 @@ from shared.imports.authdata import batch_records
 from shared.imports.authdata.batch_records import Batch, BatchState
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.authdata.hashing import Fingerprints
-from shared.imports.authdata.model import EMPLOYEE_ID, AuthRecord, Employee
+from shared.imports.authdata.model import EMPLOYEE_ID, Employee
 from shared.imports.authdata.store import unpack_records
 from shared.imports.import_type import Document
 from shared.imports.persons import PersonKeys
@@ -141,15 +141,13 @@ async def staged_batches_of(search: PersonSearch) -> list[str]:
             records = unpack_records(data, 0) if data else []
         except UnreadableDataError:
             continue
-        if any(_names_record(search.keys, record) for record in records):
+        if any(
+            record.employee_id in search.keys.employee_ids
+            or not search.keys.triples.isdisjoint(record.fingerprints.triples)
+            for record in records
+        ):
             found.add(batch.file_log_id)
     return sorted(found)
-
-
-def _names_record(keys: PersonKeys, record: AuthRecord) -> bool:
-    return record.employee_id in keys.employee_ids or not keys.triples.isdisjoint(
-        record.fingerprints.triples
-    )
 
 
 async def _has_ended(search: PersonSearch, batch: Batch | None) -> bool:

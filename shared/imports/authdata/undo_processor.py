@@ -276,7 +276,9 @@ class UndoResolver:
             restored=tuple(
                 name
                 for name, stored in undone.items()
-                if name in targets and name != row.employee_id and _is_gone(stored)
+                if name in targets
+                and name != row.employee_id
+                and (stored is None or stored.document is None)
             ),
         )
         spilled: Spilled = {}
@@ -321,10 +323,6 @@ class UndoResolver:
 def _in_order(rows: Sequence[UndoneRow], results: Sequence[RowResult]) -> list[RowResult]:
     by_index = {result.index: result for result in results}
     return [by_index[row.index] for row in rows if row.index in by_index]
-
-
-def _is_gone(stored: StoredRecord | None) -> bool:
-    return stored is None or stored.document is None
 
 
 def _contract_fields(document: Document | None) -> Document | None:

@@ -9,7 +9,6 @@ from urllib.parse import unquote
 from shared.clock import ANY_TIME
 from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.documents.processor import blob_of, lookup_of_worker
-from shared.imports.import_type import Document
 from shared.imports.persons import PersonKeys
 from shared.services.persons.search import (
     BlobRange,
@@ -44,12 +43,17 @@ class DocumentPerson:
                 continue
             former = await search.former(stored)
             document = stored.document or (None if former is None else former.document)
-            if document is None or not _is_of_worker(search.keys, document):
+            if document is None:
+                continue
+            worker = document.get("EmployerRef"), document.get("PersonnelRef")
+            if worker not in search.keys.workers:
                 continue
             document_id = document["documentId"]
             ids.add(encode(document_id))
             search.keys.owned[DOCUMENTS.name].add((_NO_GROUP, document_id))
-            imports = {document["importId"]} | (set() if former is None else _import_ids(former))
+            imports = {document["importId"]}
+            if former is not None and "importId" in former.document:
+                imports.add(former.document["importId"])
             files = [BlobRange(DOCUMENT_BLOBS, blob_of(search.tenant, each)) for each in imports]
             yield deletion_trace(
                 DOCUMENTS.name if stored.document is not None else "deleted records",
@@ -96,11 +100,3 @@ def is_drop_of(keys: PersonKeys, name: str) -> bool:
 
 def _is_reference_of(keys: PersonKeys, reference: Any) -> bool:
     return reference in keys.external_refs or reference in keys.personnel_refs
-
-
-def _is_of_worker(keys: PersonKeys, document: Document) -> bool:
-    return (document.get("EmployerRef"), document.get("PersonnelRef")) in keys.workers
-
-
-def _import_ids(former: Any) -> set[str]:
-    return {former.document["importId"]} if "importId" in former.document else set()

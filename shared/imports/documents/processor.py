@@ -230,7 +230,8 @@ class DocumentUndoProcessor(DocumentProcessor):
         """See `RowProcessor`."""
         rows = _undone_rows(record.tenant, lines)
         await self._run_earlier(record)
-        stored = await self._read(rows.key)
+        entity = await self._tables.get(DOCUMENTS.table, rows.key.partition, rows.key.row)
+        stored = None if entity is None else records.from_any_entity(entity)
         state, former = FormerState.LOST, None
         if stored is not None and stored.stamp.number == record.undoes.number:
             state, former = await former_values(self._blobs, stored)
@@ -265,10 +266,6 @@ class DocumentUndoProcessor(DocumentProcessor):
     def is_readable(self, index: int, row: Mapping[str, Any]) -> bool:
         """See `RowProcessor`."""
         return index == 0 and isinstance(row["documentId"], str)
-
-    async def _read(self, key: RecordKey) -> StoredRecord | None:
-        entity = await self._tables.get(DOCUMENTS.table, key.partition, key.row)
-        return None if entity is None else records.from_any_entity(entity)
 
     def _make_undo_resolver(
         self,

@@ -207,7 +207,10 @@ class LicenseUndo:
                 continue
             other = reversals.get(holder.key)
             if other is None or not other.leaves(natural):
-                faults[key] = _taken(natural)
+                number = natural.number
+                faults[key] = Message(
+                    MessageId.CHANGED_SINCE_UNDONE_IMPORT, "licenseNumber", number, TAKEN_SINCE
+                )
             else:
                 dependents.setdefault(units.find(holder.key), []).append(key)
         return dependents
@@ -273,12 +276,6 @@ def _fail_dependents(
                 failing.add(unit)
                 unread.append(unit)
     return failing
-
-
-def _taken(natural: NaturalKey) -> Message:
-    return Message(
-        MessageId.CHANGED_SINCE_UNDONE_IMPORT, "licenseNumber", natural.number, TAKEN_SINCE
-    )
 
 
 def _fault_of(row: UndoneRow, faults: Mapping[str, Message]) -> Message:

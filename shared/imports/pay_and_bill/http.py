@@ -47,17 +47,13 @@ def version_in_query(catalogue: Catalogue, name: str, query: Mapping[str, str]) 
         raise InvalidRequestError(f"version must be a whole number: send {' or '.join(numbers)}.")
     import_type = catalogue.find(name, int(text))
     if import_type is None:
-        available = (
-            f"version {numbers[0]}" if len(numbers) == 1 else f"the versions {_listed(numbers)}"
-        )
+        available = f"version {numbers[0]}"
+        if len(numbers) > 1:
+            available = f"the versions {', '.join(numbers[:-1])} and {numbers[-1]}"
         raise UnknownMessageTypeError(
             f"Message Type not found/implemented: {name} has {available}."
         )
     return import_type
-
-
-def _listed(numbers: list[str]) -> str:
-    return f"{', '.join(numbers[:-1])} and {numbers[-1]}"
 
 
 async def import_call(

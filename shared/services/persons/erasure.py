@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -238,7 +239,7 @@ class PersonErasure:
             await self._beat(record, is_due=True)
             search = self._search(record.tenant, keys)
             traces = await find_traces(search, self._sources)
-            beat = self._beater(record)
+            beat = partial(self._beat, record)
             found_imports = self._person_imports.find(
                 record.tenant, keys, beat, search.unreadable, record.number
             )
@@ -345,12 +346,6 @@ class PersonErasure:
             except PreconditionFailedError:
                 continue
         raise StorageUnavailableError("the record of an erasure keeps changing")
-
-    def _beater(self, record: ImportRecord) -> Callable[[], Awaitable[None]]:
-        async def beat() -> None:
-            await self._beat(record)
-
-        return beat
 
     async def _beat(self, record: ImportRecord, *, is_due: bool = False) -> None:
         """Say now and then that the erasure goes on, so that the sweep does not begin it again."""

@@ -144,7 +144,10 @@ class RecordReader:
             room -= sum(map(len, rendered))
             if place is None or len(texts) >= size or room <= 0 or former.stopped is not None:
                 break
-        return RecordPage(texts, "" if place is None else _continuation(mark, place))
+        if place is None:
+            return RecordPage(texts, "")
+        continuation = json.dumps([mark, *place], ensure_ascii=False, separators=(",", ":"))
+        return RecordPage(texts, continuation)
 
     async def _findings(self, source: RecordSource, request: RecordRequest) -> Findings:
         if not request.import_id:
@@ -296,7 +299,3 @@ def _place_of(mark: str, request: RecordRequest, findings: Findings) -> Place | 
     if not findings.search.is_place(place):
         raise wrong
     return place
-
-
-def _continuation(mark: str, place: Place) -> str:
-    return json.dumps([mark, *place], ensure_ascii=False, separators=(",", ":"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Protocol
@@ -130,7 +130,7 @@ class ImportSearch:
     async def read(self, after: Place | None, most: int) -> SearchSlice:
         """See `RecordSearch.read`: entities of one chunk only."""
         chunk, *behind = after or ("0", "", "")
-        async for number, rows in self._chunks(int(chunk)):
+        async for number, rows in self._reporting.chunks(self._record, int(chunk)):
             ordered = sorted({(key.partition, key.row) for key in self._keys(rows)})
             start = bisect_right(ordered, tuple(behind)) if number == int(chunk) else 0
             some = ordered[start : start + most]
@@ -140,9 +140,6 @@ class ImportSearch:
             is_last = number + 1 >= len(self._record.chunks)
             return SearchSlice(hits, None if is_last else (str(number + 1), "", ""))
         return SearchSlice((), None)
-
-    def _chunks(self, first: int) -> AsyncIterator[tuple[int, Sequence[RowResult]]]:
-        return self._reporting.chunks(self._record, first)
 
     def _keys(self, rows: Sequence[RowResult]) -> Iterator[RecordKey]:
         for row in rows:
