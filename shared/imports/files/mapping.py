@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from shared.errors import InvalidRequestError
 from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, is_guarded, leaves_of, restored
 from shared.imports.files.columns import (
+    DATE,
     Cell,
     CellError,
     Tree,
@@ -286,7 +287,7 @@ def _target(field: Field, profile: Profile) -> Target:
     return Target(
         field=field,
         steps=field.steps,
-        types=field.types,
+        types=field.types | {DATE} if field.is_date else field.types,
         is_sensitive=profile.kind.rules.is_sensitive(field.steps),
         is_date=field.is_date,
         is_number=field.is_number,

@@ -18,6 +18,8 @@ import pytest
 from shared.errors import RefusedError, TooLargeError
 from shared.imports.files.columns import known_paths
 from shared.imports.files.formats import FileFormat, ReadOptions, header_maker, reader_of
+from shared.imports.files.mapping import ProfileMapping
+from shared.imports.files.profile import ProfileRef, read_profile
 from shared.imports.files.templates import csv_template, template_columns, xlsx_template
 from shared.imports.files.xlsx_rows import read_xlsx
 from shared.imports.import_type import ImportType
@@ -194,6 +196,41 @@ def test_a_sheet_is_named_in_the_options() -> None:
 
     [row] = read(workbook(fill), options=ReadOptions(sheet="rows"))
     assert json.loads(row.text) == {TEXT: "a"}
+
+
+def test_a_profile_maps_typed_cells_as_what_they_are() -> None:
+    profile = read_profile(
+        json.dumps(
+            {
+                "type": "workers",
+                "columns": {
+                    "Mandant": "EmployerRef",
+                    "Nr": "PersonnelRef",
+                    "Eintritt": "StartDate",
+                    "Art": "Gender",
+                    "Student": "IsStudent",
+                },
+                "values": {"Gender": {"entries": {"1": 2}}},
+                "dates": "DD.MM.YYYY",
+            }
+        )
+    )
+    mapping = ProfileMapping(ProfileRef("payroll", 1), profile)
+    header = {"A1": "mandant", "B1": "Nr", "C1": "Eintritt", "D1": "Art", "E1": "Student"}
+    cells = {"A2": 4711, "B2": 123, "C2": dt.date(2026, 3, 1), "D2": 1, "E2": True}
+    body = sheet_of({**header, **cells, "A3": 1.5, "C3": 45000, "D3": "#N/A"}, {"B2": "000000"})
+    reader = reader_of(FileFormat.XLSX, WORKERS.rules, ReadOptions(mapping=mapping))
+    payload = reader(body, lambda _: None, 9)
+    good, bad = (payload.row_text(row) for row in payload.rows)
+    assert json.loads(good.text) == {
+        "EmployerRef": "4711",
+        "PersonnelRef": "000123",
+        "StartDate": "2026-03-01",
+        "Gender": 2,
+        "IsStudent": True,
+    }
+    fields = [field for _, field, *_ in json.loads(bad.notes)["messages"]]
+    assert fields == ["EmployerRef", "StartDate", "Gender"]
 
 
 # Templates.
