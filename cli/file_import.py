@@ -277,7 +277,7 @@ class BatchOutcome:
             yield f"Batch {self.answer['fileLogId']}, import {self.import_id}"
 
 
-def read_batch_file(path: Path, rules: Rules, *, blank_clears: bool) -> BatchFile:
+def read_batch_file(path: Path, rules: Rules, *, blank_clears: bool, sheet: str = "") -> BatchFile:
     """Records as an array, NDJSON or CSV, or the body of a stage call.
 
     Raises UnreadableFileError.
@@ -296,7 +296,7 @@ def read_batch_file(path: Path, rules: Rules, *, blank_clears: bool) -> BatchFil
             return BatchFile(read_array(surrounding + text[start:end]), options)
         except RefusedError as error:
             raise RowFileError(f"{path.name}: {error.message}") from None
-    return BatchFile(read_rows(path, rules, blank_clears=blank_clears))
+    return BatchFile(read_rows(path, rules, blank_clears=blank_clears, sheet=sheet))
 
 
 def read_batch_options(call_options: Mapping[str, str]) -> dict[str, bool]:

@@ -89,6 +89,7 @@ class ImportJob:
     repeat_word: str
     part_rows: int
     blank_clears: bool
+    sheet: str
     dry_run: bool
     secret: str = field(repr=False)
     # The mapping profile that the gateway reads the file by; "" for a file of the type's own.
@@ -124,7 +125,7 @@ def import_file(job: ImportJob, client: ImportClient) -> Report:
 def _send_rows(job: ImportJob, client: ImportClient) -> Report:
     kind = job.kind
     schema = kind.rules.json_schema()
-    file = read_rows(job.file, kind.rules, blank_clears=job.blank_clears)
+    file = read_rows(job.file, kind.rules, blank_clears=job.blank_clears, sheet=job.sheet)
     _check_rows(job, file)
     capabilities = client.capabilities()
     limits = limits_of(capabilities, job.part_rows, dry_run=job.dry_run)
@@ -158,7 +159,9 @@ def _send_mapped(job: ImportJob, client: ImportClient) -> Report:
 
 
 def _send_batch(job: ImportJob, client: ImportClient) -> Report:
-    batch = read_batch_file(job.file, job.kind.rules, blank_clears=job.blank_clears)
+    batch = read_batch_file(
+        job.file, job.kind.rules, blank_clears=job.blank_clears, sheet=job.sheet
+    )
     _check_rows(job, batch.file)
     batch = replace(batch, options={**batch.options, **read_batch_options(job.call_options)})
     limits = limits_of(client.capabilities(), job.part_rows, dry_run=job.dry_run)
@@ -356,7 +359,15 @@ CallOptions = Annotated[
     ),
 ]
 BlankClears = Annotated[
-    bool, typer.Option("--blank-clears", help="An empty cell of CSV clears the field.")
+    bool, typer.Option("--blank-clears", help="An empty cell clears the field.")
+]
+SheetName = Annotated[
+    str,
+    typer.Option(
+        "--sheet",
+        metavar="NAME",
+        help="The sheet of a spreadsheet. Default: the first visible one.",
+    ),
 ]
 Again = Annotated[
     str,
@@ -386,6 +397,7 @@ def import_command(
     failed_rows: FailedRows = None,
     part_rows: PartRows = None,
     blank_clears: BlankClears = False,
+    sheet: SheetName = "",
     options: CallOptions = [],  # noqa: B006 (typer reads the default, nobody changes it)
     repeat_word: Again = "",
     profile: ProfileName = "",
@@ -421,6 +433,7 @@ def import_command(
         repeat_word=repeat_word,
         part_rows=part_rows or FAR_MORE_THAN_ANY,
         blank_clears=blank_clears,
+        sheet=sheet,
         dry_run=dry_run,
         secret=function_key,
         profile=profile,

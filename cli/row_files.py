@@ -33,6 +33,8 @@ from shared.imports.json_rows import member_text, read_payload
 
 # The number of rows of a file is limited by memory only, that of a call by its part.
 FAR_MORE_THAN_ANY = 2**40
+# Faults of cells that the refusal of a file names.
+_MOST_FAULTS: Final = 10
 # The most bytes that a compressed file is unpacked to.
 _MAX_UNPACKED: Final = 1024**3
 
@@ -160,17 +162,23 @@ def _read_file(
     payload = reader(content, lambda _row: None, FAR_MORE_THAN_ANY)
     rows: list[str] = []
     lines: list[int] = []
+    faults: list[str] = []
     for each in payload.rows:
         text, notes_text = payload.row_text(each)
         notes = Notes.from_text(notes_text)
-        for message in notes.messages:
-            if message.is_error:
-                raise InvalidRequestError(
-                    f"{message.field} of index {each.index} (line {notes.line}): {message.text} "
-                    "Nothing was sent."
-                )
+        faults += [
+            f"{message.field} of index {each.index} (line {notes.line}): {message.text}"
+            for message in notes.messages
+            if message.is_error
+        ]
         rows.append(text)
         lines.append(notes.line or 0)
+    if faults:
+        more = len(faults) - _MOST_FAULTS
+        raise InvalidRequestError(
+            f"{'; '.join(faults[:_MOST_FAULTS])}{f'; and {more} more' if more > 0 else ''}. "
+            "Correct the cells: nothing was sent."
+        )
     return RowFile(rows, lines, headers[0].unknown_columns if headers else ())
 
 
