@@ -12,9 +12,13 @@ import pytest
 from shared.errors import InvalidRequestError, NotFoundError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.files.profile import ProfileRefusedError
+from shared.imports.persons import Identity, IdentityKind
 from shared.imports.workers.definition import WORKERS
+from shared.storage.import_records import record_row
+from shared.storage.names import IMPORTS
 from tests.emulator import open_ready_gateway, settings_for
 from tests.integration.manage import Manage
+from tests.integration.test_row_drops import Box, boxes
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.integration
@@ -94,3 +98,51 @@ def test_the_commands_set_show_and_delete_a_profile(
     assert [(each["name"], each["type"]) for each in listed] == [("p1", "workers")]
     assert manage.document("profile", "delete", "p1", "--tenant", tenant)["deleted"]
     assert manage.document("profile", "list", "--tenant", tenant)["profiles"] == []
+
+
+SECRET = "AB123456C"
+WORKERS_CSV = f"""Mandant;Nr;Name;Geschlecht;NI;Notiz
+E1;P1;Sample;M;{SECRET};note-of-P1
+E1;P2;Other;x;{SECRET};note-of-P2
+"""
+
+
+def test_a_dropped_file_names_a_profile_and_what_was_sent_is_sealed_masked_and_erased(
+    delivered: str,
+) -> None:
+    async def scenario(box: Box) -> None:
+        columns = {"Name": "Surname", "Geschlecht": "Gender", "NI": "UKPayrollDetails.NINumber"}
+        text = a_profile(columns=columns, values={"Gender": {"entries": {"M": 1}}})
+        gateway = box.gateway
+        await gateway.profiles.set(box.tenant, "payroll", text)
+        result = await box.imported(WORKERS_CSV.encode(), "workers@Payroll/a.csv")
+        assert result["profile"] == {"name": "payroll", "version": 1}
+        assert (result["rows"]["new"], result["rows"]["failed"]) == (1, 1)
+        [message] = [each for each in result["failed"][0]["messages"] if each["errorID"] == 1010]
+        assert (message["fieldName"], message["sentAs"]) == ("Gender", "Geschlecht")
+        [failed] = await box.failed_rows()
+        assert [failed[name] for name in ("Nr", "Geschlecht", "NI", "Notiz")] == [
+            *("P2", "x", "***456C", "***f-P2")
+        ]
+
+        async def payload() -> tuple[str, str]:
+            """What is stored of the rows, as it lies there and as it is read."""
+            record = (await box.imports())[0].record
+            row = record_row(record.number)
+            raw = await gateway.account.unsealed_tables.get(IMPORTS, box.tenant, row)
+            return str(raw), record.inline
+
+        raw, lines = await payload()
+        assert SECRET not in raw
+        assert "note-of" not in raw
+        assert lines.count(SECRET) == 4
+        person = Identity(IdentityKind.WORKER, ("E1", "P2"))
+        await gateway.persons.erase(box.tenant, [person])
+        _, lines = await payload()
+        assert "note-of-P1" in lines
+        assert "note-of-P2" not in lines
+        record = (await box.imports())[0].record
+        assert [rows async for rows in gateway.failed_rows.chunks(record)] == []
+        assert (await gateway.reporting.unmapped_values(record)).sorted() == []
+
+    boxes(delivered, scenario)
