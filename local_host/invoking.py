@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 import uuid
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +74,7 @@ class Invoker:
         """`timeout` is host.json's functionTimeout in seconds."""
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(_thread_count(), "function")
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], tuple[AppFunction, Any]] = {}
         self._broken_off: WeakSet[asyncio.Task[Any]] = WeakSet()
 
     async def run(self, function: AppFunction, argument: Any, trace_parent: str = "") -> Any:
@@ -90,8 +91,8 @@ class Invoker:
         outcome = "failed"
         limit = asyncio.timeout(self._timeout)
         call = asyncio.create_task(self._call(function, argument, context))
-        self._running.add(call)
-        call.add_done_callback(self._running.discard)
+        self._running[call] = function, argument
+        call.add_done_callback(self._running.pop)
         try:
             async with limit:
                 result = await call
@@ -133,15 +134,18 @@ class Invoker:
                 context.invocation_id,
             )
 
-    async def break_off(self, seconds: float) -> int:
-        """Cancel the running handlers, and wait so long for their end; how many there were."""
-        running = set(self._running)
+    @property
+    def running(self) -> Mapping[asyncio.Task[Any], tuple[AppFunction, Any]]:
+        """The running handlers, each with its function and argument."""
+        return dict(self._running)
+
+    async def break_off(self, running: Collection[asyncio.Task[Any]], seconds: float) -> None:
+        """Cancel these handlers, and wait so long for their end."""
         self._broken_off.update(running)
         for call in running:
             call.cancel()
         if running:
             await asyncio.wait(running, timeout=seconds)
-        return len(running)
 
     async def wait_until_idle(self, seconds: float) -> None:
         """Wait until no handler runs, but at most so long."""

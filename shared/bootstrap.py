@@ -65,6 +65,28 @@ async def close_gateway() -> None:
             await (await building.task).account.close()
 
 
+def renew_gateway() -> Gateway | None:
+    """Replace the gateway of this process by one with empty caches, on the tables there are.
+
+    Returns the former one, which running calls may still use: the caller closes it. Returns None
+    where there was none.
+    """
+    from shared.app import compose
+    from shared.settings import settings_in_force
+
+    loop = asyncio.get_running_loop()
+    building = _BUILDING.get(loop)
+    if building is None or not building.task.done() or building.task.exception() is not None:
+        return None
+
+    async def keep(renewed: Gateway) -> Gateway:
+        return renewed
+
+    renewed = compose(settings_in_force(), _clock, PROCESS_STOP, stored_time=_stored_time)
+    _BUILDING[loop] = _Building(loop.create_task(keep(renewed)), loop.time())
+    return building.task.result()
+
+
 def use_clock(clock: Clock, stored_time: StoredTime = same_time) -> None:
     """Set the clock of the gateway of this process; to be called before the gateway is built.
 

@@ -36,6 +36,7 @@ _LISTENING = re.compile(
 )
 _END_ONCE = AZURITE / "end_once.cjs"
 _ENCODED_NAMES = AZURITE / "encoded_names.cjs"
+_PRELOADS = (_END_ONCE, _ENCODED_NAMES, AZURITE / "partition_delete.cjs")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _PAUSE = 0.02
@@ -192,7 +193,7 @@ def command(
         "--disableTelemetry",
         *([] if has_access_log else ["--silent"]),
     ]
-    preloads = [word for file in (_END_ONCE, _ENCODED_NAMES) for word in ("--require", str(file))]
+    preloads = [word for file in _PRELOADS for word in ("--require", str(file))]
     return [str(programs.node), *preloads, str(programs.script), *data, *ports, *flags]
 
 

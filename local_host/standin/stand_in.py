@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -25,7 +25,8 @@ from local_host.standin.storage import open_storage
 from local_host.standin.tenants import TestTenants
 from local_host.standin.verbs import Gate, RefusedVerbError
 from local_host.timer_trigger import TimerListener
-from shared.bootstrap import close_gateway, gateway, use_clock
+from shared.bootstrap import close_gateway, gateway, renew_gateway, use_clock
+from shared.gateway import Gateway
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class StandIn:
         self._clock = StandInClock()
         use_clock(self._clock, self._clock.from_stored)
         self._resets = 0
+        self._closing: set[asyncio.Task[None]] = set()
         self._journal = Journal()
         self._faults = FaultRules()
         self._tenants = TestTenants(address)
@@ -264,20 +266,41 @@ class StandIn:
         return 200, {"deleted": deleted}
 
     async def _post_reset(self, _rest: list[str], query: Query, _document: Any) -> Reply:
-        _check_query(query)
+        _check_query(query, "tenant")
         started = time.monotonic()
         async with self._gate.closed():
             self._resets += 1
-            await self._invoker.break_off(_BREAK_OFF_SECONDS)
-            await close_gateway()
-            async with open_storage() as storage:
-                await storage.empty()
-            await gateway()
-            self._tenants.forget()
-            self._journal.forget()
-            self._faults.remove()
-            await self._move(self._clock.go_back)
+            if tenant := query.get("tenant", ""):
+                await self._reset_tenant(tenant)
+            else:
+                await self._invoker.break_off(self._invoker.running, _BREAK_OFF_SECONDS)
+                await close_gateway()
+                async with open_storage() as storage:
+                    await storage.empty()
+                await gateway()
+                self._tenants.forget()
+                await self._move(self._clock.go_back)
+            self._journal.forget(tenant)
+            self._faults.remove(tenant=tenant)
         return 200, {"milliseconds": round((time.monotonic() - started) * 1000)}
+
+    async def _reset_tenant(self, tenant: str) -> None:
+        if tenant not in await (await gateway()).tenants.list_ids():
+            raise RefusedVerbError(404, f"There is no tenant {tenant}.")
+        own = [
+            task
+            for task, (function, argument) in self._invoker.running.items()
+            if await self._tenants.find_worker(function, argument) in (tenant, None)
+        ]
+        await self._invoker.break_off(own, _BREAK_OFF_SECONDS)
+        # Calls of other tenants go on with the former gateway; its caches may know this one's data.
+        former, running = renew_gateway(), self._invoker.running
+        async with open_storage() as storage:
+            await storage.empty_tenant(tenant)
+        if former is not None:
+            closing = asyncio.create_task(_close_later(former, running))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def _get_clock(self, _rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query)
@@ -344,6 +367,13 @@ class _Heard:
         else:
             self._entry.body.add(message.get("body", b""))
         return message
+
+
+async def _close_later(former: Gateway, running: Collection[asyncio.Task[Any]]) -> None:
+    """Close a gateway when the handlers that may use it have ended."""
+    if running:
+        await asyncio.wait(running)
+    await former.account.close()
 
 
 def _tee(send: Send, entry: JournalEntry) -> Send:

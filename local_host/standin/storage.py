@@ -8,18 +8,50 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables.aio import TableServiceClient
+from azure.data.tables.aio import TableClient, TableServiceClient
 from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue.aio import QueueServiceClient
 
 from local_host.app_settings import resolve_connection
 from shared.imports.registry import IMPORT_TYPES
-from shared.storage.names import CONTAINERS, TABLES
+from shared.storage.entities import encode
+from shared.storage.names import (
+    AUDIT,
+    CLIENTS,
+    COMMUNICATION_ROUNDS,
+    CONTAINERS,
+    DATA_KEYS,
+    FUNCTION_KEYS,
+    IMPORT_RESULT_BLOBS,
+    IMPORT_RESULTS,
+    IMPORTS,
+    INTEGRATIONS,
+    SIGNING_KEYS,
+    TABLES,
+    TENANTS,
+)
 
 TABLE_NAMES = tuple(dict.fromkeys((*TABLES, *(kind.table for kind in IMPORT_TYPES.values()))))
 # A request whose sender has gone may still be on its way to the emulator, which takes requests in
 # turn and carries out each without a pause.
 _ON_ITS_WAY = 0.05
+_AT_ONCE = 16
+# Tables of which a reset of a tenant deletes nothing.
+_KEPT = frozenset(
+    (
+        TENANTS,
+        INTEGRATIONS,
+        FUNCTION_KEYS,
+        CLIENTS,
+        SIGNING_KEYS,
+        DATA_KEYS,
+        COMMUNICATION_ROUNDS,
+        AUDIT,
+        IMPORT_RESULTS,
+    )
+)
+# What `local_host/azurite/partition_delete.cjs` takes for all rows.
+_WHOLE_PARTITION = "standin: the whole partition"
 
 
 class EmulatorStorage:
@@ -40,6 +72,44 @@ class EmulatorStorage:
         await _all(self._queues.get_queue_client(name).clear_messages() for name in queues)
         await _all(self.tables.delete_table(name) for name in TABLE_NAMES)
         await _all(self.blobs.delete_container(name) for name in CONTAINERS)
+
+    async def empty_tenant(self, tenant: str) -> None:
+        """Delete what is stored of a tenant, but for its keys, client, rounds and audit log."""
+        await asyncio.sleep(_ON_ITS_WAY)
+        own = encode(tenant)
+        imports = self.tables.get_table_client(IMPORTS)
+        found = imports.query_entities(
+            "PartitionKey eq @own", select=["ImportId"], parameters={"own": own}
+        )
+        ids = [str(entity["ImportId"]) async for entity in found if entity.get("ImportId")]
+        await asyncio.gather(
+            *(self._delete_partitions(name, own) for name in TABLE_NAMES if name not in _KEPT),
+            *(self._delete_partitions(IMPORT_RESULTS, each) for each in ids),
+            *(self._delete_blobs(IMPORT_RESULT_BLOBS, f"{each}/") for each in ids),
+            *(self._delete_blobs(name, f"{tenant}/") for name in CONTAINERS),
+        )
+
+    async def _delete_partitions(self, table: str, own: str) -> None:
+        """Delete a partition and those of its groups, at once where the emulator can do that."""
+        client = self.tables.get_table_client(table)
+        try:
+            await client.delete_entity(own, _WHOLE_PARTITION)
+        except ResourceNotFoundError:
+            await self._delete_one_by_one(client, own)
+
+    async def _delete_one_by_one(self, client: TableClient, own: str) -> None:
+        keys = {"own": own, "first": f"{own}|", "last": f"{own}|~"}
+        wanted = "PartitionKey eq @own or (PartitionKey ge @first and PartitionKey le @last)"
+        found = client.query_entities(wanted, select=["PartitionKey", "RowKey"], parameters=keys)
+        entities = [entity async for entity in found]
+        for at in range(0, len(entities), _AT_ONCE):
+            await _all(client.delete_entity(entity) for entity in entities[at : at + _AT_ONCE])
+
+    async def _delete_blobs(self, container: str, prefix: str) -> None:
+        client = self.blobs.get_container_client(container)
+        names = [blob.name async for blob in client.list_blobs(prefix)]
+        for at in range(0, len(names), _AT_ONCE):
+            await _all(client.delete_blob(name) for name in names[at : at + _AT_ONCE])
 
 
 async def _all(requests: Iterable[Awaitable[Any]]) -> None:

@@ -12,11 +12,13 @@ import re
 import secrets
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from local_host.indexing import AppFunction
 from local_host.standin.verbs import RefusedVerbError
 from shared.auth.clients import (
     Client,
@@ -50,6 +52,7 @@ from shared.imports.documents.rounds import (
 )
 from shared.imports.import_type import OnExisting
 from shared.services.admin.tenants import MOST_NAME, Tenant, tenant_to_entity
+from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.storage.names import (
     CLIENTS,
     COMMUNICATION_ROUNDS,
@@ -177,6 +180,17 @@ class TestTenants:
             return _tenant_of_token(credential.strip())
         key = headers.get("x-functions-key", "").strip()
         return await self._tenant_of_key(key) if key else ""
+
+    async def find_worker(self, function: AppFunction, argument: Any) -> str | None:
+        """The tenant that a running handler works for; None for a timer, which works for all."""
+        if function.kind == "httpTrigger":
+            return await self.find("", argument.headers, b"")
+        if function.kind == "queueTrigger":
+            with suppress(UnreadableMessageError):
+                return ChunkMessage.from_text(argument.get_body()).tenant
+        if function.kind == "blobTrigger":
+            return str(argument.name).split("/")[1]
+        return None
 
     async def _tenant_of_key(self, key: str) -> str:
         digest = hash_function_key(key)

@@ -501,6 +501,33 @@ def test_imports_that_run_during_a_reset_bring_nothing_back(gateway: GatewayProc
     assert after.count_workers() == 1
 
 
+def test_a_reset_of_a_tenant_leaves_its_keys_and_other_tenants_alone(
+    gateway: GatewayProcess, standin: StandIn
+) -> None:
+    other = StandIn(gateway, verb(gateway, "POST", "tenants").json)
+    other.post(a_worker())
+    other.break_calls({"status": 500}, path="/never")
+    standin.break_calls({"status": 500}, path="/never")
+    rows = [a_worker() for _ in range(1_500)]
+    assert standin.post(*rows, Prefer="respond-async").status == 202
+    wait_until(standin.count_workers, "the first rows")
+    with ThreadPoolExecutor(2) as pool:
+        broken_off = pool.submit(standin.post, *rows)
+        wait_until(lambda: len(standin.journal()) > 2, "the call")
+        going_on = pool.submit(other.post, *rows[:50])
+        assert verb(gateway, "POST", f"reset?tenant={standin.tenant}").status == 200
+        assert broken_off.result().status in (401, 503)
+        assert going_on.result().status == 200
+    assert standin.count_workers() == 0
+    assert standin.gateway.call("GET", "/api/imports", None, standin.headers).json["items"] == []
+    assert len(verb(gateway, "GET", f"faults?tenant={standin.tenant}").json["items"]) == 0
+    assert standin.post(a_worker(), a_worker()).status == 200
+    assert (standin.count_workers(), other.count_workers()) == (2, 51)
+    assert standin.token()
+    assert len(verb(gateway, "GET", f"faults?tenant={other.tenant}").json["items"]) == 1
+    assert verb(gateway, "POST", "reset?tenant=nobody").status == 404
+
+
 # Who may use it.
 
 
