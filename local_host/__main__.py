@@ -86,6 +86,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--standin", action="store_true", help="answer the verbs of the stand-in at /_standin"
     )
+    parser.add_argument(
+        "--snapshots",
+        type=Path,
+        metavar="DIR",
+        help="the stand-in's folder for snapshots (default: .local/snapshots of the app)",
+    )
     options = parser.parse_args(arguments)
     if (options.tls_cert is None) is not (options.tls_key is None):
         parser.error("--tls-cert and --tls-key go together")
@@ -111,7 +117,7 @@ def _run(options: argparse.Namespace, sockets: socket) -> int:
         # It knows the app, so it is imported when the app's folder is on the path.
         from local_host.standin.stand_in import StandIn
 
-        front = StandIn(address)
+        front = StandIn(address, options.snapshots or directory / ".local" / "snapshots")
     if options.late_settings:
         _read_late_settings()
     if options.standin:

@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +75,8 @@ class Invoker:
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(_thread_count(), "function")
         self._running: dict[asyncio.Task[Any], tuple[AppFunction, Any]] = {}
+        self._may_start = asyncio.Event()
+        self._may_start.set()
         self._broken_off: WeakSet[asyncio.Task[Any]] = WeakSet()
 
     async def run(self, function: AppFunction, argument: Any, trace_parent: str = "") -> Any:
@@ -87,6 +89,7 @@ class Invoker:
             function_directory=str(Path(inspect.getfile(function.handler)).parent),
             trace_context=TraceContext(f"00-{trace_id}-{secrets.token_hex(8)}-01"),
         )
+        await self._may_start.wait()
         started_at = time.perf_counter()
         outcome = "failed"
         limit = asyncio.timeout(self._timeout)
@@ -138,6 +141,15 @@ class Invoker:
     def running(self) -> Mapping[asyncio.Task[Any], tuple[AppFunction, Any]]:
         """The running handlers, each with its function and argument."""
         return dict(self._running)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Start no further handler during the block; what is to run waits."""
+        self._may_start.clear()
+        try:
+            yield
+        finally:
+            self._may_start.set()
 
     async def break_off(self, running: Collection[asyncio.Task[Any]], seconds: float) -> None:
         """Cancel these handlers, and wait so long for their end."""

@@ -41,6 +41,7 @@ ACCOUNTS = (
     "compared",
     "searched",
     "standin",
+    "standin2",
 )
 
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -21,6 +22,7 @@ from local_host.invoking import Invoker
 from local_host.standin.clock import StandInClock
 from local_host.standin.faults import BadRulesError, Fault, FaultRules
 from local_host.standin.journal import MOST_CALLS, Journal, JournalEntry
+from local_host.standin.snapshots import SnapshotFolder, load_snapshot, take_snapshot
 from local_host.standin.storage import open_storage
 from local_host.standin.tenants import TestTenants
 from local_host.standin.verbs import Gate, RefusedVerbError
@@ -62,8 +64,9 @@ Verb = Callable[[list[str], Query, Any], Awaitable[Reply]]
 class StandIn:
     """The stand-in of one host."""
 
-    def __init__(self, address: str) -> None:
-        """`address` is that of the host."""
+    def __init__(self, address: str, snapshots: Path) -> None:
+        """`address` is that of the host, `snapshots` the folder with their files."""
+        self._snapshots = SnapshotFolder(snapshots)
         self._gate = Gate()
         self._clock = StandInClock()
         use_clock(self._clock, self._clock.from_stored)
@@ -81,6 +84,11 @@ class StandIn:
                 "DELETE": self._delete_faults,
             },
             "reset": {"POST": self._post_reset},
+            "snapshots": {
+                "GET": self._get_snapshots,
+                "POST": self._post_snapshots,
+                "DELETE": self._delete_snapshots,
+            },
             "clock": {
                 "GET": self._get_clock,
                 "POST": self._post_clock,
@@ -269,16 +277,12 @@ class StandIn:
         _check_query(query, "tenant")
         started = time.monotonic()
         async with self._gate.closed():
-            self._resets += 1
             if tenant := query.get("tenant", ""):
+                self._resets += 1
                 await self._reset_tenant(tenant)
             else:
-                await self._invoker.break_off(self._invoker.running, _BREAK_OFF_SECONDS)
-                await close_gateway()
-                async with open_storage() as storage:
-                    await storage.empty()
+                await self._empty()
                 await gateway()
-                self._tenants.forget()
                 await self._move(self._clock.go_back)
             self._journal.forget(tenant)
             self._faults.remove(tenant=tenant)
@@ -301,6 +305,61 @@ class StandIn:
             closing = asyncio.create_task(_close_later(former, running))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
+
+    async def _get_snapshots(self, rest: list[str], query: Query, _document: Any) -> Reply:
+        _check_query(query)
+        if rest:
+            return 200, self._snapshots.read("/".join(rest)).document(rest[0])
+        return 200, {"items": [{"name": name} for name in self._snapshots.names()]}
+
+    async def _post_snapshots(self, rest: list[str], query: Query, _document: Any) -> Reply:
+        _check_query(query)
+        match rest:
+            case [name, "load"]:
+                return await self._load(name)
+            case [name]:
+                return await self._save(name)
+            case _:
+                message = f"POST {PREFIX}/snapshots/NAME, or …/NAME/load."
+                raise RefusedVerbError(404, message)
+
+    async def _delete_snapshots(self, rest: list[str], query: Query, _document: Any) -> Reply:
+        _check_query(query)
+        self._snapshots.delete("/".join(rest))
+        return 200, {"deleted": 1}
+
+    async def _save(self, name: str) -> Reply:
+        async with self._gate.closed(), open_storage() as storage:
+            await self._invoker.wait_until_idle(_QUIET_SECONDS)
+            keys = (await gateway()).data_keys
+            made = [self._tenants.made[tenant] for tenant in sorted(self._tenants.made)]
+            snapshot = await take_snapshot(storage, keys, made)
+        file = self._snapshots.save(name, snapshot)
+        return 201, {**snapshot.document(name), "file": str(file)}
+
+    async def _load(self, name: str) -> Reply:
+        snapshot = self._snapshots.read(name)
+        async with self._gate.closed():
+            await self._empty()
+            app = await gateway()
+            async with open_storage() as storage:
+                await load_snapshot(storage, app.data_keys, snapshot)
+            await close_gateway()
+            for made in snapshot.tenants:
+                self._tenants.learn({**made, "tokenUrl": self._tenants.token_url})
+        return 200, {**snapshot.document(name), "tenants": list(self._tenants.made.values())}
+
+    async def _empty(self) -> None:
+        """Break off what runs, and delete everything; the next call builds another gateway."""
+        self._resets += 1
+        with self._invoker.paused():
+            await self._invoker.break_off(self._invoker.running, _BREAK_OFF_SECONDS)
+            await close_gateway()
+            async with open_storage() as storage:
+                await storage.empty()
+            # A call may have looked for the tenant of its key meanwhile.
+            await close_gateway()
+        self._tenants.forget()
 
     async def _get_clock(self, _rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query)

@@ -78,7 +78,7 @@ class TestTenants:
 
     def __init__(self, address: str) -> None:
         """`address` is that of the gateway."""
-        self._address = address
+        self.token_url = f"{address}{_TOKEN_PATH}"
         self._by_key: dict[str, str] = {}
         self._by_client: dict[str, str] = {}
         # What each tenant was answered when it was made, for snapshots.
@@ -144,7 +144,7 @@ class TestTenants:
             "clientId": client.client_id,
             "clientSecret": secret,
             "scopes": [scope.value for scope in scopes],
-            "tokenUrl": f"{self._address}{_TOKEN_PATH}",
+            "tokenUrl": self.token_url,
             "communicationRound": ROUND,
             "database": {
                 "active": integration.database.active,

@@ -266,8 +266,7 @@ class DataKeys:
             data = None if stored.under == self.master_id else self.unwrapped(stored)
             if data is None:
                 continue
-            wrapped = self._wrap(tenant, stored.number, data)
-            entity = stored.entity(Wrapped=wrapped, Under=self.master_id)
+            entity = stored.entity(**self.wrapped(stored, data))
             with suppress(PreconditionFailedError):  # another process has done it
                 await self._tables.write(DATA_KEYS, Merge(entity))
                 count += 1
@@ -292,6 +291,11 @@ class DataKeys:
                 with suppress(SealedDataError):
                     return wrapping.open(stored.wrapped, *_place(stored.number))
         return None
+
+    def wrapped(self, stored: StoredDataKey, data: bytes) -> dict[str, Value]:
+        """The values of its entity with which this gateway opens the data key `data`."""
+        wrapped = self._wrap(stored.tenant, stored.number, data)
+        return {"Wrapped": wrapped, "Under": self.master_id}
 
     def forget(self, tenant: str) -> None:
         """Forget the keys of a tenant that this process remembers."""

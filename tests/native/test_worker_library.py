@@ -113,6 +113,7 @@ def test_the_library_indexes_every_function_without_a_warning(library: WorkerLib
     assert functions["warnings"] == []
     names = {function["name"] for function in functions["functions"]}
     assert {"import_workers", "workers_rows_bulk_poison", "sweep", "health"} <= names
+    assert "standin" not in json.dumps(functions)
 
 
 @pytest.mark.worker

@@ -55,6 +55,18 @@ def test_only_the_app_and_its_papers_are_deployed() -> None:
     }  # fmt: skip
 
 
+def test_the_deployed_app_has_no_verb_of_the_stand_in_and_nothing_that_moves_its_clock(
+    deployed: Path,
+) -> None:
+    """docs/stand-in.md: the verbs belong to the local host."""
+    code = {path: path.read_text("utf-8") for path in deployed.rglob("*.py")}
+    assert [str(path) for path, text in code.items() if "_standin" in text] == []
+    hooks = ("use_clock(", "renew_gateway(", "close_gateway(")
+    assert [(path.name, hook) for path, text in code.items() for hook in hooks if hook in text] == [
+        ("bootstrap.py", hook) for hook in hooks
+    ]
+
+
 def test_every_locked_package_has_hashes_so_that_pip_checks_them() -> None:
     requirements = [line for line in logical_lines("requirements.txt") if line]
     assert len(requirements) > 30
