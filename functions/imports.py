@@ -175,7 +175,7 @@ async def imports_unmapped(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_retry(req: func.HttpRequest) -> func.HttpResponse:
     """Retry the failed rows as a child import. The body may contain corrected rows."""
     app = await gateway()
-    caller, report = await _seen(app, req)
+    caller, report = await _seen(app, req, query_names.IMPORTS_RETRY)
     return await retry_call(app, caller, report.record, req)
 
 

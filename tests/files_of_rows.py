@@ -52,7 +52,11 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def columns_of(rows: Iterable[Row]) -> list[str]:
     """The columns of rows, in the order in which they occur."""
-    return list(dict.fromkeys(path for row in rows for path, _ in leaves(row)))
+    columns: dict[str, str] = {}
+    for row in rows:
+        for path, _ in leaves(row):
+            columns.setdefault(path.lower(), path)
+    return list(columns.values())
 
 
 def csv_text(rows: Sequence[Row], delimiter: str = ",", end: str = "\r\n") -> str:
@@ -62,14 +66,14 @@ def csv_text(rows: Sequence[Row], delimiter: str = ",", end: str = "\r\n") -> st
     columns = columns_of(rows)
     writer.writerow(columns)
     for row in rows:
-        cells = dict(leaves(row))
+        cells = {path.lower(): value for path, value in leaves(row)}
         writer.writerow(
             cells[name]
             if isinstance(cells.get(name), str)
             else json.dumps(cells[name])
             if name in cells
             else ""
-            for name in columns
+            for name in map(str.lower, columns)
         )
     return out.getvalue()
 

@@ -127,10 +127,13 @@ def row_line(
     index: int,
     error: str,
     text: str,
-    line: int | None = None,
+    line: int | str | None = None,
     style: CellStyle = OWN_STYLE,
 ) -> str:
-    """The line of a row, given as JSON text; `line` is its line in the source file, if any."""
+    """The line of a row, given as JSON text; `line` is its line in the source file, if any.
+
+    In a file of rows with lines, one without a line has an empty one.
+    """
     leading_cells = [index] if line is None else [index, line]
     return _line([*map(str, leading_cells), neutralised(error), *_cells(columns, text, style)])
 

@@ -665,8 +665,8 @@ _ROW_PROPERTY = "row"
 _MAX_NAMED_INDEXES = 5
 
 
-def read_corrections(body: bytes, max_rows: int) -> dict[int, str]:
-    """The text of each corrected row by its index; an empty body has none.
+def read_corrections(body: bytes, max_rows: int) -> dict[int, RowText]:
+    """Each corrected row by its index; an empty body has none.
 
     Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError; the messages never quote
     the body.
@@ -683,7 +683,7 @@ def read_corrections(body: bytes, max_rows: int) -> dict[int, str]:
         indexes.append(index if is_correction else None)
 
     payload = read_payload(body, note_index, max_rows)
-    corrections: dict[int, str] = {}
+    corrections: dict[int, RowText] = {}
     for raw, index in zip(payload.rows, indexes, strict=True):
         if index is None:
             raise InvalidRequestError(
@@ -692,7 +692,7 @@ def read_corrections(body: bytes, max_rows: int) -> dict[int, str]:
             )
         if index in corrections:
             raise InvalidRequestError(f"The body has the row of index {index} twice: send it once.")
-        corrections[index] = member_text(payload.text, raw.start, _ROW_PROPERTY)
+        corrections[index] = RowText(member_text(payload.text, raw.start, _ROW_PROPERTY))
     return corrections
 
 

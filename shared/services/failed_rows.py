@@ -25,8 +25,8 @@ async def failed_rows_json(
 ) -> bytes:
     """`[{"index", "row", "messages"}…]`, one row a line: the body that a retry takes.
 
-    Rows that a profile has made are in the layout of their sender. `is_masked`: sensitive values
-    are masked.
+    Rows of a file have their `line` too. Rows that a profile has made are in the layout of their
+    sender. `is_masked`: sensitive values are masked.
     """
     layout = await _layout_of(chunks, rules, record, is_masked)
     parts: list[str] = []
@@ -49,15 +49,17 @@ async def failed_rows_csv(
     layout = await _layout_of(chunks, rules, record, is_masked)
     columns: csv_export.Columns = {name.lower(): name for name in layout.first_columns}
     count = 0
+    has_lines = False
     async for rows in chunks.chunks(record):
         count += len(rows)
+        has_lines = has_lines or any(row.notes.line is not None for row in rows)
         await asyncio.to_thread(_note_columns, columns, layout, rows)
     columns = csv_export.bounded_columns(columns, count)
-    parts = [csv_export.header_line(columns)]
+    parts = [csv_export.header_line(columns, with_lines=has_lines)]
     byte_counts = 0
     async for rows in chunks.chunks(record):
         shown = _shown_rows(record, _bounded(rows, byte_counts))
-        lines = await asyncio.to_thread(_csv_lines, columns, layout, shown)
+        lines = await asyncio.to_thread(_csv_lines, columns, layout, shown, has_lines)
         byte_counts += sum(map(len, lines))
         parts += lines
     return await asyncio.to_thread(lambda: "".join(parts).encode("utf-8-sig"))
@@ -136,9 +138,14 @@ def _masked_sent(mapping: ProfileMapping | None, sent: str) -> str:
 
 def _json_lines(layout: _Layout, rows: Sequence[FailedRow]) -> list[str]:
     return [
-        f'{{"index":{row.index},"row":{layout.text_of(row)},"messages":{_messages(row)}}}'
+        f'{{"index":{row.index}{_line_member(row)},"row":{layout.text_of(row)},'
+        f'"messages":{_messages(row)}}}'
         for row in rows
     ]
+
+
+def _line_member(row: FailedRow) -> str:
+    return "" if row.notes.line is None else f',"line":{row.notes.line}'
 
 
 def _messages(row: FailedRow) -> str:
@@ -152,7 +159,7 @@ def _note_columns(columns: csv_export.Columns, layout: _Layout, rows: Sequence[F
 
 
 def _csv_lines(
-    columns: csv_export.Columns, layout: _Layout, rows: Sequence[FailedRow]
+    columns: csv_export.Columns, layout: _Layout, rows: Sequence[FailedRow], has_lines: bool
 ) -> list[str]:
     return [
         csv_export.row_line(
@@ -160,6 +167,7 @@ def _csv_lines(
             row.index,
             _said(row.result.messages),
             layout.text_of(row),
+            (row.notes.line or "") if has_lines else None,
             style=layout.csv,
         )
         for row in rows

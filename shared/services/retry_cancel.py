@@ -23,8 +23,8 @@ from shared.errors import (
     NotBuiltError,
     StorageUnavailableError,
 )
+from shared.imports.files.corrections import CorrectionsReader, corrected_notes
 from shared.imports.files.mapping import ProfileMapping
-from shared.imports.files.notes import Notes
 from shared.imports.json_rows import (
     RowText,
     TextPayload,
@@ -75,7 +75,12 @@ class Retrier(Protocol):
     """Retries the rows of a type whose payload does not contain them as they were sent."""
 
     async def retry(
-        self, parent: ImportRecord, body: bytes, import_id: str, sender: Sender
+        self,
+        parent: ImportRecord,
+        body: bytes,
+        import_id: str,
+        sender: Sender,
+        reader: CorrectionsReader,
     ) -> ImportRecord:
         """Accept the child import under that id. Called again with the same id, it is the same one.
 
@@ -111,12 +116,13 @@ class Retrying:
         body: bytes,
         import_id: str = "",
         sender: Sender = NO_SENDER,
+        reader: CorrectionsReader = read_corrections,
     ) -> ImportRecord:
         """Accept the child import under `import_id`, by default a new one.
 
-        `body` contains corrected rows for `read_corrections`, or nothing. `sender` asks for the
-        retry. Raises ConflictError if the parent is open or no failed row is left, GoneError if
-        rows or results have expired, and the errors of `read_corrections`.
+        `body` contains corrected rows for `reader`, or nothing. `sender` asks for the retry. Raises
+        ConflictError if the parent is open or no failed row is left, GoneError if rows or results
+        have expired, and the errors of `reader`.
         """
         if parent.is_open:
             raise ConflictError(STILL_OPEN)
@@ -127,7 +133,7 @@ class Retrying:
         repaired = await self._failed_rows.repaired_rows(parent)
         if repaired.bit_count() >= parent.counts.failed:
             raise ConflictError(ALL_ARE_IN)
-        child = await self._accept_child(parent, body, import_id, repaired, sender)
+        child = await self._accept_child(parent, body, import_id, repaired, sender, reader)
         log.event(
             "import.retried",
             import_id=child.import_id,
@@ -139,18 +145,26 @@ class Retrying:
         return child
 
     async def _accept_child(
-        self, parent: ImportRecord, body: bytes, import_id: str, repaired: int, sender: Sender
+        self,
+        parent: ImportRecord,
+        body: bytes,
+        import_id: str,
+        repaired: int,
+        sender: Sender,
+        reader: CorrectionsReader,
     ) -> ImportRecord:
         kind = import_type(parent.type_name, parent.type_version)
         if not parent.is_undo:
             special = self._special.get(kind.name)
             if special is not None:
-                return await special.retry(parent, body, import_id, sender)
+                return await special.retry(parent, body, import_id, sender, reader)
             if not kind.keeps_rows:
                 raise NotBuiltError(
                     f"{kind.name} cannot be retried: send them again in a new call."
                 )
-        corrections = await self._offload(len(body), read_corrections, body, self._max_rows)
+        corrections: Mapping[int, RowText] = {}
+        if body.strip():
+            corrections = await self._offload(len(body), reader, body, self._max_rows)
         if corrections and parent.is_undo:
             raise InvalidRequestError(UNDO_HAS_NO_CORRECTIONS)
         mapping = await self._failed_rows.mapping_of(parent)
@@ -172,7 +186,7 @@ class Retrying:
         return await self._intake.accept_planned(kind, draft, plan, check)
 
     async def _read_failed_rows(
-        self, parent: ImportRecord, corrections: Mapping[int, str]
+        self, parent: ImportRecord, corrections: Mapping[int, RowText]
     ) -> dict[int, FailedRow]:
         """Every failed row that no retry has imported, by its index, in that order.
 
@@ -209,7 +223,7 @@ class _RetryPayload:
 def _build_payload(
     parent: ImportRecord,
     failed_rows: Mapping[int, FailedRow],
-    corrections: Mapping[int, str],
+    corrections: Mapping[int, RowText],
     mapping: ProfileMapping | None,
 ) -> _RetryPayload:
     """Build the child's payload.
@@ -222,15 +236,15 @@ def _build_payload(
     notes: dict[int, str] = {}
     for place, (index, failed_row) in enumerate(failed_rows.items()):
         sent = failed_row.notes.sent or failed_row.text
-        corrected = corrections.get(index, sent)
+        corrected = corrections.get(index, RowText(sent))
         row = RowText(failed_row.text, failed_row.notes.to_text())
         number = parent.origins.find(index) or parent.number
-        if index in corrections and not is_same_row(corrected, sent):
+        if index in corrections and not is_same_row(corrected.text, sent):
             line, number = failed_row.notes.line, 0
             if mapping is None:
-                row = RowText(corrected, Notes(line).to_text())
+                row = RowText(corrected.text, corrected_notes(corrected.notes, line))
             else:
-                row = mapping.corrected(corrected, index, line)
+                row = mapping.corrected(corrected.text, index, line)
         rows.append(row.text)
         numbers.append(number)
         if row.notes:

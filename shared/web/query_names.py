@@ -132,6 +132,7 @@ NONE: Final = QueryNames()
 IMPORTS_LIST: Final = QueryNames(("type", "state", "caller", *_PAGE))
 IMPORTS_RESULTS: Final = QueryNames(("outcome", "severity", *_PAGE))
 IMPORTS_FAILURES: Final = QueryNames(("severity",))
+IMPORTS_RETRY: Final = QueryNames((SHEET,))
 IMPORTS_UNDO: Final = QueryNames((*_DRY, "onlyIfAll"))
 AUDIT: Final = QueryNames(("action", "since", "until", *_PAGE))
 CHANGES: Final = QueryNames(("after", "type", "pageSize"))
@@ -139,7 +140,9 @@ DOCUMENTS_LIST: Final = QueryNames(("workerexternalId", "communicationRoundCode"
 
 VENDORS_NONE: Final = QueryNames(is_ours=False)
 PAY_AND_BILL: Final = QueryNames(("version", SHEET, "profile", *_DRY), is_ours=False)
-LICENSES: Final = QueryNames(("importAction", "allowSameFile", *_DRY), is_ours=False)
-LICENSE_DELETION: Final = QueryNames(_DRY, is_ours=False)
-AUTHDATA: Final = QueryNames(_DRY, is_ours=False)
+LICENSES: Final = QueryNames(("importAction", "allowSameFile", SHEET, *_DRY), is_ours=False)
+LICENSE_DELETION: Final = QueryNames((SHEET, *_DRY), is_ours=False)
+AUTHDATA: Final = QueryNames(
+    ("fileLogId", "validate", "allowNoAuth", "commit", SHEET, *_DRY), is_ours=False
+)
 DOCUMENT_UPLOAD: Final = QueryNames(_DRY, is_ours=False)

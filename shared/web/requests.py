@@ -120,9 +120,18 @@ def check_sends_json(req: func.HttpRequest) -> None:
     A missing content type counts as JSON; `text/json` and `+json` are JSON too. The content type of
     an empty body is ignored.
     """
+    if req.get_body():
+        check_encoding(req)
+        check_is_json(req)
+
+
+def check_is_json(req: func.HttpRequest) -> None:
+    """Raises UnsupportedMediaTypeError for a media type other than JSON, also of a compressed body.
+
+    A missing content type counts as JSON.
+    """
     if not req.get_body():
         return
-    check_encoding(req)
     media_type, options = parse_options_header(req.headers.get("Content-Type", ""))
     media_type = media_type.lower()
     is_json = media_type in ("", JSON, "text/json") or media_type.endswith("+json")

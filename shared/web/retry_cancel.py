@@ -14,12 +14,14 @@ from typing import Final
 import azure.functions as func
 
 from shared.auth.callers import AnyCaller, check_database
-from shared.errors import InvalidRequestError
+from shared.errors import GoneError, InvalidRequestError
 from shared.gateway import Gateway
-from shared.imports.registry import IMPORT_TYPES
+from shared.imports.files.corrections import corrections_reader
+from shared.imports.files.formats import FileFormat
+from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.services.idempotency import KeyedCall
 from shared.services.import_views import address, import_view
-from shared.services.status import ImportState
+from shared.services.status import UNREADABLE, ImportState
 from shared.storage.import_records import ImportRecord
 from shared.web import requests
 from shared.web.idempotency import keyed_call
@@ -30,6 +32,7 @@ from shared.web.imports import (
     judged_undo_view,
 )
 from shared.web.requests import DryRun
+from shared.web.row_bodies import sent_rows
 from shared.web.sender import sender_of
 
 UNDO_HAS_NO_BODY: Final = (
@@ -47,13 +50,26 @@ async def retry_call(
     _check_database(caller, parent)
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)
-    requests.check_sends_json(req)
     body = req.get_body()
+    kind = TYPE_CATALOGUE.find(parent.type_name, parent.type_version)
+    if kind is None:
+        raise GoneError(UNREADABLE)
+    sent = sent_rows(req, kind.rules, gateway.settings.max_body_bytes)
+    if sent.format is None:
+        requests.check_is_json(req)
     keyed = await keyed_call(req, caller.tenant, [body], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
         sender = await sender_of(gateway, caller, req)
-        return await gateway.retrying.retry(parent, body, import_id, sender)
+        # A body of JSON is read with its byte order mark.
+        content = await (sent.content() if sent.format is not None else sent.unpacked())
+        reader = corrections_reader(
+            sent.format or FileFormat.JSON,
+            kind.rules,
+            sent.options,
+            is_mapped=bool(parent.profile.name),
+        )
+        return await gateway.retrying.retry(parent, content, import_id, sender, reader)
 
     return await _answer_child(gateway, caller, req, accept, keyed)
 

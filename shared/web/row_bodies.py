@@ -82,16 +82,27 @@ class SentRows:
         found = await gateway.profiles.find(tenant, name, kind)
         return replace(self, options=replace(self.options, mapping=found.mapping))
 
-    async def content(self, max_bytes: int) -> bytes:
+    async def content(self) -> bytes:
         """The body as the reader takes it, unpacked and in UTF-8.
 
-        Raises InvalidRequestError, and TooLargeError for more than `max_bytes` once unpacked.
+        Raises InvalidRequestError, and TooLargeError for one that is too large once unpacked.
         """
         size = len(self.body) * (_UNPACKED if self.is_compressed else 1)
-        return await to_thread_if_large(size, self._content, max_bytes)
+        return await to_thread_if_large(size, self._content)
 
-    def _content(self, max_bytes: int) -> bytes:
-        body = unpacked(self.body, max_bytes) if self.is_compressed else self.body
+    async def unpacked(self) -> bytes:
+        """The body in its own charset, for a vendor's format that names it within the text.
+
+        Raises the same.
+        """
+        size = len(self.body) * (_UNPACKED if self.is_compressed else 1)
+        return await to_thread_if_large(size, self._unpacked)
+
+    def _unpacked(self) -> bytes:
+        return unpacked(self.body, self.options.max_bytes) if self.is_compressed else self.body
+
+    def _content(self) -> bytes:
+        body = self._unpacked()
         if self.format is None:
             return utf8_body(body, self.charset)
         return readable_content(self.format, body, self.charset)

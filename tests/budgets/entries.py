@@ -162,7 +162,7 @@ def _document_form(body: bytes) -> object:
 
 def _corrections(body: bytes) -> object:
     corrections = read_corrections(body, MAX_ROWS)
-    return [is_same_row(text, '{"A":1}') for text in corrections.values()]
+    return [is_same_row(row.text, '{"A":1}') for row in corrections.values()]
 
 
 def _file_of_rows(ending: str) -> Callable[[str], object]:

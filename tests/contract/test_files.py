@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from shared.auth.integrations import ReadPermission
+from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.files.formats import XLSX_TYPE
+from shared.imports.files.templates import SAMPLES
+from shared.imports.import_type import ImportType
+from shared.imports.licenses.definition import LICENSES
+from shared.imports.modules import IMPORT_MODULES
 from shared.imports.pay_and_bill.contract import PAY_AND_BILL
-from shared.imports.registry import TYPE_CATALOGUE
+from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.timesheets.definition import TIMESHEET_EXISTS, TIMESHEETS_V2
 from tests.builders import a_full_worker, workers
-from tests.contract.calls import check_refusal
+from tests.contract.calls import GUID, check_refusal
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
-from tests.files_of_rows import XLSX_WRITERS, SentFile, as_csv, as_json, as_ndjson, as_xlsx
+from tests.files_of_rows import (
+    XLSX_WRITERS,
+    SentFile,
+    as_csv,
+    as_json,
+    as_ndjson,
+    as_xlsx,
+    leaves,
+)
 from tests.tenants import Sender, a_sender
 from tests.unit.imports.test_xlsx_cells import raw_sheet, sheet_of
 
@@ -147,3 +161,191 @@ def test_spreadsheets_that_are_no_plain_tables_are_refused(
     headers = {**sender.headers, "Content-Type": "text/csv"}
     refusal = gateway.call("POST", f"{WORKERS}&sheet=Sheet", b"EmployerRef", headers)
     check_refusal(refusal, 400, "sheet names a sheet of a spreadsheet")
+
+
+# Every type: its sample as JSON of the vendor, and in other formats.
+
+KINDS = [IMPORT_TYPES[name] for name in ("assignments", "timesheets", "placements")]
+
+
+def without_ids(answer: Any) -> Any:
+    """The answer without the ids that the gateway makes."""
+    return json.loads(re.sub(GUID.pattern, "(id)", json.dumps(answer)))
+
+
+def send_sample(
+    gateway: GatewayProcess, sender: Sender, kind: ImportType, file: SentFile
+) -> tuple[Any, Any]:
+    answer = send(gateway, sender, kind.address, file)
+    assert answer.status == 200, (file, answer.body[:500])
+    name = "employees" if kind is AUTHDATA else kind.name
+    stored = without_ids(records(gateway, sender, name))
+    return without_ids(answer.json), sorted(stored, key=json.dumps)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, LICENSES, AUTHDATA], ids=lambda kind: kind.name)
+def test_the_sample_of_each_type_in_every_format_is_the_same(
+    large: GatewayProcess, storage: str, kind: ImportType
+) -> None:
+    document = json.loads((SAMPLES / f"{kind.name}.json").read_text("utf-8"))
+    rows = document["employee"] if kind is AUTHDATA else document
+    # The failing row of a sample has a text for a number, which CSV cannot tell from a number.
+    failures = IMPORT_MODULES[kind.name].sample_failures or ()
+    rows[:] = [row for row in rows if not any(str(value) in failures for _, value in leaves(row))]
+    as_vendor = as_json(document)
+    files = [
+        as_vendor,
+        as_vendor.compressed(),
+        as_ndjson(rows),
+        as_csv(rows, "semicolon-utf16").compressed(),
+    ]
+    expected: tuple[Any, Any] | None = None
+    for file in files:
+        sender = a_sender(storage, read=ReadPermission.FULL)
+        seen = send_sample(large, sender, kind, file)
+        expected = expected or seen
+        assert seen == expected, file.name
+    assert expected is not None
+    assert expected[1]
+
+
+# Failed rows of a file: with their lines, corrected as a file, retried.
+
+
+def corrected(failed: Answer, form: str) -> SentFile:
+    """The failed rows as they came, with a wrong Gender corrected."""
+    body = failed.body.replace(b'"x"', b"1" if form == "ndjson" else b'"1"')
+    if form == "ndjson":
+        body = b"\n".join(json.dumps(item).encode() for item in json.loads(body))
+        return SentFile(form, body, {"Content-Type": "application/x-ndjson"})
+    return SentFile(form, body, {"Content-Type": "text/csv"})
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_failed_rows_of_a_file_have_lines_and_are_retried_as_a_file(
+    large: GatewayProcess, storage: str, form: str
+) -> None:
+    sender = a_sender(storage, read=ReadPermission.FULL)
+    body = (
+        'EmployerRef;PersonnelRef;Surname;Gender;Odd\nE1;P0;"A\nB";1;o\n\nE1;P1;C;x;o\nE1;P2;;1;o\n'
+    )
+    sent = SentFile("csv", body.encode(), {"Content-Type": "text/csv; charset=utf-8"})
+    answer = send(large, sender, WORKERS, sent)
+    statuses = [each["importStatus"] for each in answer.results]
+    assert statuses == ["OK", "Error", "Error"]
+    unknown = [
+        [message["fieldName"] for message in each["messages"] if message["errorID"] == 1007]
+        for each in answer.results
+    ]
+    assert unknown == [["Odd"], [], []]
+    address = f"/api/imports/{answer.import_id}"
+    shown = large.get(f"{address}/failed-rows", sender).json
+    assert [(item["index"], item["line"]) for item in shown] == [(1, 5), (2, 6)]
+    accepts = "text/csv" if form == "csv" else "application/json"
+    failed = large.call(
+        "GET", f"{address}/failed-rows", None, {**sender.headers, "Accept": accepts}
+    )
+    if form == "csv":
+        assert b'"_index","_line","_error"' in failed.body
+        assert b'"1","5",' in failed.body
+    retried = send(large, sender, f"{address}/retry", corrected(failed, form))
+    assert retried.status == 200, retried.body
+    assert retried.json["rows"]["new"] == 1
+    assert retried.json["rows"]["failed"] == 1
+    child = f"/api/imports/{retried.json['importId']}"
+    [left] = large.get(f"{child}/failed-rows", sender).json
+    assert (left["index"], left["line"]) == (1, 6)
+    assert [message["errorID"] for message in left["messages"]] == [1001]
+    stored = records(large, sender, "workers")
+    assert [each["PersonnelRef"] for each in stored] == ["P0", "P1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "wording"),
+    [
+        ("EmployerRef,Surname\nE1,x\n", "no column _index"),
+        ("_index,Surname\n,x\n", "no whole number in the column _index"),
+        ("_index,Surname\n0,x\n0,y\n", "index 0 twice"),
+    ],
+)
+def test_a_retry_with_a_file_without_indexes_is_refused(
+    large: GatewayProcess, failing: tuple[Sender, str], body: str, wording: str
+) -> None:
+    sender, import_id = failing
+    sent = SentFile("csv", body.encode(), {"Content-Type": "text/csv"})
+    answer = send(large, sender, f"/api/imports/{import_id}/retry", sent)
+    check_refusal(answer, 400, wording)
+
+
+@pytest.fixture(name="failing", scope="module")
+def fixture_failing(large: GatewayProcess, storage: str) -> tuple[Sender, str]:
+    sender = a_sender(storage)
+    answer = large.post(sender, [{"EmployerRef": "E1"}])
+    return sender, answer.import_id
+
+
+# What makes a file unreadable, each refused with its place.
+
+CSV = {"Content-Type": "text/csv"}
+GZIP = {**CSV, "Content-Encoding": "gzip"}
+HEAD = "EmployerRef,PersonnelRef,Surname\n"
+ROWS = f"{HEAD}E1,P1,A\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "wording"),
+    [
+        (b"", CSV, 400, "body is empty"),
+        (b" \n,,\n", CSV, 400, "has no header"),
+        (b"Foo,Bar\n1,2\n", CSV, 400, "no column of this type"),
+        (b"Surname,SURNAME\nA,B\n", CSV, 400, "more than one column of the same name"),
+        (f"{HEAD}E1,P1\n{HEAD}".encode(), CSV, 400, "index 1 (line 3) repeats the header"),
+        (f'{HEAD}E1,P1,"A\n'.encode(), CSV, 400, "never closed"),
+        (f"{HEAD}E1,P1,A,B\n".encode(), CSV, 400, "value in column 4"),
+        (f"{HEAD}E1,P1,M\u00fcller\n".encode("cp1252"), CSV, 400, "line 2, byte 8 of it"),
+        (f"{HEAD}E1,P1,A\n".encode("utf-16")[:-1], CSV, 400, "bytes at offset"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), CSV, 400, "is a spreadsheet"),
+        (b"%PDF-1.7\n", CSV, 400, "is a PDF document"),
+        (b"<html></html>", CSV, 400, "is XML or HTML"),
+        (b'{"A":1}\n{"A"', {"Content-Type": "application/x-ndjson"}, 400, "line 2"),
+        (b"[]", {"Content-Type": "application/ndjson"}, 501, "line 1 is a list"),
+        (gzip.compress(ROWS)[:-5], GZIP, 400, "end of the gzip body is missing"),
+        (gzip.compress(ROWS) + ROWS, GZIP, 400, "not gzip"),
+        (ROWS, GZIP, 400, "not gzip"),
+        (gzip.compress(gzip.compress(ROWS)), GZIP, 400, "is compressed"),
+        (gzip.compress(ROWS), {**CSV, "Content-Encoding": "gzip, gzip"}, 415, "gzip, once"),
+        (gzip.compress(bytes(99_000_000)), GZIP, 413, "400 times larger"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_whole(
+    large: GatewayProcess,
+    sender: Sender,
+    body: bytes,
+    headers: Mapping[str, str],
+    status: int,
+    wording: str,
+) -> None:
+    answer = send(large, sender, WORKERS, SentFile("bad", body, headers))
+    check_refusal(answer, status, wording)
+
+
+def test_members_of_gzip_are_one_body_and_a_file_of_a_header_is_no_row(
+    large: GatewayProcess, sender: Sender
+) -> None:
+    two = gzip.compress(HEAD.encode()) + gzip.compress(b"E1,P1,A\n") + bytes(9)
+    answer = send(large, sender, WORKERS, SentFile("two", two, GZIP))
+    assert [each["importStatus"] for each in answer.results] == ["OK"]
+    empty = send(large, sender, WORKERS, SentFile("empty", HEAD.encode(), CSV))
+    assert (empty.status, empty.json) == (200, {"results": []})
+
+
+def test_an_idempotency_key_belongs_to_the_bytes_of_a_file(
+    large: GatewayProcess, sender: Sender
+) -> None:
+    first = SentFile("first", ROWS, {**CSV, "Idempotency-Key": "k"})
+    answer = send(large, sender, WORKERS, first)
+    again = send(large, sender, WORKERS, first)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.json == answer.json
+    as_gzip = SentFile("gzip", gzip.compress(ROWS), {**GZIP, "Idempotency-Key": "k"})
+    check_refusal(send(large, sender, WORKERS, as_gzip), 422, "Idempotency-Key")

@@ -29,7 +29,14 @@ from shared.gateway import Gateway
 from shared.imports.authdata.answer import results_of, vendor_answer
 from shared.imports.authdata.batch_records import Batch, BatchState
 from shared.imports.authdata.definition import AUTHDATA
-from shared.imports.authdata.model import NO_FILE_LOG_ID, BatchCall, read_call, read_file_log_id
+from shared.imports.authdata.model import (
+    NO_FILE_LOG_ID,
+    BatchCall,
+    check_no_options,
+    read_call,
+    read_file_call,
+    read_file_log_id,
+)
 from shared.imports.authdata.staging import NO_SUCH_BATCH, EvaluatedBatch, refuse_expired
 from shared.services.background import to_thread_if_large
 from shared.storage.import_records import ImportRecord
@@ -37,6 +44,7 @@ from shared.web import query_names, requests
 from shared.web.idempotency import answer_once, keyed_call
 from shared.web.import_call import answer_pending, answer_when_ended
 from shared.web.requests import JSON, DryRun, Preferences
+from shared.web.row_bodies import SentRows, sent_rows
 from shared.web.sender import sender_of
 
 # Dry runs of authentication data are evaluated like a call or a batch, without writing (I5).
@@ -108,14 +116,14 @@ async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
     """Stage records for review."""
     caller = await _authenticated(gateway, req)
     dry_run = _check(gateway, req)
-    requests.check_sends_json(req)
+    sent = _sent(gateway, req)
     if dry_run is not DryRun.NO:
-        call = await _read(gateway, req)
+        call = await _read(gateway, req, sent)
         return await dry_run_call(gateway, caller, call, dry_run, is_whole=False)
 
     async def run(call_id: str) -> func.HttpResponse:
         async with gateway.shares.acceptance.place(caller.tenant):
-            call = await _read(gateway, req)
+            call = await _read(gateway, req, sent)
             if not call.commit:
                 gateway.dry_run_budget.spend(caller.tenant, caller.name, len(call.rows))
             staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
@@ -129,15 +137,15 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
     """Stage and process in one call; the answer describes the whole batch."""
     caller = await _authenticated(gateway, req)
     dry_run = _check(gateway, req)
-    requests.check_sends_json(req)
+    sent = _sent(gateway, req)
     if dry_run is not DryRun.NO:
-        call = await _read(gateway, req)
+        call = await _read(gateway, req, sent)
         return await dry_run_call(gateway, caller, call, dry_run, is_whole=True)
     preferences = requests.preferences(req, gateway.settings.wait_seconds)
 
     async def run(call_id: str) -> func.HttpResponse:
         async with gateway.shares.accepting(caller.tenant):
-            call = await _read(gateway, req)
+            call = await _read(gateway, req, sent)
             if not call.commit:
                 gateway.dry_run_budget.spend(caller.tenant, caller.name, len(call.rows))
             staged = await gateway.authdata.staging.stage(caller.tenant, call, call_id)
@@ -234,9 +242,22 @@ def _check(gateway: Gateway, req: func.HttpRequest) -> DryRun:
     return requests.dry_run(query)
 
 
-async def _read(gateway: Gateway, req: func.HttpRequest) -> BatchCall:
-    body = req.get_body()
-    return await to_thread_if_large(len(body), read_call, body, gateway.settings.max_rows)
+def _sent(gateway: Gateway, req: func.HttpRequest) -> SentRows:
+    """The body of a call: a file of records, or JSON with the options of the call."""
+    sent = sent_rows(req, AUTHDATA.rules, gateway.settings.max_body_bytes)
+    if sent.format is None:
+        requests.check_is_json(req)
+    return sent
+
+
+async def _read(gateway: Gateway, req: func.HttpRequest, sent: SentRows) -> BatchCall:
+    query, max_rows = query_names.query_of(req), gateway.settings.max_rows
+    if sent.format is None:
+        check_no_options(query)
+        body = await sent.unpacked()
+        return await to_thread_if_large(len(body), read_call, body, max_rows)
+    body = await sent.content()
+    return await to_thread_if_large(len(body), read_file_call, body, sent.reader, query, max_rows)
 
 
 def _file_log_id(req: func.HttpRequest) -> str:

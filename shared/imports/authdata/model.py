@@ -19,6 +19,8 @@ from shared.imports.authdata.hashing import (
     triple_name,
 )
 from shared.imports.authdata.messages import AuthdataMessageId
+from shared.imports.files.formats import Reader
+from shared.imports.files.notes import Notes
 from shared.imports.import_type import Document
 from shared.imports.json_rows import json_kind, read_document
 from shared.imports.messages import Message, MessageId
@@ -368,14 +370,16 @@ _FOLDED: Final = frozenset(name.lower() for name in FIELDS)
 
 # The body of a call: its options and its records, not read yet (docs/contracts.md#3).
 
-_NAMES = ("fileLogId", "validate", "allowNoAuth", "commit", "employee")
+FILE_OPTIONS: Final = ("fileLogId", "validate", "allowNoAuth", "commit")
+_NAMES: Final = (*FILE_OPTIONS, "employee")
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCall:
     """A call's options and rows; `file_log_id` is None for a new batch.
 
-    The rows have their names in lower case and contain authentication values in the clear.
+    The rows have their names in lower case and contain authentication values in the clear. Rows of
+    a file have the notes of its reader.
     """
 
     file_log_id: str | None
@@ -383,6 +387,7 @@ class BatchCall:
     allow_no_auth: bool
     commit: bool
     rows: Sequence[Mapping[str, Any]] = field(repr=False)
+    notes: Sequence[Notes] = field(default=(), repr=False)
 
 
 def read_call(body: bytes, max_rows: int) -> BatchCall:
@@ -410,6 +415,44 @@ def read_call(body: bytes, max_rows: int) -> BatchCall:
         commit=_flag(document, "commit", default=True),
         rows=rows,
     )
+
+
+def read_file_call(
+    body: bytes, reader: Reader, query: Mapping[str, str], max_rows: int
+) -> BatchCall:
+    """Read a call whose records are a file, and whose options are in the query, in lower case.
+
+    Raises InvalidRequestError and TooLargeError.
+    """
+    rows: list[Mapping[str, Any]] = []
+    payload = reader(body, rows.append, max_rows)
+    return BatchCall(
+        file_log_id=read_file_log_id(query.get("filelogid")),
+        validate=_query_flag(query, "validate", default=True),
+        allow_no_auth=_query_flag(query, "allowNoAuth", default=False),
+        commit=_query_flag(query, "commit", default=True),
+        rows=rows,
+        notes=[Notes.from_text(payload.row_text(row).notes) for row in payload.rows],
+    )
+
+
+def _query_flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = query.get(name.lower())
+    if text is None:
+        return default
+    if text.lower() not in ("true", "false"):
+        raise InvalidRequestError(f"{name} in the query must be true or false, and sent once.")
+    return text.lower() == "true"
+
+
+def check_no_options(query: Mapping[str, str]) -> None:
+    """Raises InvalidRequestError for options in the query of a call whose body has options."""
+    for name in FILE_OPTIONS:
+        if name.lower() in query:
+            raise InvalidRequestError(
+                f"{name} is in the query, where only a file of records has its options: send it in "
+                "the body."
+            )
 
 
 def _check_names(document: Mapping[str, Any]) -> None:

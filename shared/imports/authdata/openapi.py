@@ -10,10 +10,12 @@ from shared.auth.clients import Scope
 from shared.imports.authdata.definition import AUTHDATA
 from shared.web.openapi.operations import (
     DRY_RUN,
+    FILE_BODIES,
     GUID,
     IDEMPOTENCY_KEY,
     JSON,
     PREFER,
+    SHEET,
     VIEW,
     Access,
     Answer,
@@ -32,6 +34,15 @@ HERE: Final = "/api/admin/authdata"
 BATCH: Final = f"{HERE}/{{fileLogId}}"
 FILE_LOG_ID: Final = "The id of the batch; left out of a call, the gateway makes one."
 _ID: Final = Parameter("fileLogId", "path", "The id of the batch.", GUID, True)
+_FLAG: Final = {"type": "boolean"}
+_OF_A_FILE: Final = "Only where the body is a file of records; JSON has it in the body."
+_FILE_OPTIONS: Final = (
+    Parameter("fileLogId", "query", _OF_A_FILE, GUID),
+    *(
+        Parameter(name, "query", _OF_A_FILE, _FLAG)
+        for name in ("validate", "allowNoAuth", "commit")
+    ),
+)
 _Hidden = Annotated[
     Literal["***", None], Field(description="Hidden where there is a value, else null.")
 ]
@@ -88,7 +99,8 @@ class AuthdataAnswer(AnswerModel):
 
 def operations(max_rows: int) -> tuple[Operation, ...]:
     """The four calls."""
-    body = Body(dict.fromkeys((JSON, "text/json"), _call(max_rows)), "authdata.json")
+    media = {**dict.fromkeys((JSON, "text/json"), _call(max_rows)), **FILE_BODIES}
+    body = Body(media, "authdata.json")
     processed = import_answers("What the batch has done.", AuthdataAnswer)
     refusals = (400, 401, 403, 406, 409, 413)
     return (
@@ -103,7 +115,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             tag=TAG,
             access=Access.EITHER,
             scope=Scope.IMPORT_AUTHDATA,
-            parameters=(IDEMPOTENCY_KEY, DRY_RUN, VIEW),
+            parameters=(*_FILE_OPTIONS, SHEET, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
             body=body,
             answers={
                 200: Answer(
@@ -156,7 +168,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             tag=TAG,
             access=Access.EITHER,
             scope=Scope.IMPORT_AUTHDATA,
-            parameters=(PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
+            parameters=(*_FILE_OPTIONS, SHEET, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
             body=body,
             answers=processed,
             refusals=(*refusals, 410, 415, 422),

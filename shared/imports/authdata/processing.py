@@ -34,13 +34,14 @@ from shared.imports.authdata.model import AuthRecord
 from shared.imports.authdata.processor import Plans
 from shared.imports.authdata.staging import EXPIRED, RECORDS_LOST, Staging
 from shared.imports.authdata.store import BatchStore, employee_key
+from shared.imports.files.corrections import CorrectionsReader
 from shared.imports.import_type import Options
 from shared.imports.json_rows import (
     RawRow,
+    RowText,
     TextPayload,
     check_indexes,
     fold_names,
-    read_corrections,
 )
 from shared.imports.messages import Message, MessageId
 from shared.imports.planning import Plan, plan
@@ -299,10 +300,17 @@ class AuthdataRetrier:
         self._limits = dependencies.limits
 
     async def retry(
-        self, parent: ImportRecord, body: bytes, import_id: str, sender: Sender
+        self,
+        parent: ImportRecord,
+        body: bytes,
+        import_id: str,
+        sender: Sender,
+        reader: CorrectionsReader,
     ) -> ImportRecord:
         """Raises InvalidRequestError without rows, or for a row that did not fail."""
-        rows = await self._offload(len(body), read_corrections, body, self._limits.max_rows)
+        rows: Mapping[int, RowText] = {}
+        if body.strip():
+            rows = await self._offload(len(body), reader, body, self._limits.max_rows)
         if not rows:
             raise InvalidRequestError(NEEDS_ROWS)
         failed = {
@@ -320,7 +328,7 @@ class AuthdataRetrier:
         check = partial(self._intake.check_not_erased, parent)
         return await self._intake.accept_planned(AUTHDATA, draft, planned, check)
 
-    async def _read_corrections(self, tenant: str, rows: Mapping[int, str]) -> list[AuthRecord]:
+    async def _read_corrections(self, tenant: str, rows: Mapping[int, RowText]) -> list[AuthRecord]:
         """The hashed records in the order of the parent's rows."""
-        folded = [fold_names(json.loads(text)) for _, text in sorted(rows.items())]
+        folded = [fold_names(json.loads(row.text)) for _, row in sorted(rows.items())]
         return await self._staging.read_rows(tenant, folded)

@@ -55,6 +55,7 @@ from shared.imports.authdata.rules import (
     percent_text,
 )
 from shared.imports.authdata.store import BatchStore, Employees
+from shared.imports.files.notes import noted_messages
 from shared.services.admin.audit import Action, AuditLog
 from shared.services.background import KeyedLocks
 from shared.storage.entities import encode
@@ -368,7 +369,13 @@ class Staging:
             formats.compiled() if call.validate else {},
             allow_no_auth=call.allow_no_auth,
         )
-        return [reader.read(position, row) for position, row in enumerate(call.rows)]
+        records = [reader.read(position, row) for position, row in enumerate(call.rows)]
+        if not call.notes:
+            return records
+        return [
+            replace(record, messages=noted_messages(record.messages, notes))
+            for record, notes in zip(records, call.notes, strict=True)
+        ]
 
     def is_due(self, batch: Batch) -> bool:
         """Whether a staged batch has waited too long for its Process call."""

@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from json.encoder import encode_basestring
 from typing import Any, Final, Protocol
 
@@ -97,12 +97,17 @@ class UnknownColumn:
     nearest: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """One column: the path of its field, and the types of the field in the schema."""
 
     path: tuple[Step, ...]
     types: frozenset[str]
+
+    @cached_property
+    def is_text(self) -> bool:
+        """Whether each text is a value of it."""
+        return self.types.isdisjoint({"number", "integer", "boolean"})
 
 
 _MORE: Final = Column((MORE,), frozenset())
@@ -156,7 +161,10 @@ class Header:
         faults: list[Message] = []
         tree: Tree = {}
         for path, value in self._values(columns, row_cells, faults).items():
-            place_value(tree, path, value, name)
+            if len(path) == 1 and path[0] not in tree:
+                tree[path[0]] = value
+            else:
+                place_value(tree, path, value, name)
         return RowText(rendered(tree), self._notes(index, line, faults))
 
     def _notes(self, index: int, line: int, faults: Sequence[Message]) -> str:
@@ -194,6 +202,10 @@ class Header:
         blank: dict[tuple[Step, ...], str] = {}
         for column, cell in zip(columns, cells, strict=False):
             if column is None or column is _NAMELESS:
+                continue
+            if column.is_text and type(cell) is str and cell and cell[0] != "'":
+                # Nearly every cell, so this is quick.
+                values[column.path] = cell if cell in WORDS else encode_basestring(cell)
                 continue
             try:
                 text = (

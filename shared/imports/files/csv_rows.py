@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from shared.errors import InvalidRequestError
 from shared.imports.files.columns import MakeRenderer, RowRenderer, check_not_header
-from shared.imports.files.text import not_utf8_error
+from shared.imports.files.text import check_not_empty, not_utf8_error
 from shared.imports.json_rows import (
     RawRow,
     RowText,
@@ -94,9 +94,13 @@ def read_csv(
     Raises InvalidRequestError with the problem and its line, TooLargeError.
     """
     csv.field_size_limit(_LONGEST_CELL)
-    start, lines_above, delimiter = _find_header(body)
-    if not delimiter:
-        delimiter = max(_DELIMITERS, key=lambda mark: _count_columns(body, start, mark))
+    check_not_empty(body)
+    try:
+        start, lines_above, delimiter = _find_header(body)
+        if not delimiter:
+            delimiter = max(_DELIMITERS, key=lambda mark: _count_columns(body, start, mark))
+    except UnicodeDecodeError:
+        raise not_utf8_error(body) from None
     source = _Lines(body, start)
     reader = csv.reader(source, delimiter=delimiter, strict=True)
     line = lines_above + 1

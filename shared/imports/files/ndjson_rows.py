@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from shared.errors import InvalidRequestError
 from shared.imports.files.notes import line_notes
-from shared.imports.files.text import not_utf8_error
+from shared.imports.files.text import check_not_empty, not_utf8_error
 from shared.imports.json_rows import (
     RawRow,
     TextPayload,
@@ -63,6 +63,7 @@ def read_ndjson(
 
     Raises InvalidRequestError, UnsupportedPayloadError and TooLargeError, which name the line.
     """
+    check_not_empty(body)
     try:
         text = body.decode("utf-8-sig").lstrip("\ufeff")
     except UnicodeDecodeError:

@@ -86,11 +86,23 @@ def with_notes(row: ReadRow, notes: str) -> ReadRow:
     if not notes or ('"messages"' not in notes and '"columns"' not in notes):
         return row
     read = Notes.from_text(notes)
-    faulty = {each.field for each in read.messages if each.is_error and each.field is not None}
-    messages = [
+    messages = noted_messages(row.messages, read)
+    return replace(row, messages=messages, unreadable=row.unreadable | _faulty_fields(read))
+
+
+def noted_messages(messages: Sequence[Message], notes: Notes) -> tuple[Message, ...]:
+    """The messages of a row that was read, with those of its notes."""
+    if not notes.messages and not notes.has_columns:
+        return tuple(messages)
+    faulty = _faulty_fields(notes)
+    read = [
         each
-        for each in row.messages
-        if not (each.id == MessageId.UNKNOWN_FIELD and read.has_columns)
+        for each in messages
+        if not (each.id == MessageId.UNKNOWN_FIELD and notes.has_columns)
         and not (each.id == MessageId.REQUIRED_FIELD_MISSING and each.field in faulty)
     ]
-    return replace(row, messages=(*read.messages, *messages), unreadable=row.unreadable | faulty)
+    return (*notes.messages, *read)
+
+
+def _faulty_fields(notes: Notes) -> set[str]:
+    return {each.field for each in notes.messages if each.is_error and each.field is not None}

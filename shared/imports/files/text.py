@@ -76,6 +76,12 @@ def _decoded(body: bytes, encoding: str) -> bytes:
         ) from None
 
 
+def check_not_empty(body: bytes) -> None:
+    """Raises InvalidRequestError for no bytes at all, as a chunked body comes."""
+    if not body:
+        raise InvalidRequestError("The file or body is empty: send rows, with a Content-Length.")
+
+
 def not_utf8_error(body: bytes) -> InvalidRequestError:
     """The error for a body that is not UTF-8; it names the first byte that does not fit."""
     offset = 0

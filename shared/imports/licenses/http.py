@@ -23,6 +23,7 @@ from shared.errors import (
     UnsupportedMediaTypeError,
 )
 from shared.gateway import Gateway
+from shared.imports.files.formats import FILE_TYPES, Reader
 from shared.imports.import_type import Document
 from shared.imports.json_rows import MAX_ROW_BYTES, Payload, payload_from_rows, read_payload
 from shared.imports.licenses.actions import LicenseAction, import_action
@@ -41,6 +42,7 @@ from shared.web.imports import judged_rows, not_yet
 from shared.web.media_types import charset_of, marked_utf16
 from shared.web.requests import DryRun
 from shared.web.responses import refusal
+from shared.web.row_bodies import SentRows, sent_rows
 from shared.web.sender import sender_of
 
 # The bodies of licenses calls in their three formats, as payloads (docs/contracts.md#2).
@@ -52,7 +54,7 @@ SortKey = Callable[[Mapping[str, Any]], str | None]
 
 
 class BodyFormat(StrEnum):
-    """The format of a call's rows."""
+    """The vendor's formats of a call's rows."""
 
     JSON = "JSON"
     XML = "XML"
@@ -61,15 +63,20 @@ class BodyFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BodyReader:
-    """Reads bodies of one format and refuses documents over the limit."""
+    """Reads bodies of one of the vendor's formats, or files by `reader`, and refuses documents over
+    the limit.
+    """
 
-    format: BodyFormat
+    format: BodyFormat | None
     max_document_bytes: int
+    reader: Reader = read_payload
 
     def __call__(self, body: bytes, sort_key: SortKey, max_rows: int) -> Payload:
         """The payload. Raises InvalidRequestError, UnsupportedPayloadError, TooLargeError."""
         checked_sort_key = self._check_documents(sort_key)
         match self.format:
+            case None:
+                return self.reader(body, checked_sort_key, max_rows)
             case BodyFormat.JSON:
                 max_row_bytes = (
                     MAX_ROW_BYTES + _DOCUMENTS_PER_ROW * self.max_document_bytes * 4 // 3
@@ -126,13 +133,14 @@ async def licenses_call(
     media_type = accepted_media_type(
         req, _JSON_TYPES if is_by_row else offered_types(_media_type(req))
     )
-    format_ = _body_format(req)
-    reader = BodyReader(format_, gateway.settings.max_document_bytes)
+    sent = sent_rows(req, LICENSES.rules, gateway.settings.max_body_bytes)
+    format_ = _body_format(req) if sent.format is None else None
+    reader = BodyReader(format_, gateway.settings.max_document_bytes, sent.reader)
     body = req.get_body()
     options = replace(caller.options, action=action.value)
     if dry_run is not DryRun.NO:
         async with gateway.shares.acceptance.place(caller.tenant):
-            text = await _text_body(req, format_)
+            text = await _text_body(req, sent, format_)
             planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
         gateway.dry_runs.check_rows(planned)
         if not allow_same:
@@ -143,7 +151,7 @@ async def licenses_call(
     keyed = await keyed_call(req, caller.tenant, [body], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
-        text = await _text_body(req, format_)
+        text = await _text_body(req, sent, format_)
         planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
         if not planned.rows:
             return None
@@ -326,14 +334,14 @@ def _is_json(media_type: str) -> bool:
 
 def _body_format(req: func.HttpRequest) -> BodyFormat:
     """The format of the body. Raises UnsupportedMediaTypeError."""
-    requests.check_encoding(req)
     media_type = _media_type(req)
     body_format = _FORMATS.get(media_type or requests.JSON)
     if body_format is None and media_type.endswith("+json"):
         body_format = BodyFormat.JSON
     charset = charset_of(req.headers.get("Content-Type", "")).lower()
     if body_format is None or charset not in _CHARSETS:
-        raise UnsupportedMediaTypeError(f"Send {', '.join(_FORMATS)}, in UTF-8 or UTF-16.")
+        names = ", ".join((*_FORMATS, *FILE_TYPES))
+        raise UnsupportedMediaTypeError(f"Send {names}; text in UTF-8 or UTF-16.")
     return body_format
 
 
@@ -341,8 +349,9 @@ def _media_type(req: func.HttpRequest) -> str:
     return parse_options_header(req.headers.get("Content-Type", ""))[0].lower()
 
 
-async def _text_body(req: func.HttpRequest, format_: BodyFormat) -> bytes:
+async def _text_body(req: func.HttpRequest, sent: SentRows, format_: BodyFormat | None) -> bytes:
     """The body in UTF-8; an XML body keeps its encoding, which its mark or declaration names."""
     if format_ is BodyFormat.XML:
-        return marked_utf16(req.get_body(), charset_of(req.headers.get("Content-Type", "")))
-    return await requests.text_body(req)
+        body = await sent.unpacked()
+        return marked_utf16(body, charset_of(req.headers.get("Content-Type", "")))
+    return await sent.content()

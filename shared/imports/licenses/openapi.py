@@ -11,9 +11,11 @@ from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.web.openapi.operations import (
     DRY_RUN,
+    FILE_BODIES,
     IDEMPOTENCY_KEY,
     JSON,
     PREFER,
+    SHEET,
     TEXT,
     VIEW,
     Access,
@@ -36,7 +38,7 @@ OF_EMPLOYEE: Final = (
 _OF_ADDRESS: Final = ("companyCode", "divisionCode", "employeeNumber")
 FORM: Final = "application/x-www-form-urlencoded"
 _REFUSALS = (400, 401, 403, 406, 409, 410, 413, 415, 422, 501)
-_SHARED = (PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW)
+_SHARED = (SHEET, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW)
 _JSONS = (JSON, "text/json")
 _XMLS = ("application/xml", "text/xml")
 
@@ -170,7 +172,9 @@ def _deletion(max_rows: int, function: str, method: str, path: str) -> Operation
 
 def _body(max_rows: int, sample: str = "") -> Body:
     rows = {"type": "array", "items": reference(LICENSES.name), "maxItems": max_rows}
-    return Body({**dict.fromkeys(_JSONS, rows), **dict.fromkeys((*_XMLS, FORM), str)}, sample)
+    return Body(
+        {**dict.fromkeys(_JSONS, rows), **dict.fromkeys((*_XMLS, FORM), str), **FILE_BODIES}, sample
+    )
 
 
 def _answers() -> dict[int, Answer]:

@@ -77,7 +77,7 @@ async def import_call(
     keyed = await keyed_call(req, caller.tenant, [req.get_body()], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
-        body = await sent.content(gateway.settings.max_body_bytes)
+        body = await sent.content()
         sender = await sender_of(gateway, caller, req)
         rows = await sent.with_profile(gateway, caller.tenant, kind, query)
         return await gateway.intake.accept(
@@ -101,7 +101,7 @@ async def _answer_dry_run(
     """The answer that the call would get; nothing is imported."""
     is_by_row = mode is DryRun.ROWS
     async with gateway.shares.acceptance.place(caller.tenant):
-        body = await sent.content(gateway.settings.max_body_bytes)
+        body = await sent.content()
         planned = await gateway.intake.read(kind, caller.tenant, body, sent.reader)
     draft = gateway.intake.draft(kind, caller.tenant, planned, caller.options)
     result = await gateway.dry_runs.judge(kind, draft, planned, with_changes=is_by_row)

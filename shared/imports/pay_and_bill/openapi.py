@@ -12,6 +12,7 @@ from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.web.openapi.operations import (
     DRY_RUN,
+    FILE_BODIES,
     IDEMPOTENCY_KEY,
     JSON,
     PREFER,
@@ -77,12 +78,12 @@ def import_operation(versions: Sequence[ImportType], max_rows: int) -> Operation
         text="The gateway commits each row separately. A row that fails does not affect the "
         "others, and its result says why. Property names match in any case. A property that a row "
         "leaves out keeps its stored value; null or blank clears it. The gateway reads the body as "
-        "JSON and answers in JSON, whatever `Content-Type` and `Accept` say; of `Content-Type` it "
-        "uses only the charset.",
+        "JSON, unless `Content-Type` names CSV, NDJSON or a spreadsheet, and answers in JSON, "
+        "whatever `Accept` says. `Content-Encoding` may be gzip.",
         tag=TAG,
         access=Access.KEY_PAIR,
         parameters=(_version(versions), SHEET, PROFILE, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
-        body=Body(dict.fromkeys((JSON, "text/json"), rows), f"{kind.name}.json"),
+        body=Body({**dict.fromkeys((JSON, "text/json"), rows), **FILE_BODIES}, f"{kind.name}.json"),
         answers=import_answers("Every row's result, in the order sent.", PayAndBillAnswer),
         refusals=(400, 401, 403, 410, 413, 415, 422, 501),
         message_type=kind.name,

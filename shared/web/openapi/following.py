@@ -13,11 +13,13 @@ from shared.services.status import ImportState
 from shared.web.openapi.operations import (
     CONTINUATION,
     DRY_RUN,
+    FILE_BODIES,
     IDEMPOTENCY_KEY,
     IMPORT_ID,
     JSON,
     PAGE_SIZE,
     PREFER,
+    SHEET,
     VIEW,
     Access,
     Answer,
@@ -167,7 +169,8 @@ _FAILURES_AND_CHANGES: Final = (
         path="/api/imports/{importId}/retry",
         summary="Send the failed rows again, as they were or corrected",
         text="Creates a child import, with its own place in the order. The body is optional: it "
-        "has corrected rows by index, in the form of `failed-rows`. An uncorrected row fails with "
+        "has corrected rows by index, in the form of `failed-rows`, also as CSV, NDJSON or a "
+        "spreadsheet. An uncorrected row fails with "
         "1101 if a later import has changed its record; a corrected row does not. Retries of the "
         "import that the row comes from do not count as later imports. Rows that an earlier retry "
         "has imported are not sent again: the answer is 400 if the body has one of them, and 409 "
@@ -175,8 +178,8 @@ _FAILURES_AND_CHANGES: Final = (
         "`rows.repaired` of its parent, and of the imports above that.",
         tag=TAG,
         access=Access.EITHER,
-        parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY),
-        body=Body({JSON: list[CorrectedRow]}, is_required=False),
+        parameters=(IMPORT_ID, SHEET, PREFER, IDEMPOTENCY_KEY),
+        body=Body({JSON: list[CorrectedRow], **FILE_BODIES}, is_required=False),
         answers={
             200: Answer(
                 "The child import, ended.",

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from shared.imports.files.formats import XLSX_TYPE
 from shared.imports.json_rows import MAX_NAME, MAX_NAMES, MAX_ROW_BYTES, MAX_VALUES
 from shared.imports.results import MAX_MESSAGES
 from shared.settings import Settings
@@ -48,6 +49,15 @@ class Body:
     media: Mapping[str, Content]
     sample: str = ""
     is_required: bool = True
+
+
+# Rows in files, which every call that sends rows takes beside the formats of its vendor.
+FILE_BODIES: Final[Mapping[str, Content]] = {
+    "text/csv": str,
+    "text/tab-separated-values": str,
+    "application/x-ndjson": str,
+    XLSX_TYPE: {"type": "string", "format": "binary"},
+}
 
 
 @dataclass(frozen=True, slots=True)

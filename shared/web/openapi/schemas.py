@@ -229,6 +229,11 @@ SentRow = Annotated[
 
 class FailedRow(AnswerModel):
     index: Index
+    line: int | None = Field(
+        default=None,
+        description="The line of the file, or the row of the sheet, where the row begins, from 1; "
+        "only for rows of a file.",
+    )
     row: SentRow
     messages: Messages
 

@@ -135,7 +135,8 @@ JSON = st.recursive(
 
 
 def _read(text: str) -> dict[int, str]:
-    return read_corrections(text.encode(), 100)
+    read = read_corrections(text.encode(), 100)
+    return {index: row.text for index, row in read.items()}
 
 
 def test_rows_stay_the_text_that_they_are() -> None:

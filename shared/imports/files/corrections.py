@@ -1,0 +1,151 @@
+"""Corrected rows of a retry in files: what failed-rows gave as CSV, NDJSON or a spreadsheet.
+
+Each row names its index in the parent: CSV and spreadsheets in the column `_index`, NDJSON as
+`{"index", "row"}`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from shared.errors import InvalidRequestError
+from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, restored
+from shared.imports.files.columns import Cell, CellError, MakeRenderer, RowRenderer, more_cells
+from shared.imports.files.formats import FileFormat, ReadOptions, header_maker, reader_of
+from shared.imports.files.notes import Notes
+from shared.imports.import_type import Rules
+from shared.imports.json_rows import RowText, read_corrections
+from shared.imports.text_checks import escaped, trimmed
+
+# Reads the body of a retry into the corrected rows by their index, up to the given number.
+CorrectionsReader = Callable[[bytes, int], dict[int, RowText]]
+
+_INDEX: Final = re.compile("[0-9]{1,9}")
+_LINE_BREAK: Final = re.compile(rb"[\r\n]+")
+
+
+def corrections_reader(
+    file_format: FileFormat, rules: Rules, options: ReadOptions, *, is_mapped: bool
+) -> CorrectionsReader:
+    """The reader of corrected rows of a type in a format. Text must be in UTF-8.
+
+    `is_mapped`: a profile made the rows of the import, so the corrected ones are in the layout of
+    their sender.
+    """
+    if file_format is FileFormat.NDJSON:
+        return _read_ndjson
+    if file_format is FileFormat.JSON:
+        return read_corrections
+    make_renderer = _SentColumns if is_mapped else header_maker(rules, options)
+    return partial(_read_columns, file_format, rules, options, make_renderer)
+
+
+def corrected_notes(correction: str, line: int | None) -> str:
+    """The notes of a corrected row: the line of the original, and faults of corrected cells."""
+    notes = Notes.from_text(correction)
+    errors = [each for each in notes.messages if each.is_error]
+    return Notes(line, errors).to_text()
+
+
+def _read_ndjson(body: bytes, max_rows: int) -> dict[int, RowText]:
+    lines = [line for line in _LINE_BREAK.split(body) if line.strip()]
+    return read_corrections(b"[" + b",".join(lines) + b"]", max_rows)
+
+
+def _read_columns(
+    file_format: FileFormat,
+    rules: Rules,
+    options: ReadOptions,
+    make_header: MakeRenderer,
+    body: bytes,
+    max_rows: int,
+) -> dict[int, RowText]:
+    make_renderer = _IndexedMaker(make_header)
+    reader = reader_of(file_format, rules, replace(options, make_renderer=make_renderer))
+    payload = reader(body, lambda _row: None, max_rows)
+    corrections: dict[int, RowText] = {}
+    for row in payload.rows:
+        index = make_renderer.indexes[row.index]
+        if index in corrections:
+            raise InvalidRequestError(f"The file has the row of index {index} twice: send it once.")
+        corrections[index] = payload.row_text(row)
+    return corrections
+
+
+class _IndexedMaker:
+    """Makes the renderer of a file, which also notes the index that each row names."""
+
+    def __init__(self, make_renderer: MakeRenderer) -> None:
+        self.indexes: dict[int, int] = {}
+        self._make_renderer = make_renderer
+
+    def __call__(self, names: Sequence[str], line: int) -> RowRenderer:
+        found = [at for at, name in enumerate(names) if trimmed(name).lower() == INDEX]
+        if not found:
+            raise InvalidRequestError(
+                f"The header in line {line} has no column {INDEX}: send the rows with the indexes "
+                "that failed-rows gave them."
+            )
+        return _IndexedRenderer(self._make_renderer(names, line), found[0], self.indexes)
+
+
+class _IndexedRenderer:
+    def __init__(self, renderer: RowRenderer, place: int, indexes: dict[int, int]) -> None:
+        self._renderer = renderer
+        self._place = place
+        self._indexes = indexes
+
+    def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText | None:
+        """See `RowRenderer.render`."""
+        text = ""
+        if self._place < len(cells):
+            cell = cells[self._place]
+            try:
+                text = cell if isinstance(cell, str) else cell.json_text(frozenset({"integer"}))
+            except CellError:
+                text = ""
+        if not _INDEX.fullmatch(text.strip()):
+            raise InvalidRequestError(
+                f"The row in line {line} has no whole number in the column {INDEX}: send it with "
+                "the index that failed-rows gave it."
+            )
+        self._indexes[index] = int(text)
+        return self._renderer.render(cells, index, line)
+
+
+class _SentColumns:
+    """The columns of a file in the layout of its sender: a row is an object of texts."""
+
+    def __init__(self, names: Sequence[str], line: int) -> None:
+        self._names = [restored(trimmed(name)) for name in names]
+        self._line = line
+
+    def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:
+        """See `RowRenderer.render`."""
+        row: dict[str, str] = {}
+        for name, cell in zip(self._names, cells, strict=False):
+            text = _text_of(cell, name, line)
+            if name == MORE:
+                more = more_cells(text, f"The row of index {index} (line {line})")
+                row |= {each: restored(value) for each, value in more.items()}
+            elif name and name not in (INDEX, LINE, ERROR) and text:
+                row[name] = restored(text)
+        return RowText(json.dumps(row, ensure_ascii=False))
+
+
+def _text_of(cell: Cell, name: str, line: int) -> str:
+    if isinstance(cell, str):
+        return cell
+    try:
+        text = cell.json_text(frozenset({"string"}))
+    except CellError as error:
+        raise InvalidRequestError(
+            f"The row in line {line} has a faulty cell in the column {escaped(name)}: correct it "
+            f"({error.detail})."
+        ) from None
+    return str(json.loads(text)) if text else ""

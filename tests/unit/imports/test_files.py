@@ -1,0 +1,203 @@
+"""Rows of files: the same in every format, with notes that no body can forge, in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import tracemalloc
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from shared.errors import InvalidRequestError, TooLargeError
+from shared.imports.files.formats import (
+    FileFormat,
+    ReadOptions,
+    format_of_media_type,
+    format_of_name,
+    readable_content,
+    reader_of,
+)
+from shared.imports.files.gzip_bodies import unpacked
+from shared.imports.files.notes import Notes, with_notes
+from shared.imports.import_type import ReadRow
+from shared.imports.json_rows import (
+    Payload,
+    fold_names,
+    line_of,
+    read_line,
+    read_payload,
+    split_line,
+)
+from shared.imports.messages import Message, MessageId
+from shared.imports.planning import plan
+from shared.imports.row_reader import read_key
+from shared.imports.workers.rules import RULES
+from tests.builders import a_full_worker, workers
+from tests.files_of_rows import SentFile, in_every_format
+
+
+def read(file: SentFile, max_rows: int = 1_000) -> Payload:
+    """The rows as a call reads them."""
+    media_type = file.headers["Content-Type"].partition(";")[0].lower()
+    file_format = format_of_media_type(media_type) or FileFormat.JSON
+    body = unpacked(file.body, 10**8) if "Content-Encoding" in file.headers else file.body
+    content = readable_content(file_format, body)
+    return reader_of(file_format, RULES, ReadOptions())(content, sort_key, max_rows)
+
+
+def sort_key(row: Mapping[str, Any]) -> str | None:
+    key = read_key(row, "employerref", "personnelref")
+    return None if key is None else f"{key.group} {key.reference}"
+
+
+def csv_rows(text: str) -> list[dict[str, Any]]:
+    payload = read(SentFile("csv", text.encode(), {"Content-Type": "text/csv"}))
+    return [json.loads(payload.row_text(row).text) for row in payload.rows]
+
+
+def notes_of(text: str) -> list[Notes]:
+    payload = read(SentFile("csv", text.encode(), {"Content-Type": "text/csv"}))
+    return [Notes.from_text(payload.row_text(row).notes) for row in payload.rows]
+
+
+def test_the_same_500_rows_in_every_format_are_the_same_rows() -> None:
+    rows: list[dict[str, Any]] = workers(
+        480, 3, KnownAs='"Ö"\n;,\t', Title=" x ", WorkerAddress={"Postcode": "007"}, Gender=1
+    )
+    rows += [a_full_worker(number, "E9") for number in range(20)]
+    random.Random(1).shuffle(rows)
+    folded = [fold_names(row) for row in rows]
+    for file in in_every_format(rows):
+        payload = read(file)
+        assert [raw.sort_key for raw in payload.rows] == [sort_key(row) for row in folded]
+        assert [json.loads(payload.row_text(raw).text) for raw in payload.rows] == rows, file.name
+        planned = plan(payload, chunk_rows=100, chunk_bytes=100_000)
+        lines = b"".join(planned.lines())
+        assert len(lines) == planned.size
+        assert [read_line(line).row for line in lines.splitlines()] == [
+            rows[raw.index] for raw in planned.ordered
+        ]
+
+
+def test_the_lines_of_rows_are_noted() -> None:
+    text = '\nsep=;\nSurname;Title\n"A\nB";x\n;\n\nC;y\n'
+    assert [notes.line for notes in notes_of(text)] == [4, 8]
+
+
+def test_unknown_columns_are_noted_with_the_first_row_and_keep_their_values() -> None:
+    text = "Surname,Odd,Surnme\nA,,\nB,1,2\n"
+    first, second = notes_of(text)
+    assert [(each.id, each.field) for each in first.messages] == [(1007, "Odd"), (1007, "Surnme")]
+    assert (second.messages, second.has_columns) == ((), True)
+    assert csv_rows(text)[1] == {"Surname": "B", "Odd": "1", "Surnme": "2"}
+    read_row = ReadRow(1, ("B",), {}, (Message(MessageId.UNKNOWN_FIELD, "Odd"),))
+    assert with_notes(read_row, second.to_text()).messages == ()
+
+
+def test_a_fault_of_a_cell_fails_its_row_and_hides_that_the_field_is_missing() -> None:
+    fault = Message(MessageId.WRONG_FORM, "Surname", None, "cell C7 is an error (#N/A)")
+    missing = Message(MessageId.REQUIRED_FIELD_MISSING, "Surname")
+    other = Message(MessageId.REQUIRED_FIELD_MISSING, "EmployerRef")
+    row = ReadRow(0, ("P1",), {}, (missing, other))
+    noted = with_notes(row, Notes(7, (fault,)).to_text())
+    assert noted.messages == (fault, other)
+    assert not noted.is_readable
+    assert noted.unreadable == {"Surname"}
+
+
+NOTES = Notes(3, (Message(1007, "Odd", None, "x"),)).to_text()
+
+
+def test_notes_stand_beside_the_row_and_are_covered_by_its_checksum() -> None:
+    line = line_of(5, '{"A":1}', NOTES)
+    assert (read_line(line[:-1]).row, read_line(line[:-1]).notes) == ({"A": 1}, NOTES)
+    with pytest.raises(ValueError, match="checksum"):
+        split_line(line[:-1].replace(b'"line":3', b'"line":4'))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'[{{"A":1}}\x1f{NOTES}]',
+        f'[{{"A":1\x1f{NOTES}}}]',
+        f'[{{"A":"\x1f{NOTES}"}}]',
+        '[{"A\x1f":1}]',
+    ],
+)
+def test_no_body_of_json_can_forge_notes(body: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        read_payload(body.encode(), sort_key, 10)
+    with pytest.raises(InvalidRequestError):
+        read(SentFile("ndjson", body[1:-1].encode(), {"Content-Type": "application/x-ndjson"}))
+
+
+def test_no_cell_of_csv_can_forge_notes() -> None:
+    text = f"Surname,Title\nA\x1f{NOTES.replace(',', ' ')},B\n"
+    payload = read(SentFile("csv", text.encode(), {"Content-Type": "text/csv"}))
+    line = read_line(payload.line(payload.rows[0])[:-1])
+    assert line.notes == '{"line":2}'
+    assert line.row["Surname"].startswith("A\x1f")
+
+
+def test_smart_quotes_and_no_break_spaces_are_text() -> None:
+    assert csv_rows("Surname,Title\n“A,B”\n")[0] == {"Surname": "“A", "Title": "B”"}
+    assert csv_rows("\u00a0Surname\u00a0,Title\n\u00a0A,\u00a0\n")[0] == {
+        "Surname": "\u00a0A",
+        "Title": "\u00a0",
+    }
+
+
+def test_formulas_are_text_and_words_are_values() -> None:
+    text = "Surname,Title,KnownAs,Email\n=1+1,null,'null,'=x\n"
+    assert csv_rows(text) == [{"Surname": "=1+1", "Title": None, "KnownAs": "null", "Email": "=x"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.CSV", FileFormat.CSV),
+        ("a.tsv.gz", FileFormat.CSV),
+        ("a.jsonl", FileFormat.NDJSON),
+        ("a.xlsx", FileFormat.XLSX),
+        ("a.xls", None),
+        ("csv", None),
+    ],
+)
+def test_a_format_is_that_of_the_ending(name: str, expected: FileFormat | None) -> None:
+    assert format_of_name(name) is expected
+
+
+# Memory: of the file and some numbers per row, never of all rows as JSON.
+
+
+def test_a_csv_takes_less_than_five_times_its_size_until_it_is_stored() -> None:
+    rows = [a_full_worker(number, "E1") for number in range(200)]
+    [body] = [file.body for file in in_every_format(rows) if file.name == "csv-comma-utf8"]
+    reader = reader_of(FileFormat.CSV, RULES, ReadOptions())
+    tracemalloc.start()
+    try:
+        planned = plan(reader(body, sort_key, 1_000), chunk_rows=100, chunk_bytes=100_000)
+        assert sum(map(len, planned.lines())) == planned.size > 2 * len(body)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The body itself is not among what was traced.
+    assert peak + len(body) < 5 * len(body)
+
+
+@pytest.mark.parametrize("level", [1, 9])
+def test_a_bomb_is_refused_before_it_is_unpacked(level: int) -> None:
+    bomb = gzip.compress(bytes(50_000_000), level)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError):
+            unpacked(bomb, 10_000_000)
+        with pytest.raises(TooLargeError, match="more than 2000000 bytes"):
+            unpacked(gzip.compress(random.Random(1).randbytes(3_000_000)), 2_000_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 25_000_000
