@@ -15,6 +15,7 @@ from typer._click.exceptions import ClickException
 from cli import (
     audit,
     documents,
+    drops,
     import_command,
     imports,
     maintenance,
@@ -104,6 +105,13 @@ command(
     panel=EVERY_DAY,
     no_args_is_help=True,
 )(import_command.import_command)
+command(
+    app,
+    "drop",
+    example="drop workers.csv --tenant acme --software-key HR1 --type workers --wait",
+    panel=EVERY_DAY,
+    no_args_is_help=True,
+)(drops.drop)
 command(
     app,
     "template",

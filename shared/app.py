@@ -40,6 +40,7 @@ from shared.services.drops import MOST_WAIT_SECONDS, DropSweep, PoisonedDrops
 from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.health import Health
 from shared.services.idempotency import FingerprintKeys, IdempotencyKeys, IdempotencyStore
+from shared.services.persons.dropped_rows import DroppedRows
 from shared.services.persons.erasure import PersonErasure
 from shared.services.persons.imports import PersonImports
 from shared.services.persons.register import PersonRegister
@@ -55,6 +56,7 @@ from shared.services.retention import (
     Retention,
     RetentionStep,
     counted,
+    expiring_blobs,
 )
 from shared.services.retry_cancel import Cancelling, Retrying
 from shared.services.row_drops import FileReaders, MakeSpecialReader, RowDrops
@@ -68,7 +70,16 @@ from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
 from shared.storage.dropped_blobs import HostRecords, PoisonQueue
 from shared.storage.import_records import ImportRecord
-from shared.storage.names import CONTAINERS, DATA_KEYS, DOCUMENT_DROP, ROW_DROP, TABLES
+from shared.storage.names import (
+    CONTAINERS,
+    DATA_KEYS,
+    DOCUMENT_DROP,
+    ROW_DONE,
+    ROW_DROP,
+    ROW_REJECTED,
+    ROW_RESULTS,
+    TABLES,
+)
 from shared.storage.ports import Blobs, Tables
 from shared.storage.record_indexes import NameIndex
 from shared.storage.sealed_storage import SealedFields
@@ -399,6 +410,7 @@ def compose_person_erasure(
         ids=dependencies.ids,
         forget_drops=forget_drops,
         find_batches=staged_batches_of,
+        dropped_rows=DroppedRows(dependencies.blobs),
     )
 
 
@@ -567,6 +579,11 @@ def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
     yield RetentionStep("results", results_age, imports.results)
     yield RetentionStep("tombstones", tombstone_age, tombstones.tombstones, least=_A_DAY)
     yield RetentionStep("stray payloads", _A_DAY, imports.strays, least=_A_DAY)
+    blobs = gateway.account.blobs
+    done_age = min(timedelta(days=settings.keep_drop_days), results_age)
+    yield RetentionStep("imported files of rows", done_age, expiring_blobs(blobs, ROW_DONE))
+    yield RetentionStep("rejected files of rows", payload_age, expiring_blobs(blobs, ROW_REJECTED))
+    yield RetentionStep("results beside files", results_age, expiring_blobs(blobs, ROW_RESULTS))
 
 
 def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:

@@ -17,7 +17,16 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from shared.imports.registry import IMPORT_TYPES
-from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED, TABLES
+from shared.storage.names import (
+    DOCUMENT_DROP,
+    DOCUMENT_REJECTED,
+    ROW_DONE,
+    ROW_DROP,
+    ROW_PENDING,
+    ROW_REJECTED,
+    ROW_RESULTS,
+    TABLES,
+)
 from shared.storage.ports import EntityRange, RangeTables, Value
 from tests.builders import a_worker
 from tests.contract.calls import (
@@ -107,6 +116,7 @@ def fill(gateway: GatewayProcess, storage: str, mark: str) -> MarkedTenant:
         _send_licenses(gateway, sender, each, other)
         _send_authdata(gateway, sender, each)
         _send_documents(gateway, storage, sender, each)
+        _drop_rows(storage, sender, each)
     # Many rows at once: a payload and results with rows of both.
     rows = [a_worker(each.personnel, Surname=f"Large {each.surname}") for each in (person, other)]
     rows += [a_worker(f"W{number:04d}", Surname="x" * 300) for number in range(150)]
@@ -203,6 +213,26 @@ def _send_documents(
         wait_until(are_taken, "the imports of the drops", 60)
         rejected = service.get_container_client(DOCUMENT_REJECTED)
         assert any(rejected.list_blob_names(name_starts_with=f"{paths[1]}/"))
+
+
+def _drop_rows(storage: str, sender: Sender, each: MarkedPerson) -> None:
+    """A file with a good and a failing row, and one that is refused as a whole."""
+    good = a_worker(each.personnel, ExternalWorkerRef=each.external, Surname=each.surname)
+    rows = [good, {**good, "Gender": each.surname}]
+    place = f"{sender.tenant}/{sender.integration.software_key}/workers/{uuid.uuid4().hex}"
+    with BlobServiceClient.from_connection_string(storage) as service:
+        box = service.get_container_client(ROW_DROP)
+        box.upload_blob(f"{place}-a.json", json.dumps(rows))
+        box.upload_blob(f"{place}-b.json", json.dumps(rows)[:-1])
+        waiting = (box, service.get_container_client(ROW_PENDING))
+
+        def is_settled() -> bool:
+            return not any(any(each.list_blob_names()) for each in waiting)
+
+        wait_until(is_settled, "the imports of the dropped rows", 90)
+        for container in (ROW_DONE, ROW_REJECTED, ROW_RESULTS):
+            names = service.get_container_client(container).list_blob_names()
+            assert any(name.startswith(f"{place}-") for name in names), container
 
 
 # The scan: every place of storage with everything that it says, unpacked.

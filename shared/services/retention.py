@@ -103,6 +103,17 @@ def counted(expire: Callable[[str, datetime], Awaitable[int]]) -> Expire:
     return steps
 
 
+def expiring_blobs(blobs: ListedBlobs, container: str) -> Expire:
+    """Make a step's `expire` that deletes a tenant's blobs of a container by their age."""
+
+    async def steps(tenant: str, before: datetime) -> AsyncIterator[int]:
+        for name in await blobs.names_before(container, f"{tenant}/", before):
+            await blobs.delete(container, name)
+            yield 1
+
+    return steps
+
+
 class Retention:
     """Runs the steps. `tenants` lists the ids of all tenants."""
 

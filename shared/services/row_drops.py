@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ from shared.auth.lookups import TenantLookups, disabled_message
 from shared.clock import derived_id
 from shared.dependencies import Dependencies
 from shared.errors import (
+    ConflictError,
     ForbiddenError,
     GatewayStoppingError,
     GoneError,
@@ -204,6 +206,15 @@ class FileReaders:
             return read(body, sort_key, max_rows)
 
         return read_file, mapping.ref if mapping else NO_PROFILE
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFile:
+    """A file that was dropped: its tenant, the name of its blob, and the id of its import."""
+
+    tenant: str
+    name: str
+    import_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +400,37 @@ class RowDrops:
         draft = replace(draft, profile=accepted.profile)
         await self._intake.accept_planned(kind, draft, accepted.plan)
 
+    async def drop(self, tenant: str, software_key: str, type_name: str, file: Path) -> DroppedFile:
+        """Drop a file for an integration of the tenant.
+
+        Raises InvalidRequestError for a file that would be refused for its path, and ConflictError
+        where a file of that name waits.
+        """
+        parts = (quote(part, safe="@") for part in (software_key, type_name, file.name))
+        name = "/".join((tenant, *parts))
+        if fault := path_fault(name, PATH_PARTS) or name_fault(file.name):
+            raise InvalidRequestError(f"The file cannot be dropped, correct its path: {fault}.")
+        read_type_segment(type_name)
+        content = await asyncio.to_thread(file.read_bytes)
+        try:
+            etag = await self._drops.put(name, content)
+        except PreconditionFailedError:
+            raise ConflictError(
+                f"A file {file.name} of this integration waits already: let it be imported, or "
+                "drop this one under another name."
+            ) from None
+        return DroppedFile(tenant, name, _import_id(name, etag))
+
+    async def result_of(self, dropped: DroppedFile) -> Mapping[str, Any] | None:
+        """The content of `result.json` of a dropped file; None while it is not written."""
+        place = f"{settled_path(dropped.name, dropped.import_id)}/{RESULT}"
+        data = await self._blobs.read(ROW_RESULTS, place)
+        if data is None:
+            return None
+        with reading("the result of a drop"):
+            result: Mapping[str, Any] = json.loads(data)
+            return result
+
     # What follows when an import has ended.
 
     async def settle_import(self, record: ImportRecord) -> None:
@@ -552,7 +594,11 @@ class RowDrops:
 
 def row_drop_id(drop: Drop) -> str:
     """The id of the import of this version of a drop."""
-    return derived_id("row-drop", drop.name, drop.etag)
+    return _import_id(drop.name, drop.etag)
+
+
+def _import_id(name: str, etag: str) -> str:
+    return derived_id("row-drop", name, etag)
 
 
 def settled_blobs(name: str, import_id: str) -> tuple[tuple[str, str], ...]:

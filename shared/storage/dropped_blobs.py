@@ -84,6 +84,12 @@ class DroppedBlobs:
             )
             return bool(await download.readall())
 
+    async def put(self, name: str, content: bytes) -> str:
+        """Drop a file; returns its ETag. Raises PreconditionFailedError where one is there."""
+        async with storage_call():
+            answer = await self._client(name).upload_blob(content, overwrite=False)
+        return str(answer["etag"]).strip('"')
+
     async def list_before(self, before: datetime, prefix: str = "") -> AsyncIterator[Drop]:
         """Dropped blobs whose names begin with `prefix` and that have not changed since `before`.
 

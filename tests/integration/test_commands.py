@@ -508,3 +508,23 @@ def test_a_format_is_in_force_and_a_bad_one_is_refused(delivered: str) -> None:
             await rules.set_formats("nobody", {"authValue1": "x"})
 
     play_authdata(delivered, scenario)
+
+
+def test_a_file_of_rows_is_dropped_once(emulator: Emulator, tmp_path: Path) -> None:
+    storage = emulator.account("documents")
+    sender = a_sender(storage)
+    file = tmp_path / "workers 1.json"
+    file.write_text("[]")
+    own = Manage(storage, tmp_path)
+    words = ("--tenant", sender.tenant, "--software-key", sender.integration.software_key)
+    done = own.document("drop", str(file), *words, "--type", "workers")
+    name = f"{sender.tenant}/{sender.integration.software_key}/workers/workers%201.json"
+    assert (done["container"], done["name"], done["result"]) == ("row-drop", name, None)
+    with BlobServiceClient.from_connection_string(storage) as blobs:
+        blob = blobs.get_blob_client("row-drop", name)
+        assert blob.download_blob().readall() == b"[]"
+        again = own.run("drop", str(file), *words, "--type", "workers")
+        assert (again.returncode, "waits already" in again.stderr) == (1, True)
+        unknown = own.run("drop", str(file), *words, "--type", "nothing")
+        assert (unknown.returncode, "names no type" in unknown.stderr) == (1, True)
+        blob.delete_blob()

@@ -57,8 +57,9 @@ def _make_undo_processor(context: ProcessorContext) -> RowProcessor:
 
 
 def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
-    from shared.imports.documents.processor import ExpiringRejections, named_files
-    from shared.services.retention import ExpiringFiles, RetentionStep
+    from shared.imports.documents.processor import named_files
+    from shared.services.retention import ExpiringFiles, RetentionStep, expiring_blobs
+    from shared.storage.names import DOCUMENT_REJECTED
 
     account = gateway.account
     find_named = partial(named_files, account.tables, gateway.imports)
@@ -67,7 +68,8 @@ def _retention(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
     yield RetentionStep("replaced documents", replaced, files.files)
     # A rejected drop is like the payload of another import: it has the failed row as sent.
     rejected = timedelta(days=gateway.settings.keep_payload_days)
-    yield RetentionStep("rejected drops", rejected, ExpiringRejections(account.blobs).files)
+    expire = expiring_blobs(account.blobs, DOCUMENT_REJECTED)
+    yield RetentionStep("rejected drops", rejected, expire)
 
 
 def _stored_shape() -> StoredShape:

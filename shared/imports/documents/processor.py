@@ -9,9 +9,8 @@ same document, so that no upload waits for a dead process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from shared import log
@@ -66,8 +65,8 @@ from shared.storage.business_records import (
 from shared.storage.entities import encode, join
 from shared.storage.former_columns import former_values
 from shared.storage.import_records import ImportRecord
-from shared.storage.names import DOCUMENT_BLOBS, DOCUMENT_REJECTED
-from shared.storage.ports import Blobs, ListedBlobs, Tables, query_pages
+from shared.storage.names import DOCUMENT_BLOBS
+from shared.storage.ports import Blobs, Tables, query_pages
 
 _MAX_CONFLICTS = 20
 
@@ -410,16 +409,3 @@ async def named_files(tables: Tables, imports: ImportLog, tenant: str) -> set[st
             if document is not None:
                 names.add(blob_of(tenant, document["importId"]))
     return names
-
-
-class ExpiringRejections:
-    """The retention step of rejected drops."""
-
-    def __init__(self, blobs: ListedBlobs) -> None:
-        self._blobs = blobs
-
-    async def files(self, tenant: str, before: datetime) -> AsyncIterator[int]:
-        """Remove drops that were rejected before then."""
-        for name in await self._blobs.names_before(DOCUMENT_REJECTED, f"{tenant}/", before):
-            await self._blobs.delete(DOCUMENT_REJECTED, name)
-            yield 1

@@ -31,6 +31,7 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
+from shared.imports.file_names import plain_name
 from shared.imports.import_type import Options
 from shared.imports.json_rows import line_of, read_lines
 from shared.imports.messages import Message
@@ -40,6 +41,7 @@ from shared.imports.results import Outcome, RowResult, failed
 from shared.imports.sender import NO_SENDER, Sender
 from shared.services.idempotency import IdempotencyStore
 from shared.services.import_log import AcceptanceCheck, ImportLog
+from shared.services.persons.dropped_rows import DroppedRows
 from shared.services.persons.imports import NamedImport, PersonImports
 from shared.services.persons.register import ErasureReport, PersonRegister
 from shared.services.persons.search import (
@@ -53,7 +55,7 @@ from shared.services.persons.search import (
 from shared.services.row_processor import BeforeCommit
 from shared.storage import import_records
 from shared.storage.import_records import EVERYTHING, ImportRecord
-from shared.storage.names import IMPORTS
+from shared.storage.names import IMPORTS, ROW_REJECTED
 from shared.storage.ports import (
     MAX_OPERATIONS,
     Operation,
@@ -93,6 +95,7 @@ class PersonErasure:
         ids: Ids,
         forget_drops: ForgetDrops,
         find_batches: FindBatches,
+        dropped_rows: DroppedRows,
     ) -> None:
         self._tables = tables
         self._blobs = blobs
@@ -105,6 +108,7 @@ class PersonErasure:
         self._ids = ids
         self._forget_drops = forget_drops
         self._find_batches = find_batches
+        self._dropped_rows = dropped_rows
         self._beaten_at = 0.0
 
     async def accept(
@@ -219,6 +223,7 @@ class PersonErasure:
                         "person: let it end, or cancel it, then repeat the command."
                     )
                 others.add(record.import_id)
+            await self._check_drops(search)
             for batch in await self._find_batches(search):
                 raise ConflictError(
                     f"Batch {batch} of authentication data is staged and names the person: process "
@@ -226,6 +231,22 @@ class PersonErasure:
                 )
 
         return check
+
+    async def _check_drops(self, search: PersonSearch) -> None:
+        """Raises ConflictError while a dropped file of rows that names the person is worked on."""
+        for import_id in await self._dropped_rows.unsettled(search.tenant):
+            record = await self._imports.find(search.tenant, import_id)
+            if record is not None and await self._person_imports.is_named(record, search.keys):
+                raise ConflictError(
+                    f"The results of import {import_id}, which names the person, are being "
+                    "written: repeat the command in a minute."
+                )
+        waiting = await self._dropped_rows.waiting_file(search)
+        if waiting is not None:
+            raise ConflictError(
+                f"A dropped file waits and may name the person: let {plain_name(waiting)} be "
+                "imported, or delete it, then repeat the command."
+            )
 
     async def _is_named(self, search: PersonSearch, record: ImportRecord) -> bool:
         if record.batch and search.keys.employee_ids:
@@ -235,6 +256,7 @@ class PersonErasure:
 
     async def _erase(self, record: ImportRecord, keys: PersonKeys) -> None:
         """Erase until nothing is found any more."""
+        tenant = record.tenant
         for _ in range(_MOST_PASSES):
             await self._beat(record, is_due=True)
             search = self._search(record.tenant, keys)
@@ -244,16 +266,22 @@ class PersonErasure:
                 record.tenant, keys, beat, search.unreadable, record.number
             )
             named = [each async for each in found_imports]
-            counts = _count(traces, named)
+            rejected = await self._dropped_rows.rejected_files(search)
+            counts = _count(traces, named, rejected)
             await self._register.keep_report(
                 record, ErasureReport(dict(counts), dict(search.unreadable))
             )
             answers = await self._forget_answers(record, keys, named)
             if not counts and not answers:
                 return
+            ids = {each.record.import_id for each in named}
+            await self._delete_blobs([*rejected, *await self._dropped_rows.files_of(tenant, ids)])
             for each in named:
                 await self._beat(record)
                 await self._erase_import(record, keys, each)
+            # Once more, since results may have been written until the records said that they are
+            # erased.
+            await self._delete_blobs(await self._dropped_rows.files_of(tenant, ids))
             await self._forget_drops(record.tenant, keys)
             await self._erase_traces(record, traces)
         raise StorageUnavailableError("the data of a person keep changing")
@@ -281,6 +309,10 @@ class PersonErasure:
             await self._blobs.delete(blob.container, blob.name)
         with suppress(PreconditionFailedError):
             await self._person_imports.erase(named, keys, record.number)
+
+    async def _delete_blobs(self, files: Iterable[BlobRange]) -> None:
+        for file in files:
+            await self._blobs.delete(file.container, file.name)
 
     async def _erase_traces(self, record: ImportRecord, traces: Iterable[Trace]) -> None:
         """Carry out the writes of traces, their blobs first, since records name them."""
@@ -355,9 +387,12 @@ class PersonErasure:
             await self._imports.note_progress(record, to_iso(self._clock.now()))
 
 
-def _count(traces: Sequence[Trace], named: Sequence[NamedImport]) -> Counter[str]:
+def _count(
+    traces: Sequence[Trace], named: Sequence[NamedImport], rejected: Sequence[BlobRange]
+) -> Counter[str]:
     """What was found, by area."""
     counts: Counter[str] = Counter(trace.area for trace in traces)
+    counts["dropped files"] += sum(each.container == ROW_REJECTED for each in rejected)
     counts["imports"] = len(named)
     counts["rows of payloads"] = sum(len(each.rows) for each in named)
     counts["results of rows"] = sum(len(each.results) for each in named)

@@ -36,6 +36,7 @@ _PLACES = (
     *("imports", "rows of payloads", "results of rows"),
 )
 NOT_SEARCHED = (
+    "dropped files of rows and the results beside them: the rows are those of their imports",
     "the audit log, which names persons by a keyed hash only",
     "stored answers of repeated calls, which say what the results say and go after a day",
     "metrics, the logs of the platform and backups, which are not the gateway's",
