@@ -18,12 +18,13 @@ from shared.auth.callers import AnyCaller
 from shared.clock import Clock, Ids, to_iso
 from shared.errors import DataKeysNotSetError
 from shared.imports.files.profile import NO_PROFILE, ProfileRef
+from shared.imports.files.text import is_zip
 from shared.imports.import_type import ImportType, Options
 from shared.imports.json_rows import Payload, read_payload
 from shared.imports.planning import Plan, plan
 from shared.imports.results import Origins, row_set, select_rows
 from shared.imports.sender import NO_SENDER, Sender
-from shared.services.background import Offload
+from shared.services.background import UNPACKED, Offload
 from shared.services.chunk_messages import ChunkMessage, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore
 from shared.services.import_log import AcceptanceCheck, ImportLog
@@ -118,7 +119,8 @@ class ImportAcceptor:
 
         Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError.
         """
-        return await self._offload(len(body), self._read_plan, kind, tenant, body, reader)
+        size = len(body) * (UNPACKED if is_zip(body) else 1)
+        return await self._offload(size, self._read_plan, kind, tenant, body, reader)
 
     async def plan_payload(self, size: int, make_payload: Callable[[], Payload]) -> Plan:
         """Plan rows that the gateway makes itself; `size` is about that of their text."""

@@ -30,6 +30,10 @@ class Offload(Protocol):
         """Return the result of the work, or raise its error."""
 
 
+# About the factor by which a compressed body grows.
+UNPACKED = 20
+
+
 async def to_thread_if_large(
     size: int, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
 ) -> _T:

@@ -29,15 +29,13 @@ from shared.imports.files.mapping import ProfileMapping
 from shared.imports.files.profile import NO_PROFILE, ProfileRef
 from shared.imports.files.text import utf8_body
 from shared.imports.import_type import ImportType, Rules
-from shared.services.background import to_thread_if_large
+from shared.services.background import UNPACKED, to_thread_if_large
 from shared.web.query_names import SHEET, query_of
 
 # The query parameter that names a mapping profile.
 PROFILE: Final = "profile"
 _NO_ENCODING: Final = ("", "identity")
 _GZIP: Final = ("gzip", "x-gzip")
-# About the factor by which a body may grow, for the choice of a thread.
-_UNPACKED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ class SentRows:
 
         Raises InvalidRequestError, and TooLargeError for one that is too large once unpacked.
         """
-        size = len(self.body) * (_UNPACKED if self.is_compressed else 1)
+        size = len(self.body) * (UNPACKED if self.is_compressed else 1)
         return await to_thread_if_large(size, self._content)
 
     async def unpacked(self) -> bytes:
@@ -95,7 +93,7 @@ class SentRows:
 
         Raises the same.
         """
-        size = len(self.body) * (_UNPACKED if self.is_compressed else 1)
+        size = len(self.body) * (UNPACKED if self.is_compressed else 1)
         return await to_thread_if_large(size, self._unpacked)
 
     def _unpacked(self) -> bytes:

@@ -27,8 +27,10 @@ _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
 
 # A workbook with hundreds of sheets and pictures has a thousand parts.
 MAX_PARTS: Final = 5_000
-# The size unpacked over the size compressed. Sheets of equal rows reach about 100.
-MAX_RATIO: Final = 250
+# The size unpacked over the size compressed. Sheets reach 10 to 40, a bomb 1,000.
+MAX_RATIO: Final = 100
+# The list of the sheets, the formats and the like.
+_LARGEST_SMALL_PART: Final = 8 * 1024 * 1024
 # Parts up to this size may have any ratio.
 _SMALL_PART: Final = 1024 * 1024
 _BLOCK: Final = 128 * 1024
@@ -102,15 +104,24 @@ class Archive:
         return frozenset(self._parts)
 
     def feed(self, name: str, target: Any) -> None:
-        """Parse a part; `target` gets its elements (`start`, `end`, `data`).
+        """Parse a part that is small; `target` gets its elements (`start`, `end`, `data`).
 
         Raises InvalidRequestError, TooLargeError, and what the target raises.
         """
+        part = self._parts.get(name)
+        if part is not None and part.file_size > _LARGEST_SMALL_PART:
+            raise TooLargeError(
+                "A part of the spreadsheet that names its sheets and formats is too large: save "
+                "the sheet in a new file."
+            )
         for _ in self.feed_in_blocks(name, target):
             pass
 
     def feed_in_blocks(self, name: str, target: Any) -> Iterator[None]:
-        """The same block by block, so that the caller can take what the target has collected."""
+        """The same for a part of any size, in blocks.
+
+        After each block the caller can take what the target has collected.
+        """
         part = self._parts.get(name)
         if part is None:
             raise damaged_error("a part that it names is missing")

@@ -522,10 +522,7 @@ class _Rows(_Part):
     def _start_cell(self, attributes: Mapping[str, str]) -> None:
         self._count += 1
         if self._count > MAX_CELLS:
-            raise TooLargeError(
-                f"The sheet has more than {MAX_CELLS} cells, which is the limit: delete empty rows "
-                "and columns that have a format, or send the rows in several files."
-            )
+            raise _too_many_cells_error()
         place = attributes.get("r")
         try:
             self._column = (
@@ -584,6 +581,13 @@ class _Rows(_Part):
         return f"the cell {cell_name(self._number, self._column)}"
 
 
+def _too_many_cells_error() -> TooLargeError:
+    return TooLargeError(
+        f"The sheet has more than {MAX_CELLS} cells, which is the limit: delete empty rows and "
+        "columns that have a format, or send the rows in several files."
+    )
+
+
 def read_sheet(body: bytes, max_bytes: int, sheet: str = "") -> Iterator[SheetRow]:
     """The rows of a sheet that have a cell with a value: of that name, else the first visible one.
 
@@ -611,10 +615,14 @@ def read_sheet(body: bytes, max_bytes: int, sheet: str = "") -> Iterator[SheetRo
     archive.feed(join(dirname(place), "_rels", f"{place.rpartition('/')[2]}.rels"), relations)
     part = _sheet_part(workbook.book.sheets, relations.by_id, sheet)
     styles, texts = _Styles(), _Texts()
-    for type_, target in (("styles", styles), ("sharedStrings", texts)):
-        name = relations.find(type_)
-        if name is not None and name in archive.names:
-            archive.feed(name, target)
+    name = relations.find("styles")
+    if name is not None and name in archive.names:
+        archive.feed(name, styles)
+    name = relations.find("sharedStrings")
+    if name is not None and name in archive.names:
+        for _ in archive.feed_in_blocks(name, texts):
+            if len(texts.texts) > MAX_CELLS:
+                raise _too_many_cells_error()
     rows = _Rows(workbook.book, styles.formats, texts.texts)
     for _ in archive.feed_in_blocks(part, rows):
         yield from rows.rows

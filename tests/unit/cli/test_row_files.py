@@ -18,7 +18,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.result_tables import write_failed_rows
@@ -248,6 +248,7 @@ HELPERS = (csv_export.INDEX, csv_export.ERROR, csv_export.MORE)
 @pytest.mark.parametrize(
     "helpers", [set(some) for count in range(4) for some in combinations(HELPERS, count)]
 )
+@settings(deadline=None)
 @given(rows=st.lists(ROWS, min_size=1, max_size=3))
 def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
     helpers: set[str], rows: list[dict[str, Any]]

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import BytesIO
+from random import randbytes
 from typing import Any
 
 import openpyxl
@@ -344,7 +345,9 @@ def test_a_part_that_unpacks_to_more_than_the_limit_is_refused_unread() -> None:
     body = with_parts(sheet_of({"A1": "x"}), {SHEET: b"<a>" + b" " * 900_000 + b"</a>"})
     assert "unpacks to more than 800000 bytes" in refused(body, limit=800_000)
     bomb = with_parts(sheet_of({"A1": "x"}), {SHEET: b"<a>" + b" " * 5_000_000 + b"</a>"})
-    assert "more than 250 times" in refused(bomb)
+    assert "more than 100 times" in refused(bomb)
+    large = with_parts(sheet_of({"A1": "x"}), {"xl/styles.xml": randbytes(9_000_000)})
+    assert "names its sheets and formats" in refused(large)
 
 
 def test_a_part_that_is_larger_than_the_directory_says_is_refused() -> None:
