@@ -45,7 +45,7 @@ def test_a_repeated_call_is_one_import(gateway: Gateway, kind: type[PayrollClien
     gateway.faults.add(WORKERS, lost_after=True, times=1)
     kind(gateway.environment).import_workers([ADA])
     first, second = gateway.requests(path=WORKERS)
-    assert first.fault == {"id": gateway.faults.list()[0]["id"], "lost": "after"}
+    assert first.fault == {"id": gateway.faults.rules()[0]["id"], "lost": "after"}
     # Here both imports would end with the same record. Only the journal shows that a type whose
     # rows add up, or a report of what was imported, would count them twice.
     assert "idempotency-key" in first.headers

@@ -106,7 +106,7 @@ class Faults:
         }
         return str(verb("POST", self._url, _without_none(rule))["ids"][0])
 
-    def list(self) -> Sequence[Mapping[str, Any]]:
+    def rules(self) -> Sequence[Mapping[str, Any]]:
         """The rules of this tenant, each with how often it was applied."""
         rules: Sequence[Mapping[str, Any]] = verb("GET", f"{self._url}?tenant={self._tenant}")[
             "items"
@@ -146,27 +146,42 @@ class Clock:
 
 
 class Snapshots:
-    """What is stored, kept under a name (docs/stand-in.md).
+    """What is stored, kept in files that can be committed (docs/stand-in.md#snapshots).
 
-    A snapshot is of all tenants, so only a test with the mark `payroll_gateway_alone` loads one.
+    A snapshot is of all tenants, so only a test with the mark `payroll_gateway_alone` saves or
+    loads one.
     """
 
-    def __init__(self, url: str, *, is_alone: bool) -> None:
+    def __init__(self, url: str, variables: Mapping[str, str], *, is_alone: bool) -> None:
         self._url = f"{url}/_standin/snapshots"
+        self._gateway = url
+        self._variables = variables
         self._is_alone = is_alone
 
     def save(self, name: str) -> None:
         """Keep what is stored now under this name."""
+        self._check_alone()
         verb("POST", f"{self._url}/{quote(name, safe='')}")
 
-    def load(self, name: str) -> None:
-        """Replace what is stored by the snapshot."""
-        _check_alone(self._is_alone, "A snapshot replaces what all tests have stored")
-        verb("POST", f"{self._url}/{quote(name, safe='')}/load")
+    def load(self, name: str) -> list[Gateway]:
+        """Replace what is stored, tenants too, by the snapshot; returns the tenants in it."""
+        self._check_alone()
+        tenants = verb("POST", f"{self._url}/{quote(name, safe='')}/load")["tenants"]
+        return [
+            Gateway(self._gateway, made, self._variables, is_alone=self._is_alone)
+            for made in tenants
+        ]
 
-    def list(self) -> Any:
-        """The snapshots that there are."""
-        return verb("GET", self._url)
+    def names(self) -> Sequence[str]:
+        """The names of the snapshots."""
+        return [item["name"] for item in verb("GET", self._url)["items"]]
+
+    def delete(self, name: str) -> None:
+        """Delete a snapshot."""
+        verb("DELETE", f"{self._url}/{quote(name, safe='')}")
+
+    def _check_alone(self) -> None:
+        _check_alone(self._is_alone, "A snapshot is of what all tests have stored")
 
 
 class Gateway:
@@ -183,12 +198,11 @@ class Gateway:
         self.client_id = str(made["clientId"])
         self.client_secret = str(made["clientSecret"])
         self.token_url = f"{url}/connect/token"
-        self._is_alone = is_alone
         self.communication_round = str(made.get("communicationRound", ""))
         self.storage = variables.get("GATEWAY_STORAGE", "")
         self.faults = Faults(url, self.tenant)
         self.clock = Clock(url, is_alone=is_alone)
-        self.snapshot = Snapshots(url, is_alone=is_alone)
+        self.snapshot = Snapshots(url, variables, is_alone=is_alone)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -255,17 +269,8 @@ class Gateway:
         return [Request.from_entry(entry) for entry in entries if path in entry["path"]]
 
     def reset(self) -> None:
-        """Empty the whole gateway, and make this tenant again: its function key and secret change.
-
-        Only a test with the mark `payroll_gateway_alone` does that. Others need no reset, since
-        their tenant is new.
-        """
-        _check_alone(self._is_alone, "A reset deletes what all tests have stored")
-        verb("POST", f"{self.url}/_standin/reset")
-        wishes = {"tenant": self.tenant, "softwareKey": self.software_key}
-        made = verb("POST", f"{self.url}/_standin/tenants", wishes)
-        self.functions_key = str(made["functionsKey"])
-        self.client_secret = str(made["clientSecret"])
+        """Delete what the tenant has stored, its journal and its faults; its keys stay."""
+        verb("POST", f"{self.url}/_standin/reset?tenant={self.tenant}")
 
     def _items(self, path: str, filters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         query = dict(filters)
