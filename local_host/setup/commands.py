@@ -83,7 +83,7 @@ def run_checks() -> int:
 USAGE = """usage: python3 dev.py COMMAND
 
   run [--port 7071] [--data DIR] [--fresh] [--no-demo] [--exit] [--tls]
-      [--memory] [--env FILE] [--while-locked FILE]
+      [--memory] [--env FILE] [--snapshots DIR] [--while-locked FILE]
                         set up, start the gateway with its storage, show a demo, serve until Ctrl-C
   test [ARGUMENT ...]   set up, then every test; the arguments go to pytest
   check                 format, lint, strict types, unit tests: a minute or two

@@ -29,7 +29,7 @@ _GATEWAY_FILE = "gateway.json"
 _FILES = frozenset(
     {
         "azurite", "azurite.log", "azurite.pid", "bench", "data-keys", "demo.json", "gateway.json",
-        "gateway.json.new", "gateway.log", "logs", "run.lock", "setup.lock", "tls",
+        "gateway.json.new", "gateway.log", "logs", "run.lock", "setup.lock", "snapshots", "tls",
     }
 )  # fmt: skip
 # Seconds to wait for a gateway that is just stopping.

@@ -40,6 +40,7 @@ from local_host.setup.paths import DATA, LOCAL, PYTHON, ROOT, private_umask
 
 STORAGE = "AzureWebJobsStorage"
 DATA_KEYS = "GATEWAY_DATA_KEYS"
+_SNAPSHOTS = "snapshots"
 _DEVELOPMENT = "UseDevelopmentStorage=true"
 _MAX_PORT = 65_535
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -56,7 +57,8 @@ class RunOptions:
     """The arguments of `run`. Port 0 means a free one.
 
     `data` is None for a temporary folder. `env` is the file for the variables of a test. The
-    gateway ends when no process holds a lock on `while_locked` any more.
+    gateway ends when no process holds a lock on `while_locked` any more. `snapshots` is the folder
+    of the stand-in's snapshots, None for one in the data folder.
     """
 
     port: int
@@ -68,6 +70,7 @@ class RunOptions:
     memory: bool
     env: Path | None
     while_locked: Path | None
+    snapshots: Path | None
 
 
 def read_run_options(arguments: Sequence[str], environ: Mapping[str, str]) -> RunOptions:
@@ -110,6 +113,12 @@ def read_run_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Ru
         type=Path,
         metavar="FILE",
         help="stop when no process holds a lock (flock) on FILE",
+    )
+    parser.add_argument(
+        "--snapshots",
+        type=Path,
+        metavar="DIR",
+        help=f"the folder of the stand-in's snapshots (default DATA/{_SNAPSHOTS})",
     )
     options = RunOptions(**vars(parser.parse_args(arguments)))
     if options.data is None and not options.memory:
@@ -226,8 +235,8 @@ def run(options: RunOptions) -> int:
                     data.host_log,
                     stops.is_urgent,
                     certificate,
-                    # A reset deletes everything, so a real account has none.
-                    has_standin=launch is not None,
+                    # A reset deletes everything, so a real account has no stand-in.
+                    snapshots=None if launch is None else _find_snapshots(options),
                 ) as host,
             ):
                 emulator = launch.wait() if launch is not None else None
@@ -249,6 +258,11 @@ def _data_folder(options: RunOptions) -> Iterator[DataFolder]:
         return
     with temporary_folder() as folder:
         yield DataFolder(folder)
+
+
+def _find_snapshots(options: RunOptions) -> Path:
+    # Those of a temporary data folder would go with it.
+    return (options.snapshots or (options.data or LOCAL) / _SNAPSHOTS).resolve()
 
 
 @contextmanager

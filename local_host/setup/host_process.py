@@ -91,18 +91,19 @@ def running_host(
     is_urgent: Callable[[], bool],
     certificate: Path | None = None,
     *,
-    has_standin: bool = False,
+    snapshots: Path | None = None,
 ) -> Iterator[HostProcess]:
     """A local host for the time of the block; its log lines go to the end of `log`.
 
     It loads the app, and waits for `HostProcess.give_settings` before it serves.
 
     With a `certificate` (its key lies beside it) it serves https, and GATEWAY_BASE_URL gives the
-    app the address. The verbs of the stand-in are there only if it `has_standin`.
+    app the address. The verbs of the stand-in are there only with a folder for its
+    `snapshots`.
     """
     command = [str(PYTHON), "-m", "local_host", "--port", str(port)]
     command += ["--late-settings", "--preload", _COMPOSITION_ROOT]
-    command += ["--standin"] if has_standin else []
+    command += ["--standin", "--snapshots", str(snapshots)] if snapshots is not None else []
     if certificate is not None:
         key = certificate.with_name("key.pem")
         command += ["--tls-cert", str(certificate), "--tls-key", str(key)]

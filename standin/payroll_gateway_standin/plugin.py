@@ -29,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="linelist",
         default=[],
     )
+    parser.addini(
+        "payroll_gateway_snapshots",
+        "the folder of the files of snapshots (default: they are gone after the test run)",
+        default="",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,7 +60,10 @@ def payroll_gateway(
 ) -> Iterator[PayrollGateway]:
     """A running gateway, the same for all tests and all processes of pytest-xdist."""
     settings = pytestconfig.getini("payroll_gateway_settings")
-    with shared_gateway(_repository(pytestconfig), payroll_gateway_folder, settings) as running:
+    named = str(pytestconfig.getini("payroll_gateway_snapshots")).strip()
+    snapshots = pytestconfig.rootpath / named if named else None
+    repository = _repository(pytestconfig)
+    with shared_gateway(repository, payroll_gateway_folder, settings, snapshots) as running:
         yield PayrollGateway(running.variables)
 
 

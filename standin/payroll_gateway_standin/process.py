@@ -87,11 +87,15 @@ class RunningGateway:
 
 @contextmanager
 def shared_gateway(
-    repository: Path, folder: Path, settings: Sequence[str] = ()
+    repository: Path,
+    folder: Path,
+    settings: Sequence[str] = (),
+    snapshots: Path | None = None,
 ) -> Iterator[RunningGateway]:
     """The gateway of the test run that shares `folder`; the first user starts it.
 
-    `settings` are lines `NAME=value` for it. Raises StandinError where it does not start.
+    `settings` are lines `NAME=value` for it, `snapshots` is the folder of its snapshots. Raises
+    StandinError where it does not start.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     users = Lock(folder / "users.lock")
@@ -101,13 +105,15 @@ def shared_gateway(
             users.take(is_shared=True)
             variables: Mapping[str, str] = read_variables(folder / "gateway.env")
             if not _answers(variables):
-                variables = _start(repository, folder, settings)
+                variables = _start(repository, folder, settings, snapshots)
         yield RunningGateway(variables, folder)
     finally:
         users.close()
 
 
-def _start(repository: Path, folder: Path, settings: Sequence[str]) -> Mapping[str, str]:
+def _start(
+    repository: Path, folder: Path, settings: Sequence[str], snapshots: Path | None
+) -> Mapping[str, str]:
     script = repository / "dev.py"
     if not script.is_file():
         raise StandinError(
@@ -122,6 +128,7 @@ def _start(repository: Path, folder: Path, settings: Sequence[str]) -> Mapping[s
     command = [python, str(script), "run", "--no-demo", "--port", "0", "--memory"]
     command += ["--data", str(folder / "data"), "--env", str(file)]
     command += ["--while-locked", str(folder / "users.lock")]
+    command += ["--snapshots", str(snapshots)] if snapshots is not None else []
     file.unlink(missing_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -56,12 +56,13 @@ def test_stored_data_in_memory_needs_no_folder_that_another_gateway_may_have() -
 
 def test_every_argument_is_read() -> None:
     words = ["--port", "0", "--data", "d", "--fresh", "--no-demo", "--exit", "--tls", "--memory"]
-    words += ["--env", "e", "--while-locked", "l"]
+    words += ["--env", "e", "--while-locked", "l", "--snapshots", "s"]
     options = read_run_options(words, {})
     assert (options.port, options.data) == (0, Path("d"))
     assert (options.fresh, options.demo, options.exit) == (True, False, True)
     assert (options.tls, options.memory) == (True, True)
     assert (options.env, options.while_locked) == (Path("e"), Path("l"))
+    assert options.snapshots == Path("s")
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
