@@ -136,7 +136,7 @@ def test_parallel_workers_run_the_examples_on_one_gateway(tmp_path: Path) -> Non
 
 
 def test_tests_beside_one_that_is_alone_and_one_that_is_killed_pass(tmp_path: Path) -> None:
-    """One test kills its process, and one moves the clock."""
+    """One test kills its process, and one moves the clock and loads a snapshot."""
     tests = tmp_path / "tests"
     tests.mkdir()
     (tests / "test_it.py").write_text(
@@ -148,8 +148,12 @@ def test_tests_beside_one_that_is_alone_and_one_that_is_killed_pass(tmp_path: Pa
         "def test_alone(gateway):\n"
         "    assert gateway.call('POST', WORKERS, ROWS).status == 200\n"
         "    gateway.clock.advance(86400)\n"
+        "    gateway.snapshot.save('plugin-test')\n"
         "    gateway.reset()\n"
         "    assert gateway.records('workers') == []\n"
+        "    tenants = {each.tenant: each for each in gateway.snapshot.load('plugin-test')}\n"
+        "    assert len(tenants[gateway.tenant].records('workers')) == 1\n"
+        "    assert len(gateway.records('workers')) == 1\n"
         "@pytest.mark.parametrize('n', range(8))\n"
         "def test_other(gateway, n):\n"
         "    assert gateway.call('POST', WORKERS, ROWS).status == 200\n"
