@@ -66,6 +66,14 @@ class MarkedPerson:
         return f"A-{self.mark}"
 
     @property
+    def timesheet(self) -> str:
+        return f"T-{self.mark}"
+
+    @property
+    def placement(self) -> str:
+        return f"PL-{self.mark}"
+
+    @property
     def employee_number(self) -> str:
         return f"N-{self.mark}"
 
@@ -113,6 +121,8 @@ def fill(gateway: GatewayProcess, storage: str, mark: str) -> MarkedTenant:
     for each in (other, person):
         failed_import = _send_workers(gateway, sender, each)
         _send_assignments(gateway, sender, each, other)
+        _send_pay(gateway, sender, each, other)
+        _undo(gateway, sender, each)
         _send_licenses(gateway, sender, each, other)
         _send_authdata(gateway, sender, each)
         _send_documents(gateway, storage, sender, each)
@@ -161,6 +171,77 @@ def _send_assignments(
     assert _post(gateway, sender, ASSIGNMENTS, back).results[0]["importStatus"] == "OK"
     only_key = {"EmployerRef": "E1", "AssignmentRef": each.assignment, "JobTitle": each.surname}
     _post(gateway, sender, ASSIGNMENTS, [only_key])
+
+
+def _send_pay(
+    gateway: GatewayProcess, sender: Sender, each: MarkedPerson, other: MarkedPerson
+) -> None:
+    """A timesheet and placements: with a row that fails, and one that goes to another person."""
+    employer = {"EmployerRef": "E1"}
+    for path, key, date, row in (
+        (
+            "/api/import/timesheets?version=2",
+            "TimesheetNumber",
+            "TimesheetDate",
+            {
+                **employer,
+                "TimesheetNumber": each.timesheet,
+                "AssignmentRef": each.assignment,
+                "TimesheetDate": "2024-03-10",
+                "JobDescription": each.surname,
+                "Lines": [{"RateCode": "STD", "Units": 1, "PayRate": 1, "PayAmount": 1}],
+            },
+        ),
+        (
+            "/api/import/placements",
+            "PlacementRef",
+            "StartDate",
+            {
+                **employer,
+                "PlacementRef": each.placement,
+                "ApplicantName": each.surname,
+                "Comments": f"{each.surname} x" * 400,
+            },
+        ),
+    ):
+        named = {**row, "PersonnelRef": each.personnel}
+        failing = {**named, key: "missing", date: each.surname}
+        sent = _post(gateway, sender, path, [named, failing], Idempotency_Key=uuid.uuid4().hex)
+        assert [row["importStatus"] for row in sent.results] == ["OK", "Error"], sent.body
+    moved = {**employer, "PlacementRef": f"moved-{each is other}", "PersonnelRef": each.personnel}
+    for row in (moved, {**moved, "PersonnelRef": other.personnel}):
+        sent = _post(gateway, sender, "/api/import/placements", [row])
+        assert sent.results[0]["importStatus"] == "OK", sent.body
+
+
+def _undo(gateway: GatewayProcess, sender: Sender, each: MarkedPerson) -> None:
+    """An import that is undone, its undo that is undone too, and undos that fail."""
+    path = "/api/import/workers"
+    row = a_worker(each.personnel, Surname=each.surname, PersonnelNotes=f"Undone {each.surname}")
+    changed = _post(gateway, sender, path, [row]).import_id
+    for _ in range(2):
+        address = f"/api/imports/{changed}/undo"
+        foretold = gateway.call(
+            "POST", f"{address}?dryRun=true&view=rows", None, dict(sender.headers)
+        )
+        assert foretold.status == 200, foretold.body
+        undone = gateway.call("POST", address, None, dict(sender.headers))
+        assert undone.json["rows"]["reversed"] == 1, undone.body
+        changed = undone.import_id
+    created = _post(
+        gateway,
+        sender,
+        "/api/import/placements",
+        [
+            {
+                "EmployerRef": "E1",
+                "PlacementRef": f"gone-{each.mark}",
+                "PersonnelRef": each.personnel,
+            }
+        ],
+    ).import_id
+    answer = gateway.call("POST", f"/api/imports/{created}/undo", None, dict(sender.headers))
+    assert answer.json["rows"]["reversed"] == 1, answer.body
 
 
 def _send_licenses(

@@ -138,7 +138,8 @@ def test_nothing_of_an_erased_person_is_left_and_nothing_brings_the_person_back(
     _begin_and_kill(storage, sender.tenant, person)
     erased = asyncio.run(_erase(storage, sender.tenant, person))
     assert erased.report.unreadable == {}
-    for area in ("workers", "assignments", "licenses", "documents", "authdata", "imports"):
+    areas = ("workers", "assignments", "timesheets", "placements", "licenses", "documents")
+    for area in (*areas, "authdata", "imports", "deleted records", "former values"):
         assert erased.report.counts[area] > 0, area
     left = places_of(storage, *marks)
     assert left == [], "\n".join(left)

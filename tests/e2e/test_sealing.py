@@ -108,12 +108,23 @@ def test_no_sensitive_value_lies_open_anywhere(storage: str, tmp_path: Path) -> 
             {**marked("P6"), "Unknown": "x", "PrimaryBankDetails": {"Unknown": MARK}},
             {**marked("P7", PrimaryBankDetails={"BankSortCode": MARK}), "Odd": MARK},
         ]
+        undone = [
+            gateway.post(sender, [marked("P8", number=3), marked("P1", number=3)]).import_id,
+            gateway.post(sender, [marked("P2", number=3, PersonnelNotes=noise(20_002))]).import_id,
+        ]
         failed = gateway.post(sender, bad).import_id
         corrected = [{"index": 1, "row": marked("P5", StartDate="2026-01-31")}]
         retry = gateway.call(
             "POST", f"/api/imports/{failed}/retry", body_of(corrected), sender.headers
         )
         answers = [first, again, retry]
+        for each in undone:
+            for query in ("?dryRun=true&view=rows", ""):
+                address = f"/api/imports/{each}/undo{query}"
+                answers.append(gateway.call("POST", address, None, sender.headers))
+            address = f"/api/imports/{answers[-1].import_id}/undo"
+            answers.append(gateway.call("POST", address, None, sender.headers))
+            assert answers[-1].json["rows"]["reversed"] == answers[-1].json["rows"]["total"]
         answers += [
             gateway.call("POST", f"{WORKERS}&dryRun=true{view}", body_of(rows[:9]), sender.headers)
             for view in ("", "&view=rows")
