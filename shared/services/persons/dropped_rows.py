@@ -13,9 +13,9 @@ import json
 import re
 import zipfile
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
+from shared.clock import ANY_TIME
 from shared.errors import RefusedError
 from shared.imports.files.gzip_bodies import is_gzip, unpacked
 from shared.imports.files.text import utf8_body
@@ -76,8 +76,7 @@ class DroppedRows:
         return [name.split("/")[-1] for name in await self._names(ROW_PENDING, tenant)]
 
     async def _names(self, container: str, tenant: str) -> list[str]:
-        later = datetime.now(UTC) + timedelta(days=1)
-        return await self._blobs.names_before(container, f"{tenant}/", later)
+        return await self._blobs.names_before(container, f"{tenant}/", ANY_TIME)
 
     async def _is_named(self, search: PersonSearch, container: str, name: str) -> bool:
         data = await self._blobs.read(container, name)
