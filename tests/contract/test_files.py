@@ -115,6 +115,22 @@ def test_templates_are_imported_as_they_are(
             assert answer.results[0]["messages"][0]["errorID"] == TIMESHEET_EXISTS
 
 
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_templates_of_licenses_and_authentication_data_are_imported_as_they_are(
+    large: GatewayProcess, sender: Sender, ending: str
+) -> None:
+    for kind, address in (
+        (LICENSES, "/v1/imports/licenses?importAction=Merge"),
+        (AUTHDATA, "/api/admin/authdata?commit=true"),
+    ):
+        template = large.call("GET", f"/api/import/{kind.name}.v1.{ending}")
+        headers = {**sender.headers, "Content-Type": template.headers["content-type"]}
+        answer = large.call("POST", address, template.body, headers)
+        assert answer.status == 200, answer.body
+        counts = large.get(f"/api/imports/{answer.import_id}", sender).json["rows"]
+        assert (counts["total"], counts["new"]) == (1, 1), answer.body
+
+
 def test_a_fault_of_a_cell_fails_its_row_and_the_corrected_row_is_retried(
     gateway: GatewayProcess, sender: Sender
 ) -> None:
