@@ -75,7 +75,8 @@ class Simulation:
     """The world of one run."""
 
     make_tables: ClassVar[type[MemoryTables]] = MemoryTables
-    handler_seconds: ClassVar[int] = 40
+    handler_seconds: ClassVar[int] = 90
+    """Beside six slow stragglers, an undo of records in two groups takes 40 s for its first row."""
     steps_between_sweeps: ClassVar[int] = 150
     """More often, and the messages of the sweeps crowd out the work."""
 
