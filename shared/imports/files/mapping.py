@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from shared.errors import InvalidRequestError
+from shared.errors import InvalidRequestError, TooLargeError
 from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, is_guarded, leaves_of, restored
 from shared.imports.files.columns import (
     DATE,
@@ -56,6 +56,10 @@ _MAX_SHOWN: Final = 200
 # Columns that the profile does not name and that get a message each.
 _MOST_REPORTED: Final = 20
 _MOST_NAMED: Final = 10
+# Faults of the cells of one row that have a message each.
+_MOST_FAULTS: Final = 100
+# Characters of all rows of a file as they are stored: those of a body of 50 MB are a third of it.
+MAX_MAPPED_SIZE: Final = 1024 * 1024 * 1024
 # Characters of a number with its groups.
 _LONGEST_NUMBER: Final = 60
 # The mark of groups that belongs to each decimal mark, and those that belong to both.
@@ -104,7 +108,9 @@ class Target(NamedTuple):
 class ProfileMapping:
     """A version of a profile, compiled: it makes rows of what a sender sends."""
 
-    def __init__(self, ref: ProfileRef, profile: Profile) -> None:
+    def __init__(self, ref: ProfileRef, profile: Profile, max_size: int = MAX_MAPPED_SIZE) -> None:
+        """`max_size` limits the rows that are made of one file, in characters."""
+        self._max_size = max_size
         self.ref = ref
         self.profile = profile
         self._targets = {
@@ -130,6 +136,19 @@ class ProfileMapping:
     def column_of(self, path: str | None) -> str | None:
         """The column of the sender that gives the field at a path."""
         return None if path is None else self._columns.get(path.lower())
+
+    def check_size(self, size: int) -> None:
+        """Raises TooLargeError for a file of which the mapped rows are too large.
+
+        Every row has the names of its columns and the constants of the profile beside its cells,
+        so those of a small file may be very large.
+        """
+        if size > self._max_size:
+            raise TooLargeError(
+                f"The rows take more than {self._max_size} characters with the names of their "
+                "columns and the constants of the profile: send them in several calls, or shorten "
+                "these."
+            )
 
     def with_columns(self, results: Iterable[RowResult]) -> list[RowResult]:
         """The results with the columns of the sender in their messages."""
@@ -176,7 +195,7 @@ class ProfileMapping:
                     place_value(tree, target.steps, text, row)
         for steps, text in self._constants:
             place_value(tree, steps, text, row)
-        return MappedRow(rendered(tree), faults)
+        return MappedRow(rendered(tree), bounded(faults, _MOST_FAULTS))
 
     def render_object(self, row: Mapping[str, Any], name: str) -> MappedRow | None:
         """The row of an object of the sender, whose paths are its columns; None for one to skip.
@@ -388,6 +407,9 @@ class MappedHeader:
         """Raises InvalidRequestError for a header that the profile cannot be applied to."""
         self._mapping = mapping
         self._header = SentHeader(names, line)
+        # The rows that were rendered once, and their size; a reader renders each row twice.
+        self._counted = 0
+        self._size = 0
         self._columns = [
             _Column(at, name, mapping.target(name), mapping.skip_texts(name))
             for at, name in self._header.columns.items()
@@ -425,8 +447,12 @@ class MappedHeader:
                 values.append((target, _value_of_cell(text)))
         mapped = mapping.render(values, row)
         messages = (*mapped.faults, *(() if index else _unknown_messages(self._unknown)))
-        notes = Notes(line, messages, sent=json.dumps(sent, ensure_ascii=False))
-        return RowText(mapped.text, notes.to_text())
+        notes = Notes(line, messages, sent=json.dumps(sent, ensure_ascii=False)).to_text()
+        if index >= self._counted:
+            self._counted = index + 1
+            self._size += len(mapped.text) + len(notes)
+            mapping.check_size(self._size)
+        return RowText(mapped.text, notes)
 
 
 class _Column(NamedTuple):
@@ -484,7 +510,7 @@ class MappedPayload:
 
     def read(self, sort_key: SortKey) -> None:
         """Find the rows and their keys. Raises InvalidRequestError."""
-        has_known, has_rows = False, False
+        has_known, has_rows, size = False, False, 0
         for raw in self._source.rows:
             has_rows = True
             sent = read_row_of_line(self._source.row_text(raw).text, raw.index, 0)
@@ -500,6 +526,8 @@ class MappedPayload:
             self._raw.append(raw)
             self._rows.append(RawRow(index, key, raw.start, raw.end))
             self._sizes.append(len(self.line(self._rows[-1])))
+            size += self._sizes[-1]
+            self._mapping.check_size(size)
         if has_rows and not has_known:
             raise _no_column_error("No row", self._mapping)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import InvalidRequestError
+from shared.errors import InvalidRequestError, TooLargeError
 from shared.imports.files.csv_rows import read_csv
 from shared.imports.files.mapping import ProfileMapping, read_mapped
 from shared.imports.files.ndjson_rows import read_ndjson
@@ -263,3 +263,27 @@ def test_what_was_sent_cannot_forge_notes_or_lines() -> None:
     assert row["WorkLocation"] == "a\x1f\nb"
     assert json.loads(notes.sent)["sent"] == {"line": 5}
     assert notes.line is None
+
+
+def test_what_a_small_file_can_become_is_bounded() -> None:
+    profile = a_mapping().profile
+    mapping = ProfileMapping(ProfileRef("german", 3), profile, max_size=100_000)
+    names = ["Mandant", "Nr.", *(f"{number}{'x' * 990}" for number in range(20))]
+    row = "E1;1;" + ";".join("y" for _ in names[2:])
+    body = "\n".join([";".join(names), *[row] * 6]).encode()
+    with pytest.raises(TooLargeError, match="or shorten these"):
+        read_csv(body, mapping.make_renderer, by_key, 100)
+    rows = json.dumps([{"Mandant": "E1", "Nr.": "1", "Ort": "x" * 20_000}] * 3).encode()
+    with pytest.raises(TooLargeError, match="or shorten these"):
+        read_mapped(mapping, read_payload, rows, by_key, 100)
+
+
+def test_the_faults_of_one_row_are_bounded() -> None:
+    columns = {f"r{number}": f"Rates[{number}].PayRate" for number in range(300)}
+    mapping = a_mapping(
+        columns={"Mandant": "EmployerRef", "Nr.": "AssignmentRef", **columns}, values=None
+    )
+    row, notes = of_csv(mapping, **dict.fromkeys(columns, "x"))
+    assert "Rates" not in row
+    assert len(notes.messages) == 100
+    assert notes.messages[-1].detail == "and 201 more messages that are left out"
