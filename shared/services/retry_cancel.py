@@ -24,7 +24,7 @@ from shared.errors import (
     StorageUnavailableError,
 )
 from shared.imports.files.corrections import CorrectionsReader, corrected_notes
-from shared.imports.files.mapping import ProfileMapping
+from shared.imports.files.mapping import ProfileMapping, is_same_sent
 from shared.imports.json_rows import (
     RowText,
     TextPayload,
@@ -207,6 +207,10 @@ class Retrying:
         return dict(sorted(found.items()))
 
 
+def _is_same(row: str, sent: str, mapping: ProfileMapping | None) -> bool:
+    return is_same_row(row, sent) if mapping is None else is_same_sent(row, sent)
+
+
 @dataclass(frozen=True, slots=True)
 class _RetryPayload:
     """The rows of a retry as a JSON array, with their notes and their origins."""
@@ -239,7 +243,7 @@ def _build_payload(
         corrected = corrections.get(index, RowText(sent))
         row = RowText(failed_row.text, failed_row.notes.to_text())
         number = parent.origins.find(index) or parent.number
-        if index in corrections and not is_same_row(corrected.text, sent):
+        if index in corrections and not _is_same(corrected.text, sent, mapping):
             line, number = failed_row.notes.line, 0
             if mapping is None:
                 row = RowText(corrected.text, corrected_notes(corrected.notes, line))

@@ -125,6 +125,8 @@ def _dry_runs_in_values(query: Mapping[str, str]) -> Iterator[str]:
 
 _PAGE: Final = ("pageSize", "continuation")
 _DRY: Final = (DRY_RUN, "view")
+# The name of a mapping profile.
+PROFILE: Final = "profile"
 # The sheet of a spreadsheet; by default the first visible one.
 SHEET: Final = "sheet"
 
@@ -139,9 +141,11 @@ CHANGES: Final = QueryNames(("after", "type", "pageSize"))
 DOCUMENTS_LIST: Final = QueryNames(("workerexternalId", "communicationRoundCode", *_PAGE))
 
 VENDORS_NONE: Final = QueryNames(is_ours=False)
-PAY_AND_BILL: Final = QueryNames(("version", SHEET, "profile", *_DRY), is_ours=False)
-LICENSES: Final = QueryNames(("importAction", "allowSameFile", SHEET, *_DRY), is_ours=False)
-LICENSE_DELETION: Final = QueryNames((SHEET, *_DRY), is_ours=False)
+PAY_AND_BILL: Final = QueryNames(("version", PROFILE, SHEET, *_DRY), is_ours=False)
+LICENSES: Final = QueryNames(
+    ("importAction", "allowSameFile", PROFILE, SHEET, *_DRY), is_ours=False
+)
+LICENSE_DELETION: Final = QueryNames((PROFILE, SHEET, *_DRY), is_ours=False)
 AUTHDATA: Final = QueryNames(
     ("fileLogId", "validate", "allowNoAuth", "commit", SHEET, *_DRY), is_ours=False
 )

@@ -67,7 +67,7 @@ async def retry_call(
             sent.format or FileFormat.JSON,
             kind.rules,
             sent.options,
-            is_mapped=bool(parent.profile.name),
+            await gateway.reporting.mapping_of(parent),
         )
         return await gateway.retrying.retry(parent, content, import_id, sender, reader)
 

@@ -30,10 +30,8 @@ from shared.imports.files.profile import NO_PROFILE, ProfileRef
 from shared.imports.files.text import utf8_body
 from shared.imports.import_type import ImportType, Rules
 from shared.services.background import UNPACKED, to_thread_if_large
-from shared.web.query_names import SHEET, query_of
+from shared.web.query_names import PROFILE, SHEET, query_of
 
-# The query parameter that names a mapping profile.
-PROFILE: Final = "profile"
 _NO_ENCODING: Final = ("", "identity")
 _GZIP: Final = ("gzip", "x-gzip")
 

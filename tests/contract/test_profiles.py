@@ -74,6 +74,14 @@ def set_profile(storage: str, sender: Sender, profile: dict[str, Any], **parts: 
     return asyncio.run(write())
 
 
+def delete_profile(storage: str, sender: Sender) -> None:
+    async def delete() -> None:
+        async with open_ready_gateway(settings_for(storage)) as opened:
+            await opened.profiles.delete(sender.tenant, "payroll")
+
+    asyncio.run(delete())
+
+
 def send(
     gateway: GatewayProcess,
     sender: Sender,
@@ -182,8 +190,15 @@ def test_the_story_of_a_file_with_foreign_columns_and_codes(
     # What was sent back as it was has its faults again.
     [left] = failed_rows(gateway, sender, half["importId"])
     assert (left["row"], errors(left)) == (sent[1], errors(correct[1]))
-    left["row"] |= {"Beginn": "28.02.2026", "Gehalt": "12,5"}
-    whole = retry(gateway, sender, half["importId"], [left]).json
+    # A deleted profile still reads the corrections of its imports, here as the file of failed rows.
+    delete_profile(storage, sender)
+    check_refusal(send(gateway, sender, EXPORT), 400, "The tenant has no profile payroll")
+    address = f"/api/imports/{half['importId']}"
+    file = gateway.call("GET", f"{address}/failed-rows", headers=accept).body.decode("utf-8-sig")
+    corrected = file.replace('"31.02.2026"', '"28.02.2026"').replace('"12.5"', '"12,5"')
+    assert corrected != file
+    as_csv = {**sender.headers, **CSV}
+    whole = gateway.call("POST", f"{address}/retry", corrected.encode(), as_csv).json
     assert (whole["state"], whole["rows"]["new"]) == ("Completed", 1)
     assert gateway.get(f"/api/imports/{import_id}", sender).json["state"] == "Repaired"
     ended = gateway.get("/api/records/placements?EmployerRef=E1", sender).json["items"]
@@ -227,6 +242,55 @@ def test_sensitive_values_are_masked_in_the_layout_of_the_sender(
     answer = retry(gateway, other, import_id, [masked])
     assert answer.json["rows"]["failed"] == 1
     assert gateway.get("/api/records/workers?EmployerRef=E1", sender).json["items"] == []
+
+
+LICENSES = "/v1/imports/licenses?importAction=Merge"
+
+
+def test_licenses_are_mapped_in_files_and_not_in_forms_and_xml(
+    gateway: GatewayProcess, storage: str, sender: Sender
+) -> None:
+    columns = {
+        "Firma": "companyCode",
+        "Nr": "employeeNumber",
+        "Art": "licenseTypeCode",
+        "Ende": "expirationDate",
+    }
+    values = {"licenseTypeCode": {"entries": {"FS": "DRIVER"}}}
+    parts = {"columns": columns, "values": values, "constants": {}, "type": "licenses"}
+    set_profile(storage, sender, PROFILE, **parts)
+    rows = "Firma;Nr;Art;Ende;Satzart\nC1;7;FS;31.12.2026;S\nC1;8;XX;31.12.2026;S\nC1;9;;;SUMME\n"
+    answer = send(gateway, sender, rows, address=LICENSES)
+    assert answer.status == 200, answer.body
+    stored = gateway.get("/api/records/licenses?companyCode=C1", sender).json["items"]
+    assert [
+        (record["employeeNumber"], record["licenseTypeCode"], record["expirationDate"])
+        for record in (item["record"] for item in stored)
+    ] == [("7", "DRIVER", "2026-12-31")]
+    [failed] = failed_rows(gateway, sender, answer.import_id)
+    assert (failed["row"]["Nr"], errors(failed)) == (
+        "8",
+        [(1010, "licenseTypeCode", "Art", "XX")],
+    )
+    failed["row"]["Art"] = "FS"
+    assert retry(gateway, sender, answer.import_id, [failed]).json["rows"]["new"] == 1
+    as_xml = {"Content-Type": "application/xml"}
+    refused = send(gateway, sender, "<a/>", address=LICENSES, **as_xml)
+    check_refusal(refused, 400, "A profile maps rows of CSV")
+
+
+def test_a_repeated_call_gets_its_answer_whatever_became_of_its_profile(
+    gateway: GatewayProcess, storage: str, sender: Sender
+) -> None:
+    set_profile(storage, sender, PROFILE)
+    rows = f"{HEADER}\nE1;1;S;01.03.2026;1;K;S\n"
+    key = {"Idempotency-Key": "k1"}
+    first = send(gateway, sender, rows, **key)
+    delete_profile(storage, sender)
+    again = send(gateway, sender, rows, **key)
+    assert (again.status, again.json) == (200, first.json)
+    # The key belongs to a call with that profile.
+    check_refusal(send(gateway, sender, rows, name="other", **key), 422)
 
 
 def test_rows_in_json_are_mapped_and_given_back_as_they_were(

@@ -6,7 +6,6 @@ Each row names its index in the parent: CSV and spreadsheets in the column `_ind
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,13 +13,14 @@ from functools import partial
 from typing import Final
 
 from shared.errors import InvalidRequestError
-from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, restored
-from shared.imports.files.columns import Cell, CellError, MakeRenderer, RowRenderer, more_cells
+from shared.imports.csv_export import INDEX
+from shared.imports.files.columns import Cell, CellError, MakeRenderer, RowRenderer
 from shared.imports.files.formats import FileFormat, ReadOptions, header_maker, reader_of
+from shared.imports.files.mapping import ProfileMapping
 from shared.imports.files.notes import Notes
 from shared.imports.import_type import Rules
 from shared.imports.json_rows import RowText, read_corrections
-from shared.imports.text_checks import escaped, trimmed
+from shared.imports.text_checks import trimmed
 
 # Reads the body of a retry into the corrected rows by their index, up to the given number.
 CorrectionsReader = Callable[[bytes, int], dict[int, RowText]]
@@ -30,18 +30,21 @@ _LINE_BREAK: Final = re.compile(rb"[\r\n]+")
 
 
 def corrections_reader(
-    file_format: FileFormat, rules: Rules, options: ReadOptions, *, is_mapped: bool
+    file_format: FileFormat,
+    rules: Rules,
+    options: ReadOptions,
+    mapping: ProfileMapping | None = None,
 ) -> CorrectionsReader:
     """The reader of corrected rows of a type in a format. Text must be in UTF-8.
 
-    `is_mapped`: a profile made the rows of the import, so the corrected ones are in the layout of
-    their sender.
+    `mapping` is the profile that made the rows of the import, so that the corrected ones are in the
+    layout of their sender.
     """
     if file_format is FileFormat.NDJSON:
         return _read_ndjson
     if file_format is FileFormat.JSON:
         return read_corrections
-    make_renderer = _SentColumns if is_mapped else header_maker(rules, options)
+    make_renderer = mapping.make_sent_header if mapping else header_maker(rules, options)
     return partial(_read_columns, file_format, rules, options, make_renderer)
 
 
@@ -116,36 +119,3 @@ class _IndexedRenderer:
             )
         self._indexes[index] = int(text)
         return self._renderer.render(cells, index, line)
-
-
-class _SentColumns:
-    """The columns of a file in the layout of its sender: a row is an object of texts."""
-
-    def __init__(self, names: Sequence[str], line: int) -> None:
-        self._names = [restored(trimmed(name)) for name in names]
-        self._line = line
-
-    def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:
-        """See `RowRenderer.render`."""
-        row: dict[str, str] = {}
-        for name, cell in zip(self._names, cells, strict=False):
-            text = _text_of(cell, name, line)
-            if name == MORE:
-                more = more_cells(text, f"The row of index {index} (line {line})")
-                row |= {each: restored(value) for each, value in more.items()}
-            elif name and name not in (INDEX, LINE, ERROR) and text:
-                row[name] = restored(text)
-        return RowText(json.dumps(row, ensure_ascii=False))
-
-
-def _text_of(cell: Cell, name: str, line: int) -> str:
-    if isinstance(cell, str):
-        return cell
-    try:
-        text = cell.json_text(frozenset({"string"}))
-    except CellError as error:
-        raise InvalidRequestError(
-            f"The row in line {line} has a faulty cell in the column {escaped(name)}: correct it "
-            f"({error.detail})."
-        ) from None
-    return str(json.loads(text)) if text else ""

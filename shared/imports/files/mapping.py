@@ -129,6 +129,10 @@ class ProfileMapping:
         """The renderer of a file with these columns (`columns.MakeRenderer`)."""
         return MappedHeader(self, names, line)
 
+    def make_sent_header(self, names: Sequence[str], line: int) -> SentHeader:
+        """The renderer of rows that stay in the layout of their sender."""
+        return SentHeader(self, names, line)
+
     def target(self, name: str) -> Target | None:
         """The field of a column of the sender; None for one that the profile does not name."""
         return self._targets.get(column_key(name))
@@ -358,9 +362,10 @@ class SentHeader:
     A `RowRenderer`: a row is an object with the text of each column.
     """
 
-    def __init__(self, names: Sequence[str], line: int) -> None:
+    def __init__(self, mapping: ProfileMapping, names: Sequence[str], line: int) -> None:
         """Raises InvalidRequestError for a header that has a column twice."""
         self._line = line
+        self._mapping = mapping
         self.names = [restored(trimmed(name)) for name in names]
         self._keys = [column_key(name) for name in self.names]
         self._nameless = [at for at, key in enumerate(self._keys) if not key]
@@ -396,7 +401,7 @@ class SentHeader:
         sent: dict[str, str | None] = {}
         for column, cell in {**found, **self.more(cells, name)}.items():
             value = _value_of_cell(cell)
-            sent[column] = None if value.is_cleared else value.text
+            sent[column] = self._mapping.sent_text(value)
         return RowText(json.dumps(sent, ensure_ascii=False), line_notes(line))
 
 
@@ -406,7 +411,7 @@ class MappedHeader:
     def __init__(self, mapping: ProfileMapping, names: Sequence[str], line: int) -> None:
         """Raises InvalidRequestError for a header that the profile cannot be applied to."""
         self._mapping = mapping
-        self._header = SentHeader(names, line)
+        self._header = SentHeader(mapping, names, line)
         # The rows that were rendered once, and their size; a reader renders each row twice.
         self._counted = 0
         self._size = 0
@@ -462,6 +467,21 @@ class _Column(NamedTuple):
     name: str
     target: Target | None
     skip: frozenset[str] | None
+
+
+def is_same_sent(row: str, sent: str) -> bool:
+    """Whether two rows of a sender say the same: by the texts of their columns, as a file of CSV
+    has them. Both are JSON text.
+    """
+    return _texts_of(row) == _texts_of(sent)
+
+
+def _texts_of(text: str) -> dict[str, str | None]:
+    cells = leaves_of(json.loads(text, parse_int=str, parse_float=str))
+    values = {column_key(name): _value_of_json(value) for name, value in cells}
+    return {
+        key: None if value.is_cleared else value.text for key, value in values.items() if value.text
+    }
 
 
 def _row_name(index: int, line: int) -> str:

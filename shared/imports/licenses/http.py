@@ -18,12 +18,14 @@ import azure.functions as func
 from werkzeug.http import parse_options_header
 
 from shared.errors import (
+    InvalidRequestError,
     NotAcceptableError,
     TooLargeError,
     UnsupportedMediaTypeError,
 )
 from shared.gateway import Gateway
 from shared.imports.files.formats import FILE_TYPES, Reader
+from shared.imports.files.mapping import ProfileMapping
 from shared.imports.import_type import Document
 from shared.imports.json_rows import MAX_ROW_BYTES, Payload, payload_from_rows, read_payload
 from shared.imports.licenses.actions import LicenseAction, import_action
@@ -70,6 +72,13 @@ class BodyReader:
     format: BodyFormat | None
     max_document_bytes: int
     reader: Reader = read_payload
+
+    @classmethod
+    def of_rows(
+        cls, rows: SentRows, body_format: BodyFormat | None, max_document_bytes: int
+    ) -> BodyReader:
+        """The reader of a call's rows: by their profile if they have one."""
+        return cls(None if rows.mapping else body_format, max_document_bytes, rows.reader)
 
     def __call__(self, body: bytes, sort_key: SortKey, max_rows: int) -> Payload:
         """The payload. Raises InvalidRequestError, UnsupportedPayloadError, TooLargeError."""
@@ -135,29 +144,33 @@ async def licenses_call(
     )
     sent = sent_rows(req, LICENSES.rules, gateway.settings.max_body_bytes)
     format_ = _body_format(req) if sent.format is None else None
-    reader = BodyReader(format_, gateway.settings.max_document_bytes, sent.reader)
+    max_document_bytes = gateway.settings.max_document_bytes
     body = req.get_body()
     options = replace(caller.options, action=action.value)
     if dry_run is not DryRun.NO:
         async with gateway.shares.acceptance.place(caller.tenant):
             text = await _text_body(req, sent, format_)
+            rows = await _with_profile(gateway, caller.tenant, query, sent, format_)
+            reader = BodyReader.of_rows(rows, format_, max_document_bytes)
             planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
         gateway.dry_runs.check_rows(planned)
         if not allow_same:
             hashes = await gateway.fingerprint_keys.body_hashes(body)
             await gateway.files.check(caller.tenant, hashes)
         draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options)
-        return await _answer_dry_run(gateway, draft, planned, dry_run, media_type)
+        return await _answer_dry_run(gateway, draft, planned, dry_run, media_type, rows.mapping)
     keyed = await keyed_call(req, caller.tenant, [body], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
         text = await _text_body(req, sent, format_)
+        rows = await _with_profile(gateway, caller.tenant, query, sent, format_)
+        reader = BodyReader.of_rows(rows, format_, max_document_bytes)
         planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
         if not planned.rows:
             return None
         sender = await sender_of(gateway, caller, req)
         draft = gateway.intake.draft(LICENSES, caller.tenant, planned, options, import_id, sender)
-        draft = replace(draft, media_type=media_type)
+        draft = replace(draft, media_type=media_type, profile=rows.profile)
         hashes: tuple[str, ...] = ()
         if not deletes:
             hashes = await gateway.fingerprint_keys.body_hashes(body)
@@ -178,12 +191,35 @@ async def licenses_call(
     return await answer_import(gateway, call, keyed)
 
 
+async def _with_profile(
+    gateway: Gateway,
+    tenant: str,
+    query: Mapping[str, str],
+    sent: SentRows,
+    body_format: BodyFormat | None,
+) -> SentRows:
+    """The rows, read by the profile that the query names. Raises InvalidRequestError."""
+    rows = await sent.with_profile(gateway, tenant, LICENSES, query)
+    if rows.mapping and body_format not in (None, BodyFormat.JSON):
+        raise InvalidRequestError(
+            "A profile maps rows of CSV, spreadsheets, JSON and NDJSON: send one of these, or "
+            "leave profile out."
+        )
+    return rows
+
+
 async def _answer_dry_run(
-    gateway: Gateway, draft: ImportRecord, planned: Plan, mode: DryRun, media_type: str
+    gateway: Gateway,
+    draft: ImportRecord,
+    planned: Plan,
+    mode: DryRun,
+    media_type: str,
+    mapping: ProfileMapping | None,
 ) -> func.HttpResponse:
     """The answer that the call would get, without an import key."""
     is_by_row = mode is DryRun.ROWS
     result = await gateway.dry_runs.judge(LICENSES, draft, planned, with_changes=is_by_row)
+    result = result.with_columns(mapping)
     if is_by_row:
         return await judged_rows(LICENSES, result, media_type)
     return await asyncio.to_thread(_response, result.in_order_sent(), None, media_type)

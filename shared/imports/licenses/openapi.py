@@ -15,6 +15,7 @@ from shared.web.openapi.operations import (
     IDEMPOTENCY_KEY,
     JSON,
     PREFER,
+    PROFILE,
     SHEET,
     TEXT,
     VIEW,
@@ -38,7 +39,7 @@ OF_EMPLOYEE: Final = (
 _OF_ADDRESS: Final = ("companyCode", "divisionCode", "employeeNumber")
 FORM: Final = "application/x-www-form-urlencoded"
 _REFUSALS = (400, 401, 403, 406, 409, 410, 413, 415, 422, 501)
-_SHARED = (SHEET, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW)
+_SHARED = (PROFILE, SHEET, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW)
 _JSONS = (JSON, "text/json")
 _XMLS = ("application/xml", "text/xml")
 
