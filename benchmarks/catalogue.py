@@ -45,6 +45,12 @@ def _export(options: Options) -> Outcome:
     return export.run(options)
 
 
+def _files(options: Options) -> Outcome:
+    from benchmarks import files_import
+
+    return files_import.run(options)
+
+
 def _faults(options: Options) -> Outcome:
     from benchmarks import faults
 
@@ -56,5 +62,6 @@ BENCHES: Mapping[str, Callable[[Options], Outcome]] = {
     "types": _types,
     "authdata": _authdata,
     "export": _export,
+    "files": _files,
     "faults": _faults,
 }
