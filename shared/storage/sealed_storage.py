@@ -202,8 +202,19 @@ def _read_lost(text: str) -> _Lost:
     if not text:
         return []
     with suppress(ValueError, TypeError):
-        return [(paths, base64.b64decode(data)) for paths, data in json.loads(text)]
+        lost = [(paths, base64.b64decode(data)) for paths, data in json.loads(text)]
+        if all(_is_path(path) for paths, _ in lost for path in paths if path is not None):
+            return lost
     return []
+
+
+def _is_path(path: Any) -> bool:
+    return (
+        isinstance(path, list)
+        and bool(path)
+        and isinstance(path[-1], str)
+        and all(isinstance(step, str | int) for step in path)
+    )
 
 
 def _lost_text(lost: _Lost) -> str:

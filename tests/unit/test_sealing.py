@@ -14,7 +14,7 @@ from shared.clock import SystemClock
 from shared.errors import DataKeysNotSetError, SealedDataError
 from shared.imports.authdata.hashing import HashKey
 from shared.storage.names import DATA_KEYS, IMPORT_PAYLOADS
-from shared.storage.ports import Entity, Upsert
+from shared.storage.ports import Entity, Merge, Upsert
 from shared.storage.sealed_storage import (
     BLOCK_BYTES,
     SealedFields,
@@ -249,6 +249,30 @@ def test_sealed_values_that_were_removed_are_unreadable_until_they_are_sent_agai
 
     asyncio.run(run())
     assert "record.sealed_values_missing tenant=acme type=T rows=1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[1]", "[[1,2]]", '[[[["A",1]],""]]', '[[[[]],""]]', '[[["A"],""]]', '[[[{}],""]]'],
+)
+def test_a_list_of_unreadable_fields_that_is_none_does_not_keep_the_record_from_being_read(
+    text: str,
+) -> None:
+    async def run() -> None:
+        stored = MemoryTables()
+        tables = SealingTables(
+            stored,  # type: ignore[arg-type]
+            data_keys(stored),
+            lambda _: FIELDS,
+        )
+        await tables.write("T", Upsert(Entity("acme|1", "r|1", {"Document0": '{"A":"x"}'})))
+        await stored.write("T", Merge(Entity("acme|1", "r|1", {"Unreadable": text})))
+        found = await tables.get("T", "acme|1", "r|1")
+        assert found is not None
+        assert (found.text("Document0"), unreadable_paths(found)) == ('{"A":"x"}', [])
+        await tables.write("T", Upsert(Entity("acme|1", "r|1", found.values)))
+
+    asyncio.run(run())
 
 
 def test_blobs_are_read_in_ranges_as_they_were_written() -> None:

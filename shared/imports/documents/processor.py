@@ -376,7 +376,10 @@ async def find_documents(
     prefixes = {
         lookup_range(lookup_of_worker(worker["EmployerRef"], worker["PersonnelRef"]))[0]: key
         for key, worker in workers.items()
+        if "EmployerRef" in worker and "PersonnelRef" in worker
     }
+    if not prefixes:
+        return {}
     found: dict[RecordKey, tuple[str, str]] = {}
     async for page in query_pages(
         tables,
