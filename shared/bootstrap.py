@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -52,17 +52,6 @@ async def gateway() -> Gateway:
         building = _BUILDING[loop] = _Building(loop.create_task(_build()), loop.time())
     async with limited_wait():
         return await asyncio.shield(building.task)
-
-
-async def close_gateway() -> None:
-    """Close the gateway of this process. The next call builds another one with empty caches.
-
-    The closed one writes nothing any more: what still uses it fails.
-    """
-    building = _BUILDING.pop(asyncio.get_running_loop(), None)
-    if building is not None:
-        with suppress(Exception):  # it could not be built
-            await (await building.task).account.close()
 
 
 def renew_gateway() -> Gateway | None:

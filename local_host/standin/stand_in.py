@@ -27,7 +27,7 @@ from local_host.standin.storage import open_storage
 from local_host.standin.tenants import TestTenants
 from local_host.standin.verbs import Gate, RefusedVerbError
 from local_host.timer_trigger import TimerListener
-from shared.bootstrap import close_gateway, gateway, renew_gateway, use_clock
+from shared.bootstrap import gateway, renew_gateway, use_clock
 from shared.gateway import Gateway
 
 _log = logging.getLogger(__name__)
@@ -282,7 +282,6 @@ class StandIn:
                 await self._reset_tenant(tenant)
             else:
                 await self._empty()
-                await gateway()
                 await self._move(self._clock.go_back)
             self._journal.forget(tenant)
             self._faults.remove(tenant=tenant)
@@ -344,21 +343,25 @@ class StandIn:
             app = await gateway()
             async with open_storage() as storage:
                 await load_snapshot(storage, app.data_keys, snapshot)
-            await close_gateway()
+            former = renew_gateway()
+            if former is not None:
+                await former.account.close()
             for made in snapshot.tenants:
                 self._tenants.learn({**made, "tokenUrl": self._tenants.token_url})
         return 200, {**snapshot.document(name), "tenants": list(self._tenants.made.values())}
 
     async def _empty(self) -> None:
-        """Break off what runs, and delete everything; the next call builds another gateway."""
+        """Break off what runs, and delete everything; another gateway takes the next call."""
         self._resets += 1
         with self._invoker.paused():
             await self._invoker.break_off(self._invoker.running, _BREAK_OFF_SECONDS)
-            await close_gateway()
+            await gateway()  # there are all tables now
+            # What still uses the former gateway can write nothing any more.
+            former = renew_gateway()
+            if former is not None:
+                await former.account.close()
             async with open_storage() as storage:
                 await storage.empty()
-            # A call may have looked for the tenant of its key meanwhile.
-            await close_gateway()
         self._tenants.forget()
 
     async def _get_clock(self, _rest: list[str], query: Query, _document: Any) -> Reply:

@@ -51,6 +51,7 @@ _KEPT = frozenset(
     )
 )
 # What `local_host/azurite/partition_delete.cjs` takes for all rows.
+_WHOLE_TABLE = "*"
 _WHOLE_PARTITION = "standin: the whole partition"
 
 
@@ -65,13 +66,30 @@ class EmulatorStorage:
         self._queues = queues
 
     async def empty(self) -> None:
-        """Delete every table and container, and empty every queue."""
+        """Empty every table, container and queue."""
         await asyncio.sleep(_ON_ITS_WAY)
         names = [name for kind in IMPORT_TYPES.values() for name in kind.queues]
         queues = [name for each in names for name in (each, f"{each}-poison")]
         await _all(self._queues.get_queue_client(name).clear_messages() for name in queues)
-        await _all(self.tables.delete_table(name) for name in TABLE_NAMES)
-        await _all(self.blobs.delete_container(name) for name in CONTAINERS)
+        await asyncio.gather(
+            *(self._empty_table(name) for name in TABLE_NAMES),
+            *(self._empty_container(name) for name in CONTAINERS),
+        )
+
+    async def _empty_table(self, name: str) -> None:
+        try:
+            await self.tables.get_table_client(name).delete_entity(_WHOLE_TABLE, _WHOLE_PARTITION)
+        except ResourceNotFoundError:
+            with suppress(ResourceNotFoundError):
+                await self.tables.delete_table(name)
+            await self.tables.create_table(name)
+
+    async def _empty_container(self, name: str) -> None:
+        with suppress(ResourceNotFoundError):
+            async for _ in self.blobs.get_container_client(name).list_blob_names():
+                await self.blobs.delete_container(name)
+                await self.blobs.create_container(name)
+                return
 
     async def empty_tenant(self, tenant: str) -> None:
         """Delete what is stored of a tenant, but for its keys, client, rounds and audit log."""

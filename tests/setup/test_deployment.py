@@ -61,7 +61,7 @@ def test_the_deployed_app_has_no_verb_of_the_stand_in_and_nothing_that_moves_its
     """docs/stand-in.md: the verbs belong to the local host."""
     code = {path: path.read_text("utf-8") for path in deployed.rglob("*.py")}
     assert [str(path) for path, text in code.items() if "_standin" in text] == []
-    hooks = ("use_clock(", "renew_gateway(", "close_gateway(")
+    hooks = ("use_clock(", "renew_gateway(")
     assert [(path.name, hook) for path, text in code.items() for hook in hooks if hook in text] == [
         ("bootstrap.py", hook) for hook in hooks
     ]
