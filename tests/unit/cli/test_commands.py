@@ -140,7 +140,7 @@ def _run(
     [
         (b'EmployerRef,"Personnel\rRef\nC1,1\n', "never closed"),
         (b'EmployerRef,"PersonnelRef"x\nC1,1\n', "text follows the closing quotation mark"),
-        (b"EmployerRef,PersonnelRef\nC1," + b"1" * 17_000_000 + b"\n", "has more than 16777216"),
+        (b"employeeId,authValue1\nC1," + b"1" * 17_000_000 + b"\n", "has more than 16777216"),
         (b"EmployerRef,PersonnelRef\nC1,M\xfcller\n", "save it as UTF-8"),
         (b"a.b" + b".c" * 40 + b"\n1\n", "nested more than 32 levels"),
         (b"EmployerRef,_more\nC1," + b"[" * 40_000 + b"\n", "_more must hold"),
@@ -270,4 +270,4 @@ def test_the_name_of_a_file_may_be_any_bytes(
     file.write_bytes(b"EmployerRef\rC1\xff")
     status, printed = _run(monkeypatch, capsys, "import", "workers", str(file), *HERE)
     assert (status, printed.count("\n")) == (1, 1)
-    assert printed.startswith("\\udcff.csv is not UTF-8")
+    assert printed.startswith("\\udcff.csv: The text is not UTF-8")

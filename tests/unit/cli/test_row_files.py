@@ -402,10 +402,12 @@ def test_a_csv_without_a_row_has_no_rows(tmp_path: Path, text: str) -> None:
     assert _read(tmp_path, "a.csv", text) == []
 
 
-@pytest.mark.parametrize("text", ["", "\n", ",,\n", "sep=;\n"])
+@pytest.mark.parametrize("text", [" ", "\n", ",,\n", "sep=;\n"])
 def test_a_csv_without_a_header_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(RowFileError, match="has no header"):
         _read(tmp_path, "a.csv", text)
+    with pytest.raises(RowFileError, match="is empty"):
+        _read(tmp_path, "a.csv", "")
 
 
 def test_a_file_whose_columns_are_all_unknown_is_refused_with_the_field_meant(
