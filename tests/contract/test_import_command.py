@@ -243,8 +243,9 @@ def test_a_file_without_rows_is_an_error_of_the_command(
     client: Client, gateway: GatewayProcess, sender: Sender, type_name: str, name: str
 ) -> None:
     file = client.file(name, EMPTY[name])
+    problem = "has no rows|has no header|has no column of this type"
     for words in ((), ("--dry-run",)):
-        with pytest.raises(RowFileError, match=f"^{re.escape(name)} has no rows"):
+        with pytest.raises(RowFileError, match=f"^{re.escape(name)}.*({problem})"):
             client.run(type_name, file, *words)
     assert _imports(gateway, sender) == []
 

@@ -140,7 +140,7 @@ def _run(
     [
         (b'EmployerRef,"Personnel\rRef\nC1,1\n', "never closed"),
         (b'EmployerRef,"PersonnelRef"x\nC1,1\n', "text follows the closing quotation mark"),
-        (b"employeeId,authValue1\nC1," + b"1" * 17_000_000 + b"\n", "has more than 16777216"),
+        (b"_more,PersonnelRef\n," + b"1" * 17_000_000 + b"\n", "has more than 16777216"),
         (b"EmployerRef,PersonnelRef\nC1,M\xfcller\n", "save it as UTF-8"),
         (b"a.b" + b".c" * 40 + b"\n1\n", "nested more than 32 levels"),
         (b"EmployerRef,_more\nC1," + b"[" * 40_000 + b"\n", "_more must hold"),
