@@ -46,6 +46,7 @@ from shared.errors import (
     TooLargeError,
     TooManyRequestsError,
     UnknownMessageTypeError,
+    UnreadableDataError,
 )
 from shared.imports.file_names import (
     name_fault,
@@ -423,12 +424,14 @@ class RowDrops:
 
     async def result_of(self, dropped: DroppedFile) -> Mapping[str, Any] | None:
         """The content of `result.json` of a dropped file; None while it is not written."""
-        place = f"{settled_path(dropped.name, dropped.import_id)}/{RESULT}"
-        data = await self._blobs.read(ROW_RESULTS, place)
+        return await self._read_result(settled_path(dropped.name, dropped.import_id))
+
+    async def _read_result(self, place: str) -> Mapping[str, Any] | None:
+        data = await self._blobs.read(ROW_RESULTS, f"{place}/{RESULT}")
         if data is None:
             return None
         with reading("the result of a drop"):
-            result: Mapping[str, Any] = json.loads(data)
+            result: Mapping[str, Any] = dict(json.loads(data))
             return result
 
     # What follows when an import has ended.
@@ -476,14 +479,13 @@ class RowDrops:
             await self._blobs.delete(ROW_PENDING, note)
 
     async def _settle_if_ended(self, record: ImportRecord, name: str, etag: str) -> None:
+        """Settle an import that was read just now, if it has ended."""
+        current = record
         for _ in range(_MOST_TRIES):
-            current = await self._imports.read(record.tenant, record.number)
-            if current is not None and current.is_open:
-                return
-            if current is not None and not await self._settle(current, name, etag):
+            if current.is_open or not await self._settle(current, name, etag):
                 return
             again = await self._imports.read(record.tenant, record.number)
-            if again is not None and current is not None and again.erased_by == current.erased_by:
+            if again is not None and again.erased_by == current.erased_by:
                 await self._blobs.delete(ROW_PENDING, f"{record.tenant}/{record.import_id}")
                 log.event("drop.settled", import_id=record.import_id, drop=plain_name(name))
                 return
@@ -493,6 +495,7 @@ class RowDrops:
             if again is None:
                 await self._blobs.delete(ROW_PENDING, f"{record.tenant}/{record.import_id}")
                 return
+            current = again
         raise StorageUnavailableError("the import of a drop keeps changing")
 
     async def _settle(self, record: ImportRecord, name: str, etag: str) -> bool:
@@ -501,7 +504,7 @@ class RowDrops:
         Returns False while storage is still copying the file.
         """
         place = settled_path(name, record.import_id)
-        if await self._blobs.read(ROW_RESULTS, f"{place}/{RESULT}", 0, 1) is None:
+        if not await self._has_results(record, place):
             await self._write_results(record, name, place)
         drop = await self._drops.find(name)
         if drop is None or drop.etag != etag:
@@ -520,6 +523,14 @@ class RowDrops:
             log.event("drop.left", import_id=record.import_id, drop=plain_name(name))
         return True
 
+    async def _has_results(self, record: ImportRecord, place: str) -> bool:
+        """Whether the results are written, and not those of a refusal before the import."""
+        try:
+            result = await self._read_result(place)
+        except UnreadableDataError:
+            return False
+        return result is not None and result.get("importId") == record.import_id
+
     async def _write_results(self, record: ImportRecord, name: str, place: str) -> None:
         """`result.json` comes last, so that who finds it finds all."""
         kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
@@ -530,7 +541,7 @@ class RowDrops:
                     self._failed_rows, kind.rules, record, is_masked=is_masked
                 )
                 await self._blobs.put(ROW_RESULTS, f"{place}/{FAILED}", [text])
-        report = await self._reporting.find(record.tenant, record.import_id)
+        report = await self._reporting.report(record)
         failed: list[dict[str, Any]] = []
         if record.counts.failed and kind is not None:
             with suppress(GoneError):

@@ -16,14 +16,14 @@ import pytest
 from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlobTier
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-from shared.app import compose
+from shared.app import compose, retention_of
 from shared.auth.integrations import Database, ReadPermission
 from shared.services.drops import DropOutcome
 from shared.services.row_drops import RowDrops, row_drop_id
 from shared.services.status import ImportReport, ImportState
 from shared.storage.names import ROW_DONE, ROW_DROP, ROW_PENDING, ROW_REJECTED, ROW_RESULTS
 from tests.builders import a_worker, body_of
-from tests.emulator import settings_for
+from tests.emulator import Emulator, settings_for
 from tests.faults.proxy import Act, FaultProxy, Request, Rule, running_proxy
 from tests.integration.harness import Harness, play
 from tests.integration.test_retention import LaterClock
@@ -453,6 +453,24 @@ def test_a_file_that_changes_while_it_is_imported_keeps_its_results(
     boxes(delivered, scenario)
 
 
+def test_a_file_that_was_refused_first_gets_the_results_of_its_import(delivered: str) -> None:
+    """The process died while it refused it; by the next event the tenant is enabled."""
+
+    async def scenario(box: Box) -> None:
+        name = await box.put([GOOD])
+        drop = await box.gateway.account.row_drops.find(name)
+        assert drop is not None
+        place = f"{name}/{row_drop_id(drop)}/result.json"
+        refused = json.dumps({"importId": None, "state": "Rejected"})
+        await box.container(ROW_RESULTS).upload_blob(place, refused)
+        await box.drops.import_drop(name)
+        await box.stage.drain()
+        assert (await box.result())["state"] == "Completed"
+        assert await box.is_settled()
+
+    boxes(delivered, scenario)
+
+
 def test_a_note_of_a_call_that_died_is_removed_after_an_hour(delivered: str) -> None:
     async def scenario(box: Box) -> None:
         note = f"{box.tenant}/00000000-0000-8000-8000-000000000000"
@@ -474,18 +492,35 @@ def test_a_tenant_with_too_many_open_imports_waits(delivered: str) -> None:
         assert await box.drops.import_drop(name) is DropOutcome.WAITS
         assert await box.names(ROW_DROP) == [name]
         assert await box.names(ROW_RESULTS) == []
+        await box.stage.drain()
+        await box.box.delete_blob(name)
 
     boxes(delivered, scenario, open_imports=1)
+
+
+def test_files_and_results_go_after_their_time(delivered: str) -> None:
+    async def scenario(box: Box) -> None:
+        await box.imported([GOOD, BAD])
+        await box.drops.import_drop(await box.put(b"[", "workers/b.json"))
+        kept = {ROW_DONE: 1, ROW_REJECTED: 1, ROW_RESULTS: 3}
+        for days, gone in ((29, ()), (31, (ROW_DONE, ROW_REJECTED)), (91, (ROW_RESULTS,))):
+            await retention_of(box.gateway, LaterClock(days)).purge([box.tenant], None)
+            kept |= dict.fromkeys(gone, 0)
+            assert {name: len(await box.names(name)) for name in kept} == kept
+
+    boxes(delivered, scenario)
 
 
 # Deaths: the process goes at each write of one drop, before or after storage has applied it.
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("is_applied", [False, True])
 def test_a_process_that_dies_at_any_write_loses_nothing_and_doubles_nothing(
-    delivered: str, is_applied: bool
+    emulator: Emulator, is_applied: bool
 ) -> None:
-    with running_proxy(delivered) as proxy:
+    """On an account with few tenants, since the sweep goes through all of them."""
+    with running_proxy(emulator.account("dropped")) as proxy:
 
         async def scenario(box: Box) -> None:
             writes = 0

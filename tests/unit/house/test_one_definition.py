@@ -196,7 +196,10 @@ def test_every_scope_but_those_of_reading_shows_the_imports_of_one_type() -> Non
 _ASKED = """
 import json
 from functions.documents import documents_drop
-print(json.dumps(json.loads(documents_drop._function.get_function_json())["bindings"][0]))
+from functions.row_drops import row_drops
+triggers = (documents_drop, row_drops)
+asked = [json.loads(each._function.get_function_json()) for each in triggers]
+print(json.dumps([each["bindings"][0] for each in asked]))
 """
 
 
@@ -209,7 +212,7 @@ print(json.dumps(json.loads(documents_drop._function.get_function_json())["bindi
         ("wrong", "LogsAndContainerScan"),
     ],
 )
-def test_the_trigger_has_the_source_of_the_setting_and_hands_on_bytes(
+def test_the_triggers_have_the_source_of_the_setting_and_hand_on_bytes(
     setting: str, source: str
 ) -> None:
     environ = {**os.environ, "GATEWAY_DROP_SOURCE": setting}
@@ -221,6 +224,7 @@ def test_the_trigger_has_the_source_of_the_setting_and_hands_on_bytes(
         check=True,
         text=True,
     )
-    binding = json.loads(ran.stdout)
-    assert (binding["source"], binding["path"]) == (source, "document-drop/{name}")
-    assert binding["dataType"] == "BINARY"
+    bindings = json.loads(ran.stdout)
+    paths = [(binding["source"], binding["path"]) for binding in bindings]
+    assert paths == [(source, "document-drop/{name}"), (source, "row-drop/{name}")]
+    assert {binding["dataType"] for binding in bindings} == {"BINARY"}
