@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,7 +37,8 @@ class Module:
     def lines(self) -> int:
         return len(self.text.splitlines())
 
-    def imported(self, *, at_import_time: bool = False) -> set[str]:
+    @cache  # noqa: B019  (the modules of the house are kept too)
+    def imported(self, *, at_import_time: bool = False) -> frozenset[str]:
         """Dotted names of what it imports: `a.b` for `from a import b` too.
 
         At import time only: without functions and without `if TYPE_CHECKING`.
@@ -51,7 +52,7 @@ class Module:
                 assert node.level == 0, f"{self.name}: a relative import"
                 imported_names.add(node.module or "")
                 imported_names.update(f"{node.module}.{alias.name}" for alias in node.names)
-        return imported_names
+        return frozenset(imported_names)
 
     def imports(self, package: str, *, at_import_time: bool = False) -> bool:
         """Whether it imports the package or something in it."""
@@ -61,12 +62,19 @@ class Module:
 
 def modules(*places: str) -> list[Module]:
     """Every module at these places of the repository, in order of path."""
-    paths: set[Path] = set()
-    for place in places:
-        path = ROOT / place
-        paths.update([path] if path.is_file() else path.rglob("*.py"))
-    own_paths = [path for path in sorted(paths) if "node_modules" not in path.parts]
-    return [Module(path) for path in own_paths if "vendor" not in path.parts]
+    return [_module(path) for path in sorted({path for each in places for path in _paths(each)})]
+
+
+# Many tests read the same files: each is found, parsed and walked once.
+
+_module = cache(Module)
+
+
+@cache
+def _paths(place: str) -> list[Path]:
+    path = ROOT / place
+    paths = [path] if path.is_file() else path.rglob("*.py")
+    return [each for each in paths if {"node_modules", "vendor"}.isdisjoint(each.parts)]
 
 
 def _run_at_import(tree: ast.AST) -> Iterator[ast.AST]:
