@@ -5,7 +5,7 @@ which spreadsheets name their delimiter; otherwise the delimiter is found from t
 rows are ignored.
 
 A file is read twice: once to know its rows, and once more, row by row, to store them. So memory
-holds the bytes of the file and some numbers per row, and never the text of all rows.
+holds the bytes of the file and some numbers per row, and the lines of some rows, but not of all.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _SEPARATOR_LINE: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]*', re.I
 # The characters of a line of blank cells, with any delimiter.
 _BLANK_CELLS: Final = ENDS + _DELIMITERS + "\"'"
 _LONGEST_CELL: Final = 16 * 1024 * 1024
+# Lines are kept up to so many times the size of the file, so that they need not be made again.
+_KEPT_RATIO: Final = 1.25
+_KEPT_OVERHEAD: Final = 150
 
 
 class CsvPayload:
@@ -50,17 +53,22 @@ class CsvPayload:
         self._rows: list[RawRow] = []
         self._sizes = array("L")
         self._lines = array("L")
+        self._kept: dict[int, bytes] = {}
+        self._room = int(_KEPT_RATIO * len(body))
 
     @property
     def rows(self) -> Sequence[RawRow]:
         """The rows."""
         return self._rows
 
-    def add(self, row: RawRow, line: int, size: int) -> None:
-        """Add the next row: the line that it begins in, and the size of what `line` returns."""
+    def add(self, row: RawRow, line: int, made: bytes) -> None:
+        """Add the next row: the line that it begins in, and what `line` returns for it."""
         self._rows.append(row)
         self._lines.append(line)
-        self._sizes.append(size)
+        self._sizes.append(len(made))
+        self._room -= len(made) + _KEPT_OVERHEAD
+        if self._room >= 0:
+            self._kept[row.index] = made
 
     def line_of_file(self, row: RawRow) -> int:
         """The line of the file that a row begins in, from 1."""
@@ -80,7 +88,7 @@ class CsvPayload:
 
     def line(self, row: RawRow) -> bytes:
         """See `Payload.line`."""
-        return line_of(row.index, *self.row_text(row))
+        return self._kept.get(row.index) or line_of(row.index, *self.row_text(row))
 
 
 def read_csv(
@@ -123,7 +131,7 @@ def read_csv(
                 if rendered is not None:
                     row = read_row_of_line(rendered.text, index, line)
                     raw = RawRow(index, sort_key(row), start, source.offset)
-                    payload.add(raw, line, len(line_of(index, *rendered)))
+                    payload.add(raw, line, line_of(index, *rendered))
                     index += 1
                     if index > max_rows:
                         raise too_many_rows_error(f"more than {max_rows}", max_rows)
