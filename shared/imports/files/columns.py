@@ -23,7 +23,11 @@ from typing import Any, Final, Protocol
 from shared.errors import InvalidRequestError
 from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, WORDS, is_guarded, restored
 from shared.imports.files.notes import Notes, line_notes
-from shared.imports.json_rows import MAX_DEPTH, MAX_VALUES, RowText
+from shared.imports.json_rows import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    RowText,
+)
 from shared.imports.messages import Message, MessageId, bounded
 from shared.imports.text_checks import escaped, is_blank, nearest, trimmed, without_hidden
 
@@ -138,6 +142,8 @@ class Header:
         self._more_at = self._columns.index(_MORE) if _MORE in self._columns else len(names)
         self._nameless = [at for at, each in enumerate(self._columns) if each is _NAMELESS]
         self.unknown_columns = _unknown_columns(self._columns, schema, line)
+        paths = [each.path if each and each is not _MORE else () for each in self._columns]
+        self._layout = None if blank_clears else layout_of(paths)
         self._check_some_known()
 
     def _check_some_known(self) -> None:
@@ -157,8 +163,11 @@ class Header:
         """See `RowRenderer.render`."""
         name = f"The row of index {index} (line {line})"
         check_names(cells, self._nameless, len(self._columns), name, self._line)
-        columns, row_cells = self._with_more(cells[: len(self._columns)], name)
         faults: list[Message] = []
+        if self._layout is not None and not self._has_more(cells):
+            texts = self._texts(cells, faults)
+            return RowText(self._layout.render(texts) or "{}", self._notes(index, line, faults))
+        columns, row_cells = self._with_more(cells[: len(self._columns)], name)
         tree: Tree = {}
         for path, value in self._values(columns, row_cells, faults).items():
             if len(path) == 1 and path[0] not in tree:
@@ -172,6 +181,9 @@ class Header:
             return line_notes(line)
         unknown = [] if index else _unknown_messages(self.unknown_columns)
         return Notes(line, (*faults, *unknown), bool(self.unknown_columns)).to_text()
+
+    def _has_more(self, cells: Sequence[Cell]) -> bool:
+        return self._more_at < len(cells) and bool(cells[self._more_at])
 
     def _with_more(
         self, cells: Sequence[Cell], name: str
@@ -188,6 +200,31 @@ class Header:
             [*cells, *[""] * (len(known) - len(cells)), *more.values()],
         )
 
+    def _texts(self, cells: Sequence[Cell], faults: list[Message]) -> list[str]:
+        """The JSON text of each cell, "" for an empty one; faults of cells are added."""
+        texts = [""] * len(self._columns)
+        for at, (column, cell) in enumerate(zip(self._columns, cells, strict=False)):
+            if column is None or not cell:
+                continue
+            if column.is_text and type(cell) is str and cell[0] != "'":
+                # Nearly every cell, so this is quick.
+                texts[at] = cell if cell in WORDS else encode_basestring(cell)
+            elif column is not _NAMELESS and column is not _MORE:
+                texts[at] = self._text(column, cell, faults)
+        return texts
+
+    def _text(self, column: Column, cell: Cell, faults: list[Message]) -> str:
+        """The JSON text of a cell, "" for an empty or a faulty one; its fault is added."""
+        try:
+            if isinstance(cell, str):
+                return cell and _text_value(cell, column.types)
+            return cell.json_text(column.types)
+        except CellError as error:
+            shown = None if self._is_sensitive(column.path) else error.value
+            field = shown_path(column.path)
+            faults.append(Message(error.message_id, field, shown, error.detail))
+            return ""
+
     def _values(
         self, columns: Sequence[Column | None], cells: Sequence[Cell], faults: list[Message]
     ) -> dict[tuple[Step, ...], str]:
@@ -203,20 +240,9 @@ class Header:
         for column, cell in zip(columns, cells, strict=False):
             if column is None or column is _NAMELESS:
                 continue
-            if column.is_text and type(cell) is str and cell and cell[0] != "'":
-                # Nearly every cell, so this is quick.
-                values[column.path] = cell if cell in WORDS else encode_basestring(cell)
-                continue
-            try:
-                text = (
-                    cell and _text_value(cell, column.types)
-                    if isinstance(cell, str)
-                    else cell.json_text(column.types)
-                )
-            except CellError as error:
-                shown = None if self._is_sensitive(column.path) else error.value
-                field = shown_path(column.path)
-                faults.append(Message(error.message_id, field, shown, error.detail))
+            count = len(faults)
+            text = self._text(column, cell, faults)
+            if len(faults) > count:
                 continue
             if text:
                 values[column.path] = text
@@ -468,6 +494,61 @@ def typed_text(text: str, types: frozenset[str]) -> str:
         if "boolean" in types and text.strip().lower() in ("true", "false"):
             return text.strip().lower()
     return encode_basestring(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the cells of a row stand in its JSON: an object or a list, known from the header.
+
+    Each part is the beginning of a member ("" in a list), and the place of its cell or its layout.
+    """
+
+    is_list: bool
+    parts: Sequence[tuple[str, int | Layout]]
+
+    def render(self, texts: Sequence[str]) -> str:
+        """The JSON of cells that are JSON texts; "" where all are empty."""
+        members = []
+        for beginning, part in self.parts:
+            text = texts[part] if isinstance(part, int) else part.render(texts)
+            if text:
+                members.append(beginning + text)
+        if not members:
+            return ""
+        inner = ",".join(members)
+        return f"[{inner}]" if self.is_list else f"{{{inner}}}"
+
+
+def layout_of(paths: Sequence[tuple[Step, ...]]) -> Layout | None:
+    """The layout of a row with these fields, () for a column without one.
+
+    None where it depends on the cells: where a path is within another one.
+    """
+    root: dict[Step, Any] = {}
+    for at, path in enumerate(paths):
+        node = root
+        for step in path[:-1]:
+            node = node.setdefault(step, {})
+            if not isinstance(node, dict):
+                return None
+        if path and path[-1] in node:
+            return None
+        if path:
+            node[path[-1]] = at
+    return _layout(root)
+
+
+def _layout(node: Mapping[Step, Any]) -> Layout | None:
+    is_list = any(isinstance(step, int) for step in node)
+    if is_list and not all(isinstance(step, int) for step in node):
+        return None
+    parts: list[tuple[str, int | Layout]] = []
+    for step in sorted(node) if is_list else node:
+        part = node[step] if isinstance(node[step], int) else _layout(node[step])
+        if part is None:
+            return None
+        parts.append(("" if is_list else _member(step), part))
+    return Layout(is_list, parts)
 
 
 def place_value(tree: Tree, path: Sequence[Step], value: str, row: str) -> None:

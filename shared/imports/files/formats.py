@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
@@ -139,6 +139,12 @@ def _mapped(read: Reader, options: ReadOptions) -> Reader:
     return partial(read_mapped, options.mapping, read) if options.mapping else read
 
 
+@cache
+def _schema(make_schema: Callable[[], dict[str, Any]]) -> Mapping[str, Any]:
+    """The schema of a type, made once: that takes longer than reading a few rows."""
+    return make_schema()
+
+
 def header_maker(rules: Rules, options: ReadOptions) -> MakeRenderer:
     """Makes the header of a file: its columns are those of its sender, or fields of the type."""
     if options.make_renderer:
@@ -147,7 +153,7 @@ def header_maker(rules: Rules, options: ReadOptions) -> MakeRenderer:
         return options.mapping.make_renderer
     return partial(
         Header,
-        schema=rules.json_schema(),
+        schema=_schema(rules.json_schema),
         is_sensitive=rules.is_sensitive,
         blank_clears=options.blank_clears,
     )

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError, TooLargeError
 from shared.imports.files.formats import (
@@ -17,6 +19,7 @@ from shared.imports.files.formats import (
     ReadOptions,
     format_of_media_type,
     format_of_name,
+    header_maker,
     readable_content,
     reader_of,
 )
@@ -201,3 +204,33 @@ def test_a_bomb_is_refused_before_it_is_unpacked(level: int) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 25_000_000
+
+
+NAMES = (
+    "PersonnelRef", "surname", "IsStudent", "WorkerAddress.Postcode", "workeraddress.Line1",
+    "WorkerAddress", "Extra[0].A", "Extra[1].B", "Extra[00].C", "Extra[0]", "Extra.A", "Deep.A.B",
+    "Deep.A",
+)  # fmt: skip
+CELLS = ("", "A", "007", " ", "null", "[]", "'x", "true", "1.50", "=1")
+
+
+@settings(deadline=None)
+@given(
+    header=st.lists(st.sampled_from(NAMES), min_size=1, unique=True),
+    cells=st.lists(st.sampled_from(CELLS), min_size=len(NAMES), max_size=len(NAMES)),
+)
+def test_the_columns_of_a_file_make_the_rows_that_its_cells_alone_would_make(
+    header: list[str], cells: list[str]
+) -> None:
+    """With an empty `_more` the layout of a row is known from the header, with `{}` it is not."""
+
+    def rendered(more: str) -> dict[str, Any] | str:
+        renderer = header_maker(RULES, ReadOptions())([*header, "Gender", "_more"], 1)
+        try:
+            row = renderer.render([*cells[: len(header)], "", more], 0, 2)
+        except InvalidRequestError as error:
+            return str(error)
+        assert row is not None
+        return {"notes": row.notes, **json.loads(row.text)}
+
+    assert rendered("") == rendered("{}")
