@@ -48,10 +48,13 @@ READING = {
     *("tenant list", "tenant show", "integration list", "client list", "round list"),
     *("threshold show", "format show", "imports list", "imports show", "records check"),
     *("poison list", "signing-key list", "audit", "records list", "records show"),
-    "records changes",
+    *("records changes", "imports unmapped", "template"),
+    *("profile list", "profile show", "profile try"),
 }
 """Commands that change nothing; of those that read records, only masked ones are meant."""
-OF_IMPORTS = {"import", "imports retry", "imports cancel", "imports undo", "document upload"}
+OF_IMPORTS = {
+    *("import", "imports retry", "imports cancel", "imports undo", "document upload", "drop"),
+}
 """Commands whose effect is an import, which says itself who had it made, or ends one."""
 
 
@@ -143,6 +146,8 @@ def test_every_command_that_changes_something_leaves_an_entry(
     headers = {"X-Functions-Key": key, "X-Software-Key": "HR1"}
     values = tmp_path / "currencies.txt"
     values.write_text("EUR\nGBP\n")
+    profile = tmp_path / "profile.json"
+    profile.write_text('{"type": "workers", "columns": {"A": "EmployerRef", "B": "PersonnelRef"}}')
     worker = a_worker("P1", PrimaryBankDetails=None, ExternalWorkerRef=f"{MARK}X")
     body = json.dumps([worker]).encode()
     sent = gateway.call("POST", "/api/import/workers?version=1", body, headers)
@@ -170,6 +175,8 @@ def test_every_command_that_changes_something_leaves_an_entry(
         (("threshold", "set", *here, "--errors", "5"), Action.THRESHOLD_SET),
         (("format", "set", *here, "--employee-id", "[0-9]{5}"), Action.FORMAT_SET),
         (("reference", "load", str(values), *here, "--kind", "currency"), Action.REFERENCE_LOAD),
+        (("profile", "set", "hr", str(profile), *here), Action.PROFILE_SET),
+        (("profile", "delete", "hr", *here), Action.PROFILE_DELETE),
         (("records", "repair", *here, "--yes"), Action.RECORDS_REPAIR),
         (
             ("records", "export", "workers", *here, "--read", "full", "--out",

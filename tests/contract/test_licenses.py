@@ -227,7 +227,7 @@ def test_an_accept_header_without_a_usable_type_is_406(
         ("text/plain", ""),
         ("multipart/form-data", ""),
         ("text/xml; charset=latin1", ""),
-        ("application/json", "gzip"),
+        ("application/json", "br"),
     ],
 )
 def test_a_content_type_that_cannot_be_read_is_415(

@@ -221,6 +221,7 @@ def _check_import(answer: Answer, total: int) -> None:
         "caller",
         "cancelledBy",
         "source",
+        "profile",
         "bodySha256",
         "parentId",
         "childIds",

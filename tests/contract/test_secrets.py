@@ -272,7 +272,7 @@ PUBLIC = (
 
 
 def may_be_kept(path: str) -> bool:
-    return path.startswith(PUBLIC) or path.endswith(".schema")
+    return path.startswith(PUBLIC) or path.endswith((".schema", ".csv", ".xlsx"))
 
 
 @pytest.mark.parametrize(

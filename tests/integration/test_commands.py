@@ -287,6 +287,11 @@ SAID = (
         "with 2 values; it replaces the one before",
     ),
     (
+        ("profile", "set", "hr", "PROFILE"),
+        "Version 1 of the profile hr is set",
+        "The profile hr was this already: nothing changed",
+    ),
+    (
         ("threshold", "set", "--errors", "5"),
         "The thresholds of tenant TENANT were changed",
         "were these already: nothing changed",
@@ -307,7 +312,9 @@ def test_every_command_that_adds_or_sets_says_whether_it_changed_something(
     monkeypatch.setenv("GATEWAY_DATA", str(tmp_path))
     values = tmp_path / "values.txt"
     values.write_text("GBP\nEUR\n")
-    own = {"VALUES": str(values), "CLIENT": f"client-{tenant}"}
+    profile = tmp_path / "profile.json"
+    profile.write_text('{"type": "workers", "columns": {"A": "EmployerRef", "B": "PersonnelRef"}}')
+    own = {"VALUES": str(values), "CLIENT": f"client-{tenant}", "PROFILE": str(profile)}
     for words, first, again in SAID:
         call = [*(own.get(word, word) for word in words), "--tenant", tenant]
         for sentence in (first, again):

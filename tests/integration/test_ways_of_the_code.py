@@ -31,7 +31,10 @@ def _way(name: str) -> list[str]:
 
 @contextmanager
 def _files_above_writes(table: str) -> Iterator[list[list[str]]]:
-    """The files of the app on the stack at each transaction of that table, the outermost first."""
+    """The files of the app on the stack at each transaction of that table, the outermost first.
+
+    Telemetry is left out: it decorates what is on the way.
+    """
     ways: list[list[str]] = []
     code = SealingTables.transact.__code__
 
@@ -50,7 +53,8 @@ def _files(frame: FrameType | None) -> list[str]:
     files: list[str] = []
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT / "shared") or path.is_relative_to(ROOT / "functions"):
+        is_ours = path.is_relative_to(ROOT / "shared") or path.is_relative_to(ROOT / "functions")
+        if is_ours and path.name != "telemetry.py":
             files.append(str(path.relative_to(ROOT)))
         frame = frame.f_back
     return list(dict.fromkeys(reversed(files)))
