@@ -27,8 +27,9 @@ var dataRoles = [
   roles.storageQueueDataContributor
   roles.storageTableDataContributor
 ]
-// Administrators run manage.py as themselves, so they need the same roles on the data.
-var administratorRoles = empty(principalId) ? [] : dataRoles
+// A person who deploys also runs manage.py, and so needs the same roles on the data. The identity of
+// a pipeline does not get them.
+var administratorRoles = empty(principalId) || principalType != 'User' ? [] : dataRoles
 var packageContainer = 'app-package'
 var appName = 'func-${token}'
 
@@ -130,7 +131,7 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
       name: 'standard'
     }
     enableRbacAuthorization: true
-    // What is sealed under a lost key is lost, so nobody can delete the vault for good at once.
+    // What is sealed under a lost key is lost, so the vault cannot be deleted for good at once.
     enablePurgeProtection: true
     enableSoftDelete: true
     softDeleteRetentionInDays: 90
@@ -193,7 +194,7 @@ resource insightsRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// Who read a key, and who wrote to or deleted from storage past the gateway.
+// Who read a key, and which blobs were deleted.
 resource vaultDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-log-analytics'
   scope: vault
@@ -281,6 +282,8 @@ var settings = {
   APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '209715200'
+  // The alerts count log lines, so none may be left out.
+  AzureFunctionsJobHost__logging__applicationInsights__samplingSettings__isEnabled: 'false'
   GATEWAY_CALLER_ADDRESS: 'forwarded'
   GATEWAY_DROP_SOURCE: 'eventgrid'
   GATEWAY_DATA_KEYS: '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/data-keys/)'
@@ -291,6 +294,8 @@ var telemetrySettings = {
   AzureFunctionsJobHost__telemetryMode: 'OpenTelemetry'
   GATEWAY_TELEMETRY: 'opentelemetry'
   PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+  // Spans of the SDKs would name the addresses of storage, which have the keys of records.
+  OTEL_PYTHON_DISABLED_INSTRUMENTATIONS: 'azure_sdk,requests,urllib,urllib3,aiohttp-client'
 }
 
 resource app 'Microsoft.Web/sites@2024-04-01' = {

@@ -10,7 +10,7 @@ param environmentName string
 @description('Azure region of all resources. It must offer the Flex Consumption plan.')
 param location string
 
-@description('Object id of who deploys. It may write the keys into the vault; empty: nobody may.')
+@description('Object id of the person or pipeline that deploys. It may write the keys into the vault.')
 param principalId string = ''
 
 @allowed(['User', 'ServicePrincipal'])
