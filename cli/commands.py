@@ -44,6 +44,11 @@ def command(
     )
 
 
+def file_argument(meaning: str) -> Any:
+    """The argument FILE of a command: a file that exists and can be read."""
+    return typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help=meaning)
+
+
 def placeholder(parameter: Parameter) -> str:
     """The placeholder for the value of an argument in the help."""
     return str(parameter.metavar or (parameter.name or "").upper())

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.calls import ClientCredentials, fetch_token, send_document
-from cli.commands import Overview, command, on_gateway
+from cli.commands import Overview, command, file_argument, on_gateway
 from cli.import_command import Url, local_url
 from cli.output import AsJson, byte_progress, columns, show
 from cli.tenants import TenantOption
@@ -26,13 +26,7 @@ SCOPE = "import_inbox"
 
 DocumentFile = Annotated[
     Path,
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="The file to upload.",
-    ),
+    file_argument("The file to upload."),
 ]
 WorkerOption = Annotated[
     str,

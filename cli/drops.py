@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.commands import on_gateway
+from cli.commands import file_argument, on_gateway
 from cli.output import AsJson, show
 from cli.tenants import SoftwareKey, TenantOption
 from shared.gateway import Gateway
@@ -19,13 +19,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 DroppedPath = Annotated[
     Path,
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="The file with the rows; its ending says its format.",
-    ),
+    file_argument("The file with the rows; its ending says its format."),
 ]
 TypeOption = Annotated[
     str,

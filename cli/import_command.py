@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.calls import CallFailedError, KeyPair
+from cli.commands import file_argument
 from cli.environment import local_gateway
 from cli.file_import import (
     SMALL_FILE,
@@ -298,13 +299,7 @@ TypeName = Annotated[
 
 RowsFile = Annotated[
     Path,
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="Rows as JSON array, NDJSON, CSV or XLSX, also with gzip.",
-    ),
+    file_argument("Rows as JSON array, NDJSON, CSV or XLSX, also with gzip."),
 ]
 Url = Annotated[
     str,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.commands import Overview, command, on_gateway
+from cli.commands import Overview, command, file_argument, on_gateway
 from cli.output import AsJson, columns, show
 from cli.result_tables import group_table, unmapped_lines
 from cli.row_files import read_content, read_text_file
@@ -39,23 +39,11 @@ profile_commands = typer.Typer(
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the profile.")]
 File = Annotated[
     Path,
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="The profile in JSON, as docs/mapping-profiles.md describes it.",
-    ),
+    file_argument("The profile in JSON, as docs/mapping-profiles.md describes it."),
 ]
 Rows = Annotated[
     Path,
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="Rows in the layout of their sender: CSV, JSON, NDJSON or a spreadsheet.",
-    ),
+    file_argument("Rows in the layout of their sender: CSV, JSON, NDJSON or a spreadsheet."),
 ]
 Sheet = Annotated[str, typer.Option("--sheet", metavar="NAME", help="The sheet of a spreadsheet.")]
 Version = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.commands import Overview, command, on_gateway
+from cli.commands import Overview, command, file_argument, on_gateway
 from cli.output import AsJson, show
 from cli.row_files import UnreadableFileError, read_text_file
 from cli.tenants import TenantOption
@@ -175,13 +175,7 @@ reference_commands = typer.Typer(
 _KINDS = ", ".join(ReferenceKind)
 File = Annotated[
     Path,
-    typer.Argument(
-        metavar="FILE",
-        exists=True,
-        dir_okay=False,
-        readable=True,
-        help="A text file in UTF-8, with one value per line.",
-    ),
+    file_argument("A text file in UTF-8, with one value per line."),
 ]
 Kind = Annotated[
     str,

@@ -83,11 +83,6 @@ class FaultRules:
         self._rules: list[Rule] = []
         self._number = 0
 
-    @property
-    def need_tenants(self) -> bool:
-        """Whether a rule is for the calls of one tenant."""
-        return any(rule.tenant for rule in self._rules)
-
     def add(self, document: Any) -> list[Rule]:
         """Add one rule, or a list of rules. Raises BadRulesError, and then adds none."""
         documents = document if isinstance(document, list) else [document]

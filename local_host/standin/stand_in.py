@@ -122,8 +122,8 @@ class StandIn:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers_of(scope)
         if OBSERVER in headers:
-            async with self._gate.passed():
-                await self._app(scope, receive, send)
+            await self._gate.wait_until_open()
+            await self._app(scope, receive, send)
             return
         method, path = scope["method"], scope["path"]
         query = scope["query_string"].decode("latin-1")
@@ -160,8 +160,8 @@ class StandIn:
             await noted(message)
 
         noted = _tee(send, entry)
-        async with self._gate.passed():
-            await self._app(scope, receive, answer)
+        await self._gate.wait_until_open()
+        await self._app(scope, receive, answer)
 
     async def _break(
         self, fault: Fault, scope: Scope, heard: _Heard, send: Send, entry: JournalEntry
@@ -236,8 +236,8 @@ class StandIn:
 
     async def _post_tenants(self, _rest: list[str], query: Query, document: Any) -> Reply:
         _check_query(query)
-        async with self._gate.passed():
-            return 201, await self._tenants.create(document)
+        await self._gate.wait_until_open()
+        return 201, await self._tenants.create(document)
 
     async def _get_requests(self, _rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query, "import", "tenant", "limit")

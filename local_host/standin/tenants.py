@@ -68,7 +68,6 @@ _FIELDS = frozenset(
     ("tenant", "name", "softwareKey", "scopes", "read", "onExisting", "enabled", "database")
 )
 _TOKEN_PATH = "/connect/token"  # noqa: S105 (a path)
-_MOST_UNKNOWN_KEYS = 1_000
 
 
 class TestTenants:

@@ -23,24 +23,12 @@ class Gate:
     def __init__(self) -> None:
         self._open = asyncio.Event()
         self._open.set()
-        self._is_quiet = asyncio.Event()
-        self._is_quiet.set()
-        self._running = 0
         self._closing = asyncio.Lock()
 
-    @asynccontextmanager
-    async def passed(self) -> AsyncIterator[None]:
-        """The time of one call."""
+    async def wait_until_open(self) -> None:
+        """Wait until a call may pass."""
         while not self._open.is_set():
             await self._open.wait()
-        self._running += 1
-        self._is_quiet.clear()
-        try:
-            yield
-        finally:
-            self._running -= 1
-            if not self._running:
-                self._is_quiet.set()
 
     @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:
@@ -51,12 +39,3 @@ class Gate:
                 yield
             finally:
                 self._open.set()
-
-    async def wait_until_quiet(self, seconds: float) -> bool:
-        """Wait until no call is running; False where one still is after so many seconds."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._is_quiet.wait()
-        except TimeoutError:
-            return False
-        return True

@@ -333,10 +333,6 @@ class Profile:
             self.to_document(), ensure_ascii=False, separators=(",", ":"), default=_json_number
         )
 
-    def column_of(self) -> dict[str, str]:
-        """The column of each field, by its path in lower case."""
-        return {each.path.lower(): name for name, each in self.columns.items()}
-
 
 def _json_number(value: Any) -> float:
     assert isinstance(value, Decimal)

@@ -139,10 +139,8 @@ def is_zip(content: bytes) -> bool:
 
 def describe_binary(content: bytes) -> tuple[str, str] | None:
     """The kind of a content that is not text, and what to do; None if it may be text."""
-    is_zip = content.startswith(ZIP)
-    if content.startswith(_OLD_OFFICE) or (
-        is_zip and any(mark in content for mark in _SHEET_MARKS)
-    ):
+    has_sheets = is_zip(content) and any(mark in content for mark in _SHEET_MARKS)
+    if has_sheets or content.startswith(_OLD_OFFICE):
         return "a spreadsheet", "save it as CSV (in a spreadsheet program as “CSV UTF-8”)"
     if content.startswith(_ARCHIVES):
         return "compressed", "unpack it"

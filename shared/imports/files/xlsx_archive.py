@@ -44,14 +44,14 @@ _DAMAGED: Final = (
 )
 
 
+# What the libraries raise for a damaged part, and for one that is packed in a way they do not know.
+_DAMAGES: Final = (etree.XMLSyntaxError, zipfile.BadZipFile, zlib.error, EOFError, UnicodeError)
+_UNSUPPORTED: Final = (RuntimeError, NotImplementedError, OSError)
+
+
 def damaged_error(what: str) -> InvalidRequestError:
     """The refusal of a spreadsheet that no program would have written."""
     return InvalidRequestError(_DAMAGED.format(what=what))
-
-
-def is_spreadsheet(body: bytes) -> bool:
-    """Whether a body may be a spreadsheet; then `Archive` says what is wrong with it."""
-    return body.startswith((ZIP, OLD_OFFICE))
 
 
 class Archive:
@@ -136,9 +136,7 @@ class Archive:
                     parser.feed(block)
                     yield
             parser.close()
-        except (etree.XMLSyntaxError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise damaged_error(f"a part of it cannot be read ({type(error).__name__})") from None
-        except (RuntimeError, NotImplementedError, OSError, UnicodeError) as error:
+        except (*_DAMAGES, *_UNSUPPORTED) as error:
             raise damaged_error(f"a part of it cannot be read ({type(error).__name__})") from None
         yield
 
