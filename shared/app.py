@@ -18,7 +18,11 @@ from shared.identity import Identity
 from shared.imports.authdata.person import staged_batches_of
 from shared.imports.authdata.services import AuthdataServices, compose_authdata
 from shared.imports.documents.person import is_drop_of
-from shared.imports.documents.services import compose_documents, document_processors
+from shared.imports.documents.services import (
+    compose_documents,
+    document_processors,
+    store_held_back,
+)
 from shared.imports.import_type import RecordRules
 from shared.imports.licenses.export import LicenseExport
 from shared.imports.licenses.store import ImportedFiles
@@ -362,6 +366,11 @@ def compose_chunks(
     async def run_earlier(message: ChunkMessage) -> None:
         await chunks.process(message)
 
+    async def follow_up(record: ImportRecord) -> None:
+        if on_ended is not None:
+            await on_ended(record)
+        await store_held_back(dependencies, record, chunks.process)
+
     imports = dependencies.imports
     processors = _processors(dependencies, imports, dependencies.tables, dependencies.blobs)
     processors = processors.with_more(*document_processors(dependencies, run_earlier))
@@ -378,7 +387,7 @@ def compose_chunks(
         clock=dependencies.clock,
         stop=dependencies.stop,
         handler_seconds=dependencies.settings.handler_seconds,
-        on_ended=on_ended,
+        on_ended=follow_up,
     )
     return chunks
 

@@ -310,6 +310,12 @@ class ImportLog:
             found += [records.open_from_entity(entity) for entity in entities]
         return found
 
+    async def open_after(self, record: ImportRecord, type_name: str, most: int) -> list[OpenImport]:
+        """The oldest open imports of a type that were accepted later, `most` at most."""
+        first, last = records.open_range(type_name, records.LAST_NUMBER, record.number + 1)
+        entities = await self._tables.query(IMPORTS, record.tenant, first, last, most=most)
+        return [records.open_from_entity(entity) for entity in entities]
+
     async def oldest_open_before(self, record: ImportRecord, type_name: str) -> int | None:
         """The number of the oldest open import of a type that was accepted earlier."""
         first, last = records.open_range(type_name, record.number)

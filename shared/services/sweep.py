@@ -118,7 +118,9 @@ class Sweep:
                 # These types have no poison queue, so the rows would fail again at every sweep.
                 log.failure("sweep.failed", error, import_id=record.import_id, chunk=chunk)
                 await self._end_here(message)
-        log.warning("sweep.finished", import_id=record.import_id, tenant=record.tenant)
+        current = await self._imports.read(record.tenant, record.number)
+        if current is None or not current.is_open:
+            log.warning("sweep.finished", import_id=record.import_id, tenant=record.tenant)
 
     def _is_past(self, pause: timedelta, *times: str) -> bool:
         """Whether all these times are at least `pause` ago. Times that are not set do not count."""

@@ -89,6 +89,12 @@ class Run:
         if not self.placed:
             return
         upload = self.placed.pop(self.random.randrange(len(self.placed)))
+        record = await self.accept_upload(upload)
+        if self.random.random() < 0.6:
+            await self.stage.process().chunks.process_directly(record)
+
+    async def accept_upload(self, upload: Upload) -> ImportRecord:
+        """An upload that was accepted, and not worked on."""
         import_id, line = self.stage.ids.new(), upload.to_line()
         await self.stage.blobs.put(DOCUMENT_BLOBS, blob_of(TENANT, import_id), [b"x"])
         key = sort_key_of(key_of(TENANT, upload.document_id(TENANT)))
@@ -103,11 +109,9 @@ class Run:
             accepted_at="2026-01-01T00:00:00.000Z",
             inline=line.decode(),
         )
-        process = self.stage.process()
-        record = await process.imports.accept(record)
+        record = await self.stage.process().imports.accept(record)
         self.uploads.append(record)
-        if self.random.random() < 0.6:
-            await process.chunks.process_directly(record)
+        return record
 
     async def work(self) -> None:
         """A handler gets a message, or the sweep works on an import without queues."""
@@ -196,6 +200,57 @@ def test_every_document_has_its_worker_whatever_is_undone_and_erased() -> None:
     seen = play()
     for what in ("deaths", "undos", "erasures", "documents", f"{Outcome.FAILED} [4010]"):
         assert seen[what] > 0, seen
+
+
+async def _held_back_uploads() -> tuple[Run, list[ImportRecord]]:
+    """Two uploads of one document, behind an undo of the workers' last import that is open."""
+    run = Run(0, Counter(), Stage())
+    for surname in ("One", "Two"):
+        rows = [a_worker(each, Surname=surname) for each in PERSONS]
+        run.workers.append(await run.stage.import_rows(WORKERS, rows))
+    process = run.stage.process()
+    parent = await process.imports.read(TENANT, run.workers[-1].number)
+    assert parent is not None
+    await process.undoing.undo(parent)
+    while not run.placed:
+        await run.resolve()
+    return run, [await run.accept_upload(run.placed[0]) for _ in range(2)]
+
+
+def test_the_end_of_an_undo_stores_the_uploads_that_it_has_held_back() -> None:
+    async def scenario() -> None:
+        run, uploads = await _held_back_uploads()
+        for record in uploads:
+            assert await run.stage.process().chunks.process_directly(record) is None
+        await run.stage.drain()
+        outcomes = [(await run.stage.outcomes(record))[0][1] for record in uploads]
+        assert outcomes == [Outcome.NEW, Outcome.UPDATED]
+
+    asyncio.run(scenario())
+
+
+def test_an_upload_does_not_pass_an_earlier_one_that_was_left_to_the_sweep() -> None:
+    async def scenario() -> None:
+        run, uploads = await _held_back_uploads()
+        process = run.stage.process()
+        process_earlier = process.chunks.process
+
+        async def undo_ends_now(message: ChunkMessage) -> None:
+            """The earlier upload still finds the undo open, and the later one does not any more."""
+            await process_earlier(message)
+            messages, run.stage.queues.messages = run.stage.queues.messages, []
+            for each in messages:
+                other = run.stage.process()
+                other.chunks._on_ended = None  # it dies when the import has ended
+                await other.chunks.process(ChunkMessage.from_text(each.text))
+
+        process.chunks.process = undo_ends_now  # type: ignore[method-assign]
+        assert await process.chunks.process_directly(uploads[1]) is None
+        await run.finish()
+        outcomes = [(await run.stage.outcomes(record))[0][1] for record in uploads]
+        assert outcomes == [Outcome.NEW, Outcome.UPDATED]
+
+    asyncio.run(scenario())
 
 
 class _Forgetful(DocumentProcessor):

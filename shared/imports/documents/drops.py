@@ -92,13 +92,13 @@ class Drops:
         if drop is None or drop.is_folder:
             return DropOutcome.NOTHING_TO_DO
         try:
-            await self._import(drop)
+            return await self._import(drop)
         except PreconditionFailedError:
             # The drop was deleted or overwritten; the trigger is called for the new version.
             log.event("drop.changed", drop=plain_name(name))
-        return DropOutcome.DONE
+            return DropOutcome.DONE
 
-    async def _import(self, drop: Drop) -> None:
+    async def _import(self, drop: Drop) -> DropOutcome:
         import_id = derived_id("drop", drop.name, drop.etag)
         tenant = tenant_of(drop.name)
         features = None if tenant is None else await self._features.find(tenant)
@@ -108,7 +108,7 @@ class Drops:
                 detail = path_fault(drop.name, PATH_PARTS)
                 fault = Message(DocumentMessageId.WRONG_DROP_PATH, detail=detail)
             await self._reject(drop, import_id, fault)
-            return
+            return DropOutcome.DONE
         # A drop that was imported but could not be deleted because of a lease is not copied again.
         record = await self._documents.find_record(tenant, import_id)
         if record is None:
@@ -118,7 +118,7 @@ class Drops:
             if await self._tenants.is_disabled(tenant):
                 upload = upload.refused(DocumentMessageId.TENANT_DISABLED)
             record = await self._accept(drop, tenant, import_id, upload)
-        await self._finish(drop, record)
+        return await self._finish(drop, record)
 
     async def _accept(
         self, drop: Drop, tenant: str, import_id: str, upload: Upload
@@ -154,14 +154,20 @@ class Drops:
                 upload = upload.refused(DocumentMessageId.FILE_DAMAGED)
         return await self._documents.resolve(tenant, upload), body_hash
 
-    async def _finish(self, drop: Drop, record: ImportRecord) -> None:
+    async def _finish(self, drop: Drop, record: ImportRecord) -> DropOutcome:
         imported = await self._documents.finish(record)
         if imported is None:
-            raise StorageUnavailableError("the import of a drop has no result yet")
+            current = await self._documents.find_record(record.tenant, record.import_id)
+            if current is None or not current.is_open or current.is_broken:
+                raise StorageUnavailableError("the import of a drop has no result")
+            # An earlier import holds it back. When that has ended, the sweep comes to the drop.
+            log.event("drop.waits", import_id=record.import_id, drop=plain_name(drop.name))
+            return DropOutcome.WAITS
         if not imported.is_imported:
             await self._reject(drop, record.import_id, imported.result.messages[0])
         elif not await self._drops.remove(drop):
             log.event("drop.left", import_id=record.import_id, drop=plain_name(drop.name))
+        return DropOutcome.DONE
 
     def _read_upload(self, drop: Drop, tenant: str) -> Upload:
         """The upload in the path and the metadata, with the first of its faults."""
