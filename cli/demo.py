@@ -287,7 +287,9 @@ class Sample:
             {entry["errorID"] for entry in result["messages"] if entry["messageType"] == "Error"}
             for result in results
         ]
-        return frozenset(index for index, found in enumerate(errors) if found and found <= ids)
+        return frozenset(
+            index for index, error_ids in enumerate(errors) if error_ids and error_ids <= ids
+        )
 
 
 SAMPLES = tuple(

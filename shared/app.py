@@ -479,12 +479,12 @@ def compose_dry_runs(dependencies: Dependencies) -> DryRuns:
 
 def _referrers() -> Mapping[str, Sequence[FindReferrers]]:
     """The `referrers` of the modules, by the type that their records belong to."""
-    found: dict[str, list[FindReferrers]] = {}
+    referrers: dict[str, list[FindReferrers]] = {}
     for module in IMPORT_MODULES.values():
         for name in module.definition.belongs_to:
             if module.referrers is not None:
-                found.setdefault(name, []).append(module.referrers())
-    return found
+                referrers.setdefault(name, []).append(module.referrers())
+    return referrers
 
 
 def _processors(

@@ -61,14 +61,14 @@ class CachedLookups(Generic[Found]):
         read_at = self._clock.elapsed()
         try:
             with storage_time(CALL_SECONDS):
-                found = await self._load(key)
+                value = await self._load(key)
         finally:
             del self._running[key]
-        if found is None:
+        if value is None:
             self._missing.put(key, None, read_at)
         else:
-            self._found.put(key, found, read_at)
-        return found
+            self._found.put(key, value, read_at)
+        return value
 
 
 class _AnswerCache(Generic[Found]):

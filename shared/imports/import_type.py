@@ -195,15 +195,15 @@ def _values_at(value: Document, path: str, prefix: str = "") -> Iterator[tuple[s
     """The place and the value of each text at a path of `ReferenceField`."""
     step, _, rest = path.partition(".")
     name = step.removesuffix("[]")
-    found = value.get(name)
-    if not found:
+    content = value.get(name)
+    if not content:
         return
     if not rest:
-        yield prefix + name, found
+        yield prefix + name, content
     elif name == step:
-        yield from _values_at(found, rest, f"{prefix}{name}.")
+        yield from _values_at(content, rest, f"{prefix}{name}.")
     else:
-        for index, item in enumerate(found):
+        for index, item in enumerate(content):
             yield from _values_at(item, rest, f"{prefix}{name}[{index}].")
 
 

@@ -277,9 +277,9 @@ def _apply(
     missing_messages: tuple[Message, ...] = ()
     document = decision.document or decision.failed_document
     if document is not None:
-        found = find_missing(row, document, stored)
-        missing_messages = tuple(message for message in found if message.is_error)
-        messages = (*messages, *(message for message in found if not message.is_error))
+        missing = find_missing(row, document, stored)
+        missing_messages = tuple(message for message in missing if message.is_error)
+        messages = (*messages, *(message for message in missing if not message.is_error))
     if refusal is not None:
         missing_messages = (refusal, *missing_messages)
         messages = tuple(

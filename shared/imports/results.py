@@ -404,13 +404,13 @@ class UnmappedValues:
 
     def _add(self, message: Message, field_name: str, index: int) -> None:
         key = (field_name, message.value)
-        found = self._values.get(key)
-        if found is None:
+        entry = self._values.get(key)
+        if entry is None:
             if len(self._values) >= MAX_UNMAPPED:
                 self.left_out += 1
                 return
-            found = UnmappedValue(field_name, message.column, message.value)
-            self._values[key] = found
-        found.count += 1
-        if found.first_index < 0 or index < found.first_index:
-            found.first_index = index
+            entry = UnmappedValue(field_name, message.column, message.value)
+            self._values[key] = entry
+        entry.count += 1
+        if entry.first_index < 0 or index < entry.first_index:
+            entry.first_index = index

@@ -218,9 +218,9 @@ class DataKeyRotation:
     ) -> tuple[tuple[str, str] | None, int]:
         """Seal one page anew: where the next one begins (None: nowhere), and what was changed."""
         sealer = await self._data_keys.sealer(owner)
-        found = await self._tables.query_range(table, range_, after, _PAGE)
+        page = await self._tables.query_range(table, range_, after, _PAGE)
         count = 0
-        for _, group in groupby(found.entities, key=lambda each: each.partition):
+        for _, group in groupby(page.entities, key=lambda each: each.partition):
             operations = [
                 operation
                 for entity in group
@@ -230,9 +230,9 @@ class DataKeyRotation:
             count += len(operations)
             for at in range(0, len(operations), MAX_OPERATIONS):
                 await self._write_unchanged(table, operations[at : at + MAX_OPERATIONS])
-        if found.is_last or not found.entities:
+        if page.is_last or not page.entities:
             return None, count
-        last = found.entities[-1]
+        last = page.entities[-1]
         return (last.partition, last.row), count
 
     async def _write_unchanged(self, table: str, operations: Sequence[Operation]) -> None:

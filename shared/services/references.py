@@ -107,8 +107,8 @@ class References:
     ) -> Iterator[Message]:
         own_group_field = self.kind.rules.key_fields[0]
         for declared in self.kind.references:
-            found = declared.find(document, own_group_field) if declared.agrees else ()
-            for reference in found:
+            references = declared.find(document, own_group_field) if declared.agrees else ()
+            for reference in references:
                 columns = self.stored.get(_place(self.tenant, reference), {})
                 for name, text in text_columns(document, declared.agrees).items():
                     if reference in wanted_references and columns.get(name, text) != text:

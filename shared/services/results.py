@@ -61,11 +61,11 @@ class Results:
 
     async def row_counts(self, import_id: str) -> list[tuple[int, int]]:
         """The number of each chunk that is done, and how many rows it has; 0 where unknown."""
-        found = await self._tables.query(
+        entities = await self._tables.query(
             IMPORT_RESULTS, import_id, select=result_records.PROGRESS_COLUMNS
         )
         chunks: list[tuple[int, int]] = []
-        for entity in found:
+        for entity in entities:
             counts = result_records.from_entity(entity).counts
             chunks.append(
                 (result_records.chunk_of(entity.row), 0 if counts is None else counts.done)

@@ -92,7 +92,7 @@ def stamped_record(
     """
     before = stored if stored is not None and stored.document is not None else None
     before = renamed or before
-    found = renamed or stored
+    current = renamed or stored
     return StoredRecord(
         key=key,
         document=document,
@@ -104,7 +104,7 @@ def stamped_record(
         lookups=lookups,
         columns=columns,
         created_import_id=stamp.import_id if before is None else before.created_import_id,
-        former=NOTHING_FORMER if found is None else found.before_import(stamp.number),
+        former=NOTHING_FORMER if current is None else current.before_import(stamp.number),
         unreadable="" if before is None else before.unreadable,
     )
 

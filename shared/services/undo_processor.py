@@ -225,10 +225,10 @@ class Referrers:
 
     def find(self, key: RecordKey) -> Message | None:
         """The Error of a row whose record another record refers to."""
-        found = self._found.get(key.row) or self._found_by_others.get(key)
-        if found is None:
+        referrer = self._found.get(key.row) or self._found_by_others.get(key)
+        if referrer is None:
             return None
-        field, name = found
+        field, name = referrer
         return Message(MessageId.STILL_REFERRED_TO, field, as_sent(name))
 
     async def read(self, stored: Mapping[RecordKey, Document]) -> None:
@@ -268,24 +268,24 @@ class Referrers:
             ):
                 for entity in page:
                     name = kind.rules.key_fields[-1], decode(entity.row.removeprefix("r|"))
-                    found = (
+                    referred_rows = (
                         self._rows_in_columns(entity, columns)
                         if by_column
                         else self._rows_in(fields, kind, entity, partition)
                     )
-                    self._found |= dict.fromkeys(found, name)
+                    self._found |= dict.fromkeys(referred_rows, name)
 
     async def _find_used_groups(self, table: str) -> Collection[str] | None:
         """The partitions of the present groups that have records of a table, if few lie between."""
         if table not in self._used_groups:
             rows = sorted(f"g|{encode(group)}" for group in self._groups)
-            found = await self._tables.query(
+            entities = await self._tables.query(
                 table, encode(self._tenant), rows[0], rows[-1], select=["Group"], most=_READ_AT_ONCE
             )
             self._used_groups[table] = (
                 None
-                if len(found) == _READ_AT_ONCE
-                else {partition_of(self._tenant, group_of(entity)) for entity in found}
+                if len(entities) == _READ_AT_ONCE
+                else {partition_of(self._tenant, group_of(entity)) for entity in entities}
             )
         return self._used_groups[table]
 

@@ -135,10 +135,10 @@ def audit_entry(entity: Entity) -> AuditEntry:
 
 def _content(entity: Entity, name: str) -> Mapping[str, Any] | None:
     try:
-        found = unpack_json(name, entity.values)
+        content = unpack_json(name, entity.values)
     except UnreadableDataError:
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def _time_of(row: str) -> str:

@@ -197,10 +197,10 @@ async def former_values(
         return former.state, None
     data = b""
     if former.blob:
-        found = await blobs.read(IMPORT_RESULT_BLOBS, former.blob, former.start, former.length)
-        if found is None:
+        block = await blobs.read(IMPORT_RESULT_BLOBS, former.blob, former.start, former.length)
+        if block is None:
             return FormerState.EXPIRED, None
-        data = found
+        data = block
     try:
         return former.state, unpack_former(former, data, stored.document, stored.created)
     except UnreadableDataError:

@@ -132,15 +132,15 @@ class SealedFields:
         """Where the fields are in a document, in order. Inside a text every quote is escaped, so
         what is found is always the name of a field.
         """
-        found: list[tuple[int, str]] = []
+        places: list[tuple[int, str]] = []
         for quoted in self.quoted:
             at = text.find(quoted)
             while at >= 0:
-                found.append((at, quoted))
+                places.append((at, quoted))
                 at = text.find(quoted, at + len(quoted))
-        if len(found) > 1:
-            found.sort()
-        return found
+        if len(places) > 1:
+            places.sort()
+        return places
 
     def remove(self, text: str) -> tuple[str, list[Path]]:
         """A document that `take_out` has divided, without the sealed fields, and their paths in
@@ -265,18 +265,18 @@ class SealingTables:
         most: int | None = None,
     ) -> list[Entity]:
         """See `Tables.query`."""
-        found = await self._tables.query(
+        entities = await self._tables.query(
             table, partition, first, last, after=after, select=_selected(select), most=most
         )
-        return await self._opened(table, found)
+        return await self._opened(table, entities)
 
     async def query_flagged(
         self, table: str, partition: str, first: str, last: str, flag: str, select: Sequence[str]
     ) -> list[Entity]:
         """See `SearchableTables.query_flagged`."""
         columns = _selected(select) or ()
-        found = await self._tables.query_flagged(table, partition, first, last, flag, columns)
-        return await self._opened(table, found)
+        entities = await self._tables.query_flagged(table, partition, first, last, flag, columns)
+        return await self._opened(table, entities)
 
     async def query_range(
         self, table: str, range_: EntityRange, after: tuple[str, str] | None, most: int
@@ -284,8 +284,8 @@ class SealingTables:
         """See `RangeTables.query_range`."""
         columns = _selected(range_.select)
         selected = range_ if columns is None else replace(range_, select=tuple(columns))
-        found = await self._tables.query_range(table, selected, after, most)
-        return EntitySlice(await self._opened(table, found.entities), found.is_last)
+        page = await self._tables.query_range(table, selected, after, most)
+        return EntitySlice(await self._opened(table, page.entities), page.is_last)
 
     async def write(self, table: str, operation: Operation) -> str:
         """See `Tables.write`. Raises DataKeysNotSetError too."""
@@ -443,9 +443,9 @@ def _still_lost(text: str, lost: _Lost) -> _Lost:
     document = json.loads(text)
     still_lost: _Lost = []
     for paths, data in lost[-_MOST_UNREADABLE:]:
-        left = [path if path and _is_absent(document, path) else None for path in paths]
-        if any(left):
-            still_lost.append((left, data))
+        still_absent = [path if path and _is_absent(document, path) else None for path in paths]
+        if any(still_absent):
+            still_lost.append((still_absent, data))
     return still_lost
 
 
@@ -680,11 +680,11 @@ class SealingBlobs:
 
     async def read_whole(self, container: str, name: str) -> tuple[bytes, str] | None:
         """See `RewritableBlobs.read_whole`. Raises SealedDataError too."""
-        found = await self._blobs.read_whole(container, name)
+        blob = await self._blobs.read_whole(container, name)
         tenant = tenant_of_blob(container, name)
-        if found is None or not tenant or not is_sealed(found[0]):
-            return found
-        return await self._opened_blocks(found[0], 0, tenant, (container, name)), found[1]
+        if blob is None or not tenant or not is_sealed(blob[0]):
+            return blob
+        return await self._opened_blocks(blob[0], 0, tenant, (container, name)), blob[1]
 
     async def replace(self, container: str, name: str, parts: Iterable[bytes], etag: str) -> None:
         """See `RewritableBlobs.replace`. Raises DataKeysNotSetError too."""

@@ -75,8 +75,8 @@ class SentRows:
         name = query.get(PROFILE)
         if name is None:
             return self
-        found = await gateway.profiles.find(tenant, name, kind)
-        return replace(self, options=replace(self.options, mapping=found.mapping))
+        version = await gateway.profiles.find(tenant, name, kind)
+        return replace(self, options=replace(self.options, mapping=version.mapping))
 
     async def content(self) -> bytes:
         """The body as the reader takes it, unpacked and in UTF-8.

@@ -124,7 +124,7 @@ async def staged_batches_of(search: PersonSearch) -> list[str]:
         return []
     own = encode(search.tenant)
     batches: dict[str, Batch | None] = {}
-    found: set[str] = set()
+    names: set[str] = set()
     async for entity in search.range(
         AUTH_STAGING, EntityRange(f"{own}|", f"{own}|~", "batch", "p|~")
     ):
@@ -132,7 +132,7 @@ async def staged_batches_of(search: PersonSearch) -> list[str]:
             batches[entity.partition] = _batch(search.tenant, entity)
             continue
         batch = batches.get(entity.partition)
-        if batch is None or batch.file_log_id in found or await _has_ended(search, batch):
+        if batch is None or batch.file_log_id in names or await _has_ended(search, batch):
             continue
         data = batch_records.part_bytes(entity)
         if entity.text("Blob"):
@@ -146,8 +146,8 @@ async def staged_batches_of(search: PersonSearch) -> list[str]:
             or not search.keys.triples.isdisjoint(record.fingerprints.triples)
             for record in records
         ):
-            found.add(batch.file_log_id)
-    return sorted(found)
+            names.add(batch.file_log_id)
+    return sorted(names)
 
 
 async def _has_ended(search: PersonSearch, batch: Batch | None) -> bool:

@@ -214,16 +214,16 @@ class UndoResolver:
                 (RowResult(read.index, read.key, Outcome.UNCHANGED, (unchanged,)),)
             )
         row = self._rows[read.index]
-        found = {
+        employees = {
             name: own if name == row.employee_id else self._employees.stored.get(name)
             for name in row.ids
         }
-        if any(each is not None and each.is_broken for each in found.values()):
+        if any(each is not None and each.is_broken for each in employees.values()):
             raise UnreadableDataError("an employee of a rename")
-        targets, fault = self._targets(found)
+        targets, fault = self._targets(employees)
         if fault is not None:
             return RecordOutcome(fail_all_rows(keyed.rows, fault))
-        return self._put_back(row, found, targets)
+        return self._put_back(row, employees, targets)
 
     def _targets(
         self, undone: Mapping[str, StoredRecord | None]

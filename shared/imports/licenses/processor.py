@@ -545,9 +545,9 @@ class CompanyUndo(CompanyProcessor):
         named_before: set[str] = set()
         for index, row in rows.items():
             for key in row.license_keys:
-                found = [employee for employee in places[key] if employee.is_named]
+                named_employees = [employee for employee in places[key] if employee.is_named]
                 employees.setdefault(index, set()).update(
-                    found[:1] if key in named_before else found
+                    named_employees[:1] if key in named_before else named_employees
                 )
                 named_before.add(key)
         return employees

@@ -152,10 +152,10 @@ async def _places_of_key(
     owners = KeySearch(
         tables, LICENSES.table, [RecordKey(each, key_row(key)) for each in partitions]
     )
-    found = (await owners.read(None, len(partitions))).hits
+    hits = (await owners.read(None, len(partitions))).hits
     return [
         RecordKey(each.entity.partition, license_row(employee_of(owner.fields), key))
-        for each in found
+        for each in hits
         if not (owner := owner_from_entity(each.entity)).is_gone
     ]
 

@@ -194,7 +194,7 @@ class AuditReader:
             equal=("Action", action.value) if action else None,
         )
         place = (partition, after) if after else None
-        found = await self._tables.query_range(AUDIT, range_, place, size)
-        entries = [audit_entry(entity) for entity in found.entities]
-        following = "" if found.is_last or not entries else entries[-1].row
+        page = await self._tables.query_range(AUDIT, range_, place, size)
+        entries = [audit_entry(entity) for entity in page.entities]
+        following = "" if page.is_last or not entries else entries[-1].row
         return AuditPage(entries, following)

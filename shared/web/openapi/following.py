@@ -266,12 +266,14 @@ def _answer(calls: Iterable[Operation]) -> Operation:
 
 def _all_media(calls: Iterable[Operation], status: int) -> dict[str, Content]:
     """Every media type that the calls answer with, and every content that it may have."""
-    found: dict[str, Content] = {}
+    content_by_media: dict[str, Content] = {}
     for call in calls:
         answer = call.answers.get(status)
         for media, content in answer.media.items() if answer else ():
             for one in get_args(content) if isinstance(content, UnionType) else (content,):
                 # A dry run is answered by the call itself, never later.
                 if one is not JudgedPage:
-                    found[media] = found[media] | one if media in found else one
-    return found
+                    content_by_media[media] = (
+                        content_by_media[media] | one if media in content_by_media else one
+                    )
+    return content_by_media

@@ -350,15 +350,15 @@ _OWN = "#/$defs/"
 
 def row_schemas(kinds: Iterable[ImportType]) -> dict[str, dict[str, Any]]:
     """A component for the row of each type, and for each object in it."""
-    found: dict[str, dict[str, Any]] = {}
+    components: dict[str, dict[str, Any]] = {}
     for kind in kinds:
         owner = component_name(kind)
         schema = dict(kind.rules.json_schema())
         schema.pop("$schema", None)
         for name, definition in schema.pop("$defs", {}).items():
-            found[f"{owner}.{name}"] = _readdressed(definition, owner)
-        found[owner] = _readdressed(schema, owner)
-    return found
+            components[f"{owner}.{name}"] = _readdressed(definition, owner)
+        components[owner] = _readdressed(schema, owner)
+    return components
 
 
 def component_name(kind: ImportType) -> str:
