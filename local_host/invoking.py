@@ -74,7 +74,9 @@ class Invoker:
         """`timeout` is host.json's functionTimeout in seconds."""
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(_thread_count(), "function")
-        self._running: dict[asyncio.Task[Any], tuple[AppFunction, Any]] = {}
+        # Those that wait for the end of a pause are among the invocations, not among the started.
+        self._invocations: dict[asyncio.Task[Any], tuple[AppFunction, Any]] = {}
+        self._started: set[asyncio.Task[Any]] = set()
         self._may_start = asyncio.Event()
         self._may_start.set()
         self._broken_off: WeakSet[asyncio.Task[Any]] = WeakSet()
@@ -89,13 +91,12 @@ class Invoker:
             function_directory=str(Path(inspect.getfile(function.handler)).parent),
             trace_context=TraceContext(f"00-{trace_id}-{secrets.token_hex(8)}-01"),
         )
-        await self._may_start.wait()
         started_at = time.perf_counter()
         outcome = "failed"
         limit = asyncio.timeout(self._timeout)
-        call = asyncio.create_task(self._call(function, argument, context))
-        self._running[call] = function, argument
-        call.add_done_callback(self._running.pop)
+        call = asyncio.create_task(self._start(function, argument, context))
+        self._invocations[call] = function, argument
+        call.add_done_callback(self._forget)
         try:
             async with limit:
                 result = await call
@@ -140,7 +141,12 @@ class Invoker:
     @property
     def running(self) -> Mapping[asyncio.Task[Any], tuple[AppFunction, Any]]:
         """The running handlers, each with its function and argument."""
-        return dict(self._running)
+        return {call: self._invocations[call] for call in self._started}
+
+    @property
+    def waiting(self) -> Mapping[asyncio.Task[Any], tuple[AppFunction, Any]]:
+        """The handlers that start at the end of a pause, each with its function and argument."""
+        return {call: each for call, each in self._invocations.items() if call not in self._started}
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -152,7 +158,7 @@ class Invoker:
             self._may_start.set()
 
     async def break_off(self, running: Collection[asyncio.Task[Any]], seconds: float) -> None:
-        """Cancel these handlers, and wait so long for their end."""
+        """Cancel these handlers, running or waiting, and wait so long for their end."""
         self._broken_off.update(running)
         for call in running:
             call.cancel()
@@ -163,12 +169,25 @@ class Invoker:
         """Wait until no handler runs, but at most so long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._running:
-                    await asyncio.wait(set(self._running))
+                while self._started:
+                    await asyncio.wait(set(self._started))
 
     def close(self) -> None:
         """End the thread pool, although a sync handler may still use one of its threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _forget(self, call: asyncio.Task[Any]) -> None:
+        del self._invocations[call]
+        self._started.discard(call)
+
+    async def _start(self, function: AppFunction, argument: Any, context: Context) -> Any:
+        # A pause may have begun again since the event was set.
+        while not self._may_start.is_set():
+            await self._may_start.wait()
+        task = asyncio.current_task()
+        assert task is not None
+        self._started.add(task)
+        return await self._call(function, argument, context)
 
     async def _call(self, function: AppFunction, argument: Any, context: Context) -> Any:
         arguments = {function.parameter: argument}

@@ -72,6 +72,10 @@ class SnapshotFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def check_name(self, name: str) -> None:
+        """Raise RefusedVerbError if a snapshot cannot have this name."""
+        self._file(name)
+
     def names(self) -> list[str]:
         """The names of the snapshots there are."""
         return sorted(file.stem for file in self._folder.glob("*.jsonl"))

@@ -10,7 +10,17 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +28,13 @@ from urllib.parse import parse_qsl, unquote
 
 from local_host.http_connection import ABORT
 from local_host.http_trigger import AsgiApp, Receive, Scope, Send
+from local_host.indexing import AppFunction
 from local_host.invoking import Invoker
 from local_host.standin.clock import StandInClock
 from local_host.standin.faults import BadRulesError, Fault, FaultRules
 from local_host.standin.journal import MOST_CALLS, Journal, JournalEntry
 from local_host.standin.snapshots import SnapshotFolder, load_snapshot, take_snapshot
-from local_host.standin.storage import open_storage
+from local_host.standin.storage import EmulatorStorage, open_storage
 from local_host.standin.tenants import TestTenants
 from local_host.standin.verbs import Gate, RefusedVerbError
 from local_host.timer_trigger import TimerListener
@@ -40,9 +51,13 @@ _TOKEN_PATH = "/connect/token"  # noqa: S105 (a path)
 _MOST_BYTES = 1_048_576
 # Ten years.
 _MOST_SECONDS = 315_360_000
-# How long a move of the clock waits for running handlers, and a reset for those it breaks off.
+# How long a move of the clock and a snapshot wait for what runs, and a reset for the handlers that
+# it breaks off.
 _QUIET_SECONDS = 10.0
 _BREAK_OFF_SECONDS = 5.0
+# How long a reset of a tenant lets timers run on.
+_TIMER_SECONDS = 0.3
+_PAUSE_SECONDS = 0.05
 _RESET_TEXT = b'{"message": "The stand-in was reset during this call."}'
 _RESET_START = {
     "type": "http.response.start",
@@ -70,7 +85,7 @@ class StandIn:
         self._gate = Gate()
         self._clock = StandInClock()
         use_clock(self._clock, self._clock.from_stored)
-        self._resets = 0
+        self._passed: set[_Passed] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._journal = Journal()
         self._faults = FaultRules()
@@ -121,11 +136,11 @@ class StandIn:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers_of(scope)
-        if OBSERVER in headers:
-            await self._gate.wait_until_open()
-            await self._app(scope, receive, send)
-            return
         method, path = scope["method"], scope["path"]
+        if OBSERVER in headers:
+            tenant = await self._find_tenant(path, headers, b"")
+            await self._let_pass(scope, receive, send, _Passed(tenant))
+            return
         query = scope["query_string"].decode("latin-1")
         entry = self._journal.begin(self._clock.now(), method, path, query, scope["headers"])
         heard = _Heard(receive, entry)
@@ -133,10 +148,10 @@ class StandIn:
             form = b""
             if path.lower().rstrip("/") == _TOKEN_PATH:
                 form = await heard.read_ahead()
-            entry.tenant = await self._tenants.find(path, headers, form)
+            entry.tenant = await self._find_tenant(path, headers, form)
             rule = self._faults.pick(method, path, entry.tenant)
             if rule is None:
-                await self._let_pass(scope, heard.receive, send, entry)
+                await self._note_and_let_pass(scope, heard.receive, send, entry)
             else:
                 entry.fault = {"id": rule.id, **rule.fault_as_sent}
                 await self._break(rule.fault, scope, heard, send, entry)
@@ -146,22 +161,39 @@ class StandIn:
         if entry.state == "running":
             entry.end("answered" if entry.status and not heard.is_gone else "disconnected")
 
-    async def _let_pass(
+    async def _find_tenant(self, path: str, headers: Mapping[str, str], form: bytes) -> str:
+        async with self._gate.entered():
+            return await self._tenants.find(path, headers, form)
+
+    async def _note_and_let_pass(
         self, scope: Scope, receive: Receive, send: Send, entry: JournalEntry
     ) -> None:
-        resets = self._resets
+        passed = _Passed(entry.tenant)
+        await self._let_pass(scope, receive, _tee(send, entry), passed)
+        if passed.is_broken_off:
+            entry.end("reset")
+
+    async def _let_pass(self, scope: Scope, receive: Receive, send: Send, passed: _Passed) -> None:
+        """Let the app answer. A call that a reset has broken off does no work, and answers 503."""
+
+        async def receive_on() -> Message:
+            # A reset may have come while the rest of the body was awaited.
+            message = {"type": "http.disconnect"} if passed.is_broken_off else await receive()
+            return {"type": "http.disconnect"} if passed.is_broken_off else message
 
         async def answer(message: Message) -> None:
-            # A handler that a reset has broken off is a failure to the host.
-            is_start = message["type"] == "http.response.start"
-            if resets != self._resets and (entry.state == "reset" or message.get("status") == 500):
-                entry.end("reset")
+            self._passed.discard(passed)
+            if passed.is_broken_off:
+                is_start = message["type"] == "http.response.start"
                 message = _RESET_START if is_start else _RESET_BODY
-            await noted(message)
+            await send(message)
 
-        noted = _tee(send, entry)
         await self._gate.wait_until_open()
-        await self._app(scope, receive, answer)
+        self._passed.add(passed)
+        try:
+            await self._app(scope, receive_on, answer)
+        finally:
+            self._passed.discard(passed)
 
     async def _break(
         self, fault: Fault, scope: Scope, heard: _Heard, send: Send, entry: JournalEntry
@@ -173,7 +205,7 @@ class StandIn:
             await _cut(scope, heard)
             entry.end("cut")
         elif fault.is_lost:
-            await self._let_pass(scope, heard.receive, _swallow, entry)
+            await self._note_and_let_pass(scope, heard.receive, _swallow, entry)
             await _cut(scope, heard)
             entry.end("lost")
         elif fault.status:
@@ -189,9 +221,9 @@ class StandIn:
         elif fault.is_accepted:
             kept = [pair for pair in scope["headers"] if pair[0] != b"prefer"]
             asked = {**scope, "headers": [*kept, (b"prefer", b"respond-async")]}
-            await self._let_pass(asked, heard.receive, _without_preference(send), entry)
+            await self._note_and_let_pass(asked, heard.receive, _without_preference(send), entry)
         else:
-            await self._let_pass(scope, heard.receive, send, entry)
+            await self._note_and_let_pass(scope, heard.receive, send, entry)
 
     # The verbs.
 
@@ -236,8 +268,8 @@ class StandIn:
 
     async def _post_tenants(self, _rest: list[str], query: Query, document: Any) -> Reply:
         _check_query(query)
-        await self._gate.wait_until_open()
-        return 201, await self._tenants.create(document)
+        async with self._gate.entered():
+            return 201, await self._tenants.create(document)
 
     async def _get_requests(self, _rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query, "import", "tenant", "limit")
@@ -278,10 +310,10 @@ class StandIn:
         started = time.monotonic()
         async with self._gate.closed():
             if tenant := query.get("tenant", ""):
-                self._resets += 1
                 await self._reset_tenant(tenant)
             else:
-                await self._empty()
+                async with self._emptied():
+                    pass
                 await self._move(self._clock.go_back)
             self._journal.forget(tenant)
             self._faults.remove(tenant=tenant)
@@ -290,20 +322,45 @@ class StandIn:
     async def _reset_tenant(self, tenant: str) -> None:
         if tenant not in await (await gateway()).tenants.list_ids():
             raise RefusedVerbError(404, f"There is no tenant {tenant}.")
-        own = [
-            task
-            for task, (function, argument) in self._invoker.running.items()
-            if await self._tenants.find_worker(function, argument) in (tenant, None)
-        ]
-        await self._invoker.break_off(own, _BREAK_OFF_SECONDS)
-        # Calls of other tenants go on with the former gateway; its caches may know this one's data.
-        former, running = renew_gateway(), self._invoker.running
-        async with open_storage() as storage:
-            await storage.empty_tenant(tenant)
+        # No handler may start before the end: it would work with what it has read before.
+        with self._invoker.paused():
+            self._break_off_calls(tenant)
+            timers = [
+                task
+                for task, (function, _) in self._invoker.running.items()
+                if function.kind == "timerTrigger"
+            ]
+            # They work for all tenants, and begin again at their next occurrence.
+            if timers:
+                await asyncio.wait(timers, timeout=_TIMER_SECONDS)
+            own = await self._of_tenant(self._invoker.running, tenant)
+            await self._invoker.break_off([*own, *timers], _BREAK_OFF_SECONDS)
+            # Handlers of other tenants go on with the former gateway; its caches may know this
+            # one's data.
+            former, running = renew_gateway(), self._invoker.running
+            async with open_storage() as storage:
+                await storage.empty_tenant(tenant)
+            waiting = await self._of_tenant(self._invoker.waiting, tenant)
+            await self._invoker.break_off(waiting, _BREAK_OFF_SECONDS)
         if former is not None:
             closing = asyncio.create_task(_close_later(former, running))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
+
+    def _break_off_calls(self, tenant: str = "") -> None:
+        """Answer 503 to the calls of a tenant, or to all, that have no answer yet."""
+        for passed in [each for each in self._passed if tenant in ("", each.tenant)]:
+            passed.is_broken_off = True
+            self._passed.discard(passed)
+
+    async def _of_tenant(
+        self, handlers: Mapping[asyncio.Task[Any], tuple[AppFunction, Any]], tenant: str
+    ) -> list[asyncio.Task[Any]]:
+        return [
+            task
+            for task, (function, argument) in handlers.items()
+            if await self._tenants.find_worker(function, argument) == tenant
+        ]
 
     async def _get_snapshots(self, rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query)
@@ -328,21 +385,41 @@ class StandIn:
         return 200, {"deleted": 1}
 
     async def _save(self, name: str) -> Reply:
-        async with self._gate.closed(), open_storage() as storage:
-            await self._invoker.wait_until_idle(_QUIET_SECONDS)
+        self._snapshots.check_name(name)
+        async with self._gate.closed(), open_storage() as storage, self._at_rest(storage):
             keys = (await gateway()).data_keys
             made = [self._tenants.made[tenant] for tenant in sorted(self._tenants.made)]
             snapshot = await take_snapshot(storage, keys, made)
         file = self._snapshots.save(name, snapshot)
         return 201, {**snapshot.document(name), "file": str(file)}
 
+    @asynccontextmanager
+    async def _at_rest(self, storage: EmulatorStorage) -> AsyncIterator[None]:
+        """Wait until every import has ended. No handler runs or starts during the block.
+
+        Raises RefusedVerbError where that takes too long: messages are not in a snapshot, so an
+        import that is open in it would stay open.
+        """
+        deadline = time.monotonic() + _QUIET_SECONDS
+        while True:
+            await self._invoker.wait_until_idle(deadline - time.monotonic())
+            with self._invoker.paused():
+                open_imports = await storage.open_imports()
+                if not self._invoker.running and not open_imports:
+                    yield
+                    return
+            if time.monotonic() > deadline:
+                raise RefusedVerbError(
+                    409,
+                    "No snapshot was taken: let the imports and calls that are running end first.",
+                    [f"Import {each} has not ended." for each in open_imports],
+                )
+            await asyncio.sleep(_PAUSE_SECONDS)
+
     async def _load(self, name: str) -> Reply:
         snapshot = self._snapshots.read(name)
-        async with self._gate.closed():
-            await self._empty()
-            app = await gateway()
-            async with open_storage() as storage:
-                await load_snapshot(storage, app.data_keys, snapshot)
+        async with self._gate.closed(), self._emptied() as storage:
+            await load_snapshot(storage, (await gateway()).data_keys, snapshot)
             former = renew_gateway()
             if former is not None:
                 await former.account.close()
@@ -350,10 +427,14 @@ class StandIn:
                 self._tenants.learn({**made, "tokenUrl": self._tenants.token_url})
         return 200, {**snapshot.document(name), "tenants": list(self._tenants.made.values())}
 
-    async def _empty(self) -> None:
-        """Break off what runs, and delete everything; another gateway takes the next call."""
-        self._resets += 1
+    @asynccontextmanager
+    async def _emptied(self) -> AsyncIterator[EmulatorStorage]:
+        """Break off what runs, and delete everything; another gateway takes the next call.
+
+        No handler starts during the block.
+        """
         with self._invoker.paused():
+            self._break_off_calls()
             await self._invoker.break_off(self._invoker.running, _BREAK_OFF_SECONDS)
             await gateway()  # there are all tables now
             # What still uses the former gateway can write nothing any more.
@@ -362,7 +443,12 @@ class StandIn:
                 await former.account.close()
             async with open_storage() as storage:
                 await storage.empty()
-        self._tenants.forget()
+                self._tenants.forget()
+                yield storage
+            # Those with a message or a blob of before.
+            waiting = self._invoker.waiting.items()
+            late = [task for task, (function, _) in waiting if function.kind != "timerTrigger"]
+            await self._invoker.break_off(late, _BREAK_OFF_SECONDS)
 
     async def _get_clock(self, _rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query)
@@ -401,6 +487,14 @@ class StandIn:
     def _clock_document(self) -> dict[str, Any]:
         now = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"now": now, "ahead": self._clock.ahead.total_seconds()}
+
+
+@dataclass(eq=False)
+class _Passed:
+    """A call that has passed the gate and has no answer yet."""
+
+    tenant: str
+    is_broken_off: bool = False
 
 
 class _Heard:

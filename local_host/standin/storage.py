@@ -15,6 +15,7 @@ from azure.storage.queue.aio import QueueServiceClient
 from local_host.app_settings import resolve_connection
 from shared.imports.registry import IMPORT_TYPES
 from shared.storage.entities import encode
+from shared.storage.import_records import OPEN_OF_ALL_TYPES
 from shared.storage.names import (
     AUDIT,
     CLIENTS,
@@ -26,6 +27,7 @@ from shared.storage.names import (
     IMPORT_RESULTS,
     IMPORTS,
     INTEGRATIONS,
+    PROFILES,
     SIGNING_KEYS,
     TABLES,
     TENANTS,
@@ -46,6 +48,7 @@ _KEPT = frozenset(
         SIGNING_KEYS,
         DATA_KEYS,
         COMMUNICATION_ROUNDS,
+        PROFILES,
         AUDIT,
         IMPORT_RESULTS,
     )
@@ -90,6 +93,16 @@ class EmulatorStorage:
                 await self.blobs.delete_container(name)
                 await self.blobs.create_container(name)
                 return
+
+    async def open_imports(self) -> list[str]:
+        """The ids of the imports of all tenants that have not ended."""
+        first, last = OPEN_OF_ALL_TYPES
+        found = self.tables.get_table_client(IMPORTS).query_entities(
+            "RowKey ge @first and RowKey lt @last",
+            select=["ImportId"],
+            parameters={"first": first, "last": last},
+        )
+        return [str(entity.get("ImportId", "")) async for entity in found]
 
     async def empty_tenant(self, tenant: str) -> None:
         """Delete what is stored of a tenant, but for its keys, client, rounds and audit log."""

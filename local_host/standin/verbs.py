@@ -24,6 +24,9 @@ class Gate:
         self._open = asyncio.Event()
         self._open.set()
         self._closing = asyncio.Lock()
+        self._inside = 0
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
 
     async def wait_until_open(self) -> None:
         """Wait until a call may pass."""
@@ -31,11 +34,25 @@ class Gate:
             await self._open.wait()
 
     @asynccontextmanager
+    async def entered(self) -> AsyncIterator[None]:
+        """Pass when the gate is open, and keep others from changing anything during the block."""
+        await self.wait_until_open()
+        self._inside += 1
+        self._is_empty.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._is_empty.set()
+
+    @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:
         """No further call passes during the block; one block at a time."""
         async with self._closing:
             self._open.clear()
             try:
+                await self._is_empty.wait()
                 yield
             finally:
                 self._open.set()

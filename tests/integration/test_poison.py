@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from dataclasses import dataclass, replace
@@ -475,6 +476,25 @@ def test_the_end_of_a_later_authdata_import_fails_no_row_of_an_earlier_one(
         results = await work.run(first, await lines_of(stage, first, 0), dying_after(99))
         assert [row.outcome for row in results] == [Outcome.NEW] * 4
         assert await work.run(later, lines, dying_after(99)) == failed
+
+    play_authdata(delivered, scenario)
+
+
+def test_a_plan_whose_handlers_were_all_broken_off_is_not_written(delivered: str) -> None:
+    async def scenario(stage: AuthdataHarness) -> None:
+        record = await stage.begin((await stage.stage([an_employee("A1")])).file_log_id)
+        plans = work_of(stage, record)._plans
+        handlers = [asyncio.create_task(plans.get_or_make(record)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for handler in handlers:
+            handler.cancel()
+        await asyncio.wait(handlers)
+        await asyncio.sleep(0.5)
+        assert await plans.read(record) is None
+        stays, goes = (asyncio.create_task(plans.get_or_make(record)) for _ in range(2))
+        await asyncio.sleep(0)
+        goes.cancel()
+        assert await stays == await plans.read(record)
 
     play_authdata(delivered, scenario)
 

@@ -77,6 +77,14 @@ class Decision:
     renamed_from: str = ""
 
 
+@dataclass(slots=True)
+class _Making:
+    """A plan that is being made, and how many handlers wait for it."""
+
+    task: asyncio.Task[PlanRecord]
+    handlers: int = 0
+
+
 class Plans:
     """Makes and reads the plans of imports."""
 
@@ -90,7 +98,7 @@ class Plans:
         self._rules = rules
         self._ids = dependencies.ids
         self._offload = dependencies.offload
-        self._making: dict[str, asyncio.Task[PlanRecord]] = {}
+        self._making: dict[str, _Making] = {}
 
     async def read(self, record: ImportRecord) -> PlanRecord | None:
         """The plan of an import; None before it is made."""
@@ -105,14 +113,26 @@ class Plans:
 
         Chunks of an import that run in one process make it once.
         """
-        task = self._making.get(record.import_id)
-        if task is None:
-            task = self._making[record.import_id] = asyncio.create_task(self._create_plan(record))
+        making = self._making.get(record.import_id)
+        if making is None:
+            task = asyncio.create_task(self._create_plan(record))
+            making = self._making[record.import_id] = _Making(task)
             task.add_done_callback(lambda done: self._forget(record.import_id, done))
-        return await asyncio.shield(task)
+        making.handlers += 1
+        try:
+            return await asyncio.shield(making.task)
+        finally:
+            making.handlers -= 1
+            if not making.handlers and not making.task.done():
+                # Every handler was broken off. Nothing of them may write after their end.
+                self._making.pop(record.import_id, None)
+                making.task.cancel()
+                await asyncio.wait([making.task])
 
     def _forget(self, import_id: str, done: asyncio.Task[PlanRecord]) -> None:
-        del self._making[import_id]
+        making = self._making.get(import_id)
+        if making is not None and making.task is done:
+            del self._making[import_id]
         if not done.cancelled():
             done.exception()
 
