@@ -35,7 +35,7 @@ from shared.imports.json_rows import member_text, read_payload
 FAR_MORE_THAN_ANY = 2**40
 # Faults of cells that the refusal of a file names.
 _MOST_FAULTS: Final = 10
-# The most bytes that a compressed file is unpacked to.
+# The most bytes that a compressed file or a spreadsheet is unpacked to.
 _MAX_UNPACKED: Final = 1024**3
 
 
@@ -82,7 +82,8 @@ def read_rows(path: Path, rules: Rules, *, blank_clears: bool = False, sheet: st
         content = readable_content(file_format, content)
         if file_format is FileFormat.JSON:
             return read_array(_decoded(content))
-        return _read_file(file_format, content, rules, ReadOptions(sheet, None, blank_clears))
+        options = ReadOptions(sheet, None, blank_clears, max_bytes=_MAX_UNPACKED)
+        return _read_file(file_format, content, rules, options)
     except RefusedError as error:
         note = _format_note(path, file_format)
         raise RowFileError(f"{path.name}{note}: {error.message}") from None

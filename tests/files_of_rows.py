@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -184,3 +185,30 @@ def in_every_format(rows: Sequence[Row]) -> list[SentFile]:
     """The rows in every format of text, each plain and with gzip."""
     plain = [as_json(rows), as_ndjson(rows), *(as_csv(rows, form) for form in CSV_FORMS)]
     return [*plain, *(file.compressed() for file in plain)]
+
+
+def shared_text(text: str, rows: int, width: int, header: str = "EmployerRef") -> bytes:
+    """A small spreadsheet whose cells all refer to one long text; without rows its header does."""
+    cells = "<c t='s'><v>1</v></c>" * width
+    names = "<c t='s'><v>0</v></c>" if rows else cells
+    data = f"<row>{names}</row>" + f"<row>{cells}</row>" * rows
+    texts = "".join(f"<si><t xml:space='preserve'>{each}</t></si>" for each in (header, text))
+    stream = BytesIO()
+    with (
+        zipfile.ZipFile(BytesIO(_by_xlsxwriter([{"A": "x"}]))) as book,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name in book.namelist():
+            content = book.read(name)
+            if name.endswith("sheet1.xml"):
+                content = _replaced(
+                    content, rb"<sheetData>.*</sheetData>", f"<sheetData>{data}</sheetData>"
+                )
+            elif name.endswith("sharedStrings.xml"):
+                content = _replaced(content, rb"<si>.*</si>", texts)
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def _replaced(content: bytes, pattern: bytes, text: str) -> bytes:
+    return re.sub(pattern, lambda _: text.encode(), content, flags=re.DOTALL)

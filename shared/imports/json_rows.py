@@ -32,6 +32,11 @@ from shared.imports.results import rows_in
 MAX_DEPTH = 32
 # Characters of one row: eight times the limit of a stored record.
 MAX_ROW_BYTES = 8 * 1024 * 1024
+# Bytes of all rows as they are stored, over those of a body: each row of a file gets the names of
+# its columns, and a cell of a spreadsheet refers to a text that many cells share.
+_STORED_RATIO = 4
+# A small body may become this much.
+_LEAST_STORED_BYTES = 16 * 1024 * 1024
 # Values of one row: an assignment of 1,000 rates with all their fields has 18,000.
 MAX_VALUES = 20_000
 # Names of one object: the largest one of the contracts has some 80.
@@ -67,6 +72,30 @@ class RawRow:
     sort_key: str | None
     start: int
     end: int
+
+
+def max_stored_bytes(max_body_bytes: int) -> int:
+    """The most bytes that all rows of a file may have as they are stored (`StoredBytes`)."""
+    return max(_LEAST_STORED_BYTES, _STORED_RATIO * max_body_bytes)
+
+
+class StoredBytes:
+    """Counts the bytes of the rows that a reader makes of a file, so that they stay bounded."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: the most bytes of all rows (`max_stored_bytes`)."""
+        self._limit = limit
+        self._count = 0
+
+    def add(self, size: int) -> None:
+        """Count the bytes of a row. Raises TooLargeError over the limit."""
+        self._count += size
+        if self._count > self._limit:
+            raise TooLargeError(
+                f"The rows have more than {self._limit} bytes with the names of their columns and "
+                "what a profile adds, which is the limit: send them in several files or calls, or "
+                "shorten the names of the columns."
+            )
 
 
 class RowText(NamedTuple):

@@ -24,12 +24,15 @@ from shared.errors import (
     StorageUnavailableError,
 )
 from shared.imports.files.corrections import CorrectionsReader, corrected_notes
+from shared.imports.files.formats import MAX_UNPACKED
 from shared.imports.files.mapping import ProfileMapping, is_same_sent
 from shared.imports.json_rows import (
     RowText,
+    StoredBytes,
     TextPayload,
     check_indexes,
     is_same_row,
+    max_stored_bytes,
     name_indexes,
     read_corrections,
     read_payload,
@@ -233,8 +236,10 @@ def _build_payload(
     """Build the child's payload.
 
     A corrected row of an import with a profile is in the layout of its sender. Raises
-    InvalidRequestError for one that the profile cannot be applied to.
+    InvalidRequestError for one that the profile cannot be applied to, TooLargeError for rows that
+    are too large together.
     """
+    stored_bytes = StoredBytes(max_stored_bytes(MAX_UNPACKED))
     rows: list[str] = []
     numbers: list[int] = []
     notes: dict[int, str] = {}
@@ -249,6 +254,7 @@ def _build_payload(
                 row = RowText(corrected.text, corrected_notes(corrected.notes, line))
             else:
                 row = mapping.corrected(corrected.text, index, line)
+        stored_bytes.add(len(row.text) + len(row.notes))
         rows.append(row.text)
         numbers.append(number)
         if row.notes:

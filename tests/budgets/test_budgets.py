@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+import tracemalloc
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -12,7 +13,10 @@ from typing import Any
 
 import pytest
 
-from shared.errors import GatewayError
+from shared.errors import GatewayError, TooLargeError
+from shared.imports.files.formats import FileFormat, ReadOptions, reader_of
+from shared.imports.files.mapping import ProfileMapping
+from shared.imports.files.profile import ProfileRef, read_profile
 from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import fold_names
 from shared.imports.licenses.actions import LicenseAction
@@ -22,9 +26,11 @@ from shared.imports.licenses.row_groups import group_rows, outline_row
 from shared.imports.licenses.rules import LicenseRules
 from shared.imports.licenses.transactions import build_transactions
 from shared.imports.messages import Message
+from shared.imports.workers.definition import WORKERS
 from shared.services.background import to_thread_if_large
 from tests.budgets.entries import entries
 from tests.budgets.measuring import Entry, measure
+from tests.files_of_rows import shared_text
 from tests.unit.imports.licenses.company import TENANT, import_on
 
 ENTRIES = tuple(entries())
@@ -34,6 +40,68 @@ ENTRIES = tuple(entries())
 def test_every_input_costs_no_more_than_the_budget_of_its_entry(entry: Entry) -> None:
     faults = [fault for name in entry.worst for fault in measure(entry, name).faults()]
     assert not faults, "\n".join(faults)
+
+
+# What a small file can become is bounded: a cell of a spreadsheet refers to a text that many cells
+# share, and each row of a file has the names of its columns.
+
+
+_LONG = "x" * 900_000
+_NAMES = ",".join(f"{number}{'n' * 990}" for number in range(480)).encode()
+_PROFILE = ProfileMapping(
+    ProfileRef("p", 1),
+    read_profile('{"type": "workers", "columns": {"E": "EmployerRef", "P": "PersonnelRef"}}'),
+)
+GROWING_FILES: dict[str, tuple[FileFormat, Callable[[], bytes], ProfileMapping | None]] = {
+    "rows of one shared text": (FileFormat.XLSX, lambda: shared_text(_LONG, 100, 1), None),
+    "one row of a shared text": (FileFormat.XLSX, lambda: shared_text(_LONG, 1, 16_000), None),
+    "rows of shared blanks": (FileFormat.XLSX, lambda: shared_text(" " * 900_000, 100, 1), None),
+    "a header of a shared text": (FileFormat.XLSX, lambda: shared_text(_LONG, 0, 16_000), None),
+    "rows of a shared text, mapped": (
+        FileFormat.XLSX,
+        lambda: shared_text(_LONG, 100, 1, "E"),
+        _PROFILE,
+    ),
+    "long names": (
+        FileFormat.CSV,
+        lambda: b"EmployerRef,%b\n%b" % (_NAMES, b"E%b\n" % (b",1" * 480) * 200),
+        None,
+    ),
+    "long names, mapped": (
+        FileFormat.CSV,
+        lambda: b"E,%b\n%b" % (_NAMES, b"E\n" * 200),
+        _PROFILE,
+    ),
+    "one long row": (
+        FileFormat.CSV,
+        lambda: b"EmployerRef,Surname,Title\n1,%b,%b\n" % ((b"\x01" * 5_000_000,) * 2),
+        None,
+    ),
+    "short rows of many columns": (
+        FileFormat.CSV,
+        lambda: b"EmployerRef%b\n%b" % (b"," * 19_000, b"E\n" * 2_000),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GROWING_FILES)
+def test_what_a_small_file_becomes_is_refused_before_it_is_in_memory(name: str) -> None:
+    file_format, make, mapping = GROWING_FILES[name]
+    body = make()
+    reader = reader_of(
+        file_format, WORKERS.rules, ReadOptions(mapping=mapping, max_bytes=1_500_000)
+    )
+    start = time.process_time()
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError, match="which is the limit: "):
+            reader(body, lambda _: None, 100_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 60_000_000 + 2 * len(body)
+    assert time.process_time() - start < 10
 
 
 # While a worst-case body is read, the event loop goes on: other calls are answered meanwhile.

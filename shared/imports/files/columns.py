@@ -25,8 +25,10 @@ from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, WORDS, is_guarde
 from shared.imports.files.notes import Notes, line_notes
 from shared.imports.json_rows import (
     MAX_DEPTH,
+    MAX_ROW_BYTES,
     MAX_VALUES,
     RowText,
+    over_limit_error,
 )
 from shared.imports.messages import Message, MessageId, bounded
 from shared.imports.text_checks import escaped, is_blank, nearest, trimmed, without_hidden
@@ -271,6 +273,14 @@ def more_cells(cell: Cell, row: str) -> dict[str, str]:
             f"{row}: the column {MORE} must hold what the gateway has put there, or nothing."
         )
     return more
+
+
+def check_row_size(size: int, row: str) -> None:
+    """Raises TooLargeError for the cells of a row, or of the header, that have too many characters,
+    before the row is made of them.
+    """
+    if size > MAX_ROW_BYTES:
+        raise over_limit_error(row, f"{MAX_ROW_BYTES} characters")
 
 
 def check_not_header(cells: Sequence[Cell], header: Sequence[str], index: int, line: int) -> None:

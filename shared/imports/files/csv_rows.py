@@ -18,12 +18,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO, TextIOWrapper
 from typing import Any, Final
 
-from shared.errors import InvalidRequestError
-from shared.imports.files.columns import MakeRenderer, RowRenderer, check_not_header
+from shared.errors import InvalidRequestError, TooLargeError
+from shared.imports.files.columns import (
+    MakeRenderer,
+    RowRenderer,
+    check_not_header,
+    check_row_size,
+)
 from shared.imports.files.text import check_not_empty, not_utf8_error
 from shared.imports.json_rows import (
+    MAX_ROW_BYTES,
     RawRow,
     RowText,
+    StoredBytes,
     line_of,
     read_row_of_line,
     too_many_rows_error,
@@ -35,6 +42,8 @@ _SEPARATOR_LINE: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]*', re.I
 # The characters of a line of blank cells, with any delimiter.
 _BLANK_CELLS: Final = ENDS + _DELIMITERS + "\"'"
 _LONGEST_CELL: Final = 16 * 1024 * 1024
+# Cells that all rows together may have fewer than the header: each costs time and no byte.
+MAX_MISSING_CELLS: Final = 20_000_000
 # Lines are kept up to so many times the size of the file, so that they need not be made again.
 _KEPT_RATIO: Final = 1.25
 _KEPT_OVERHEAD: Final = 150
@@ -96,8 +105,9 @@ def read_csv(
     make_renderer: MakeRenderer,
     sort_key: Callable[[Mapping[str, Any]], str | None],
     max_rows: int,
+    max_stored: int,
 ) -> CsvPayload:
-    """Read the rows of a body in UTF-8.
+    """Read the rows of a body in UTF-8; `max_stored` limits their bytes as they are stored.
 
     Raises InvalidRequestError with the problem and its line, TooLargeError.
     """
@@ -113,7 +123,8 @@ def read_csv(
     reader = csv.reader(source, delimiter=delimiter, strict=True)
     line = lines_above + 1
     payload: CsvPayload | None = None
-    index = 0
+    stored_bytes = StoredBytes(max_stored)
+    index = missing_cells = 0
     try:
         header = next(reader, None)
         if header is None:
@@ -121,17 +132,25 @@ def read_csv(
                 "The file has no header: its first line must name the columns, by the paths of the "
                 "fields."
             )
+        check_row_size(sum(map(len, header)), f"The header in line {line}")
         renderer = make_renderer(header, line)
         payload = CsvPayload(body, delimiter, renderer)
         start, line = source.offset, lines_above + reader.line_num + 1
         for cells in reader:
             if any(cells) and not all(map(is_blank, cells)):
+                if source.offset - start > MAX_ROW_BYTES:
+                    check_row_size(sum(map(len, cells)), f"index {index}, line {line}")
+                missing_cells += max(0, len(header) - len(cells))
+                if missing_cells > MAX_MISSING_CELLS:
+                    raise _missing_cells_error(len(header))
                 check_not_header(cells, header, index, line)
                 rendered = renderer.render(cells, index, line)
                 if rendered is not None:
                     row = read_row_of_line(rendered.text, index, line)
                     raw = RawRow(index, sort_key(row), start, source.offset)
-                    payload.add(raw, line, line_of(index, *rendered))
+                    made = line_of(index, *rendered)
+                    stored_bytes.add(len(made))
+                    payload.add(raw, line, made)
                     index += 1
                     if index > max_rows:
                         raise too_many_rows_error(f"more than {max_rows}", max_rows)
@@ -141,6 +160,13 @@ def read_csv(
     except UnicodeDecodeError:
         raise not_utf8_error(body) from None
     return payload
+
+
+def _missing_cells_error(columns: int) -> TooLargeError:
+    return TooLargeError(
+        f"The header has {columns} columns, and the rows have more than {MAX_MISSING_CELLS} cells "
+        "less than that, which is the limit: remove the columns that have no value."
+    )
 
 
 class _Lines:

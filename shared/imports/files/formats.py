@@ -19,7 +19,7 @@ from shared.imports.files.mapping import ProfileMapping, read_mapped
 from shared.imports.files.ndjson_rows import read_ndjson
 from shared.imports.files.text import describe_binary, utf8_body, without_end_mark
 from shared.imports.import_type import Rules
-from shared.imports.json_rows import Payload, read_payload
+from shared.imports.json_rows import Payload, max_stored_bytes, read_payload
 
 SortKey = Callable[[Mapping[str, Any]], str | None]
 Reader = Callable[[bytes, SortKey, int], Payload]
@@ -70,8 +70,8 @@ class ReadOptions:
     `sheet` is the name of a spreadsheet's sheet, by default its first visible one. `mapping` makes
     rows of what is in the layout of its sender; without it, columns are fields of the type.
     `blank_clears`: an empty cell is null instead of leaving the field out. `max_bytes` limits what
-    is unpacked of a spreadsheet. `make_renderer` makes the rows of files with a header in another
-    way.
+    is unpacked of a spreadsheet, and with it what the rows of a file become (`max_stored_bytes`).
+    `make_renderer` makes the rows of files with a header in another way.
     """
 
     sheet: str = ""
@@ -79,6 +79,11 @@ class ReadOptions:
     blank_clears: bool = False
     max_bytes: int = MAX_UNPACKED
     make_renderer: MakeRenderer | None = None
+
+    @property
+    def max_stored(self) -> int:
+        """The most bytes that all rows of a file may have as they are stored."""
+        return max_stored_bytes(self.max_bytes)
 
 
 def format_of_media_type(media_type: str) -> FileFormat | None:
@@ -125,7 +130,7 @@ def reader_of(file_format: FileFormat, rules: Rules, options: ReadOptions) -> Re
         case FileFormat.NDJSON:
             return _mapped(read_ndjson, options)
         case FileFormat.CSV:
-            return partial(_read_csv, make_renderer)
+            return partial(_read_csv, make_renderer, options)
         case FileFormat.XLSX:
             return partial(_read_xlsx, make_renderer, options)
         case _:
@@ -136,7 +141,9 @@ def reader_of(file_format: FileFormat, rules: Rules, options: ReadOptions) -> Re
 
 def _mapped(read: Reader, options: ReadOptions) -> Reader:
     """The reader of rows in JSON, which the profile maps if there is one."""
-    return partial(read_mapped, options.mapping, read) if options.mapping else read
+    if options.mapping is None:
+        return read
+    return partial(read_mapped, options.mapping, read, max_stored=options.max_stored)
 
 
 @cache
@@ -160,9 +167,13 @@ def header_maker(rules: Rules, options: ReadOptions) -> MakeRenderer:
 
 
 def _read_csv(
-    make_renderer: MakeRenderer, body: bytes, sort_key: SortKey, max_rows: int
+    make_renderer: MakeRenderer,
+    options: ReadOptions,
+    body: bytes,
+    sort_key: SortKey,
+    max_rows: int,
 ) -> Payload:
-    return read_csv(body, make_renderer, sort_key, max_rows)
+    return read_csv(body, make_renderer, sort_key, max_rows, options.max_stored)
 
 
 def _read_xlsx(
@@ -182,4 +193,5 @@ def _read_xlsx(
         max_rows,
         sheet=options.sheet,
         max_bytes=options.max_bytes,
+        max_stored=options.max_stored,
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from shared.errors import InvalidRequestError, TooLargeError
+from shared.errors import InvalidRequestError
 from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, is_guarded, leaves_of, restored
 from shared.imports.files.columns import (
     DATE,
@@ -44,6 +44,7 @@ from shared.imports.json_rows import (
     Payload,
     RawRow,
     RowText,
+    StoredBytes,
     line_of,
     read_row_of_line,
 )
@@ -58,8 +59,6 @@ _MOST_REPORTED: Final = 20
 _MOST_NAMED: Final = 10
 # Faults of the cells of one row that have a message each.
 _MOST_FAULTS: Final = 100
-# Characters of all rows of a file as they are stored: those of a body of 50 MB are a third of it.
-MAX_MAPPED_SIZE: Final = 1024 * 1024 * 1024
 # Characters of a number with its groups.
 _LONGEST_NUMBER: Final = 60
 # The mark of groups that belongs to each decimal mark, and those that belong to both.
@@ -108,9 +107,7 @@ class Target(NamedTuple):
 class ProfileMapping:
     """A version of a profile, compiled: it makes rows of what a sender sends."""
 
-    def __init__(self, ref: ProfileRef, profile: Profile, max_size: int = MAX_MAPPED_SIZE) -> None:
-        """`max_size` limits the rows that are made of one file, in characters."""
-        self._max_size = max_size
+    def __init__(self, ref: ProfileRef, profile: Profile) -> None:
         self.ref = ref
         self.profile = profile
         self._targets = {
@@ -140,19 +137,6 @@ class ProfileMapping:
     def column_of(self, path: str | None) -> str | None:
         """The column of the sender that gives the field at a path."""
         return None if path is None else self._columns.get(path.lower())
-
-    def check_size(self, size: int) -> None:
-        """Raises TooLargeError for a file of which the mapped rows are too large.
-
-        Every row has the names of its columns and the constants of the profile beside its cells,
-        so those of a small file may be very large.
-        """
-        if size > self._max_size:
-            raise TooLargeError(
-                f"The rows take more than {self._max_size} characters with the names of their "
-                "columns and the constants of the profile: send them in several calls, or shorten "
-                "these."
-            )
 
     def with_columns(self, results: Iterable[RowResult]) -> list[RowResult]:
         """The results with the columns of the sender in their messages."""
@@ -412,9 +396,6 @@ class MappedHeader:
         """Raises InvalidRequestError for a header that the profile cannot be applied to."""
         self._mapping = mapping
         self._header = SentHeader(mapping, names, line)
-        # The rows that were rendered once, and their size; a reader renders each row twice.
-        self._counted = 0
-        self._size = 0
         self._columns = [
             _Column(at, name, mapping.target(name), mapping.skip_texts(name))
             for at, name in self._header.columns.items()
@@ -453,10 +434,6 @@ class MappedHeader:
         mapped = mapping.render(values, row)
         messages = (*mapped.faults, *(() if index else _unknown_messages(self._unknown)))
         notes = Notes(line, messages, sent=json.dumps(sent, ensure_ascii=False)).to_text()
-        if index >= self._counted:
-            self._counted = index + 1
-            self._size += len(mapped.text) + len(notes)
-            mapping.check_size(self._size)
         return RowText(mapped.text, notes)
 
 
@@ -515,9 +492,11 @@ class MappedPayload:
     Memory holds the rows of the sender; each row is mapped again when it is stored.
     """
 
-    def __init__(self, mapping: ProfileMapping, source: Payload) -> None:
+    def __init__(self, mapping: ProfileMapping, source: Payload, max_stored: int) -> None:
+        """`max_stored`: the most bytes of all rows (`json_rows.StoredBytes`)."""
         self._mapping = mapping
         self._source = source
+        self._stored_bytes = StoredBytes(max_stored)
         self._rows: list[RawRow] = []
         self._raw: list[RawRow] = []
         self._sizes: list[int] = []
@@ -529,8 +508,8 @@ class MappedPayload:
         return self._rows
 
     def read(self, sort_key: SortKey) -> None:
-        """Find the rows and their keys. Raises InvalidRequestError."""
-        has_known, has_rows, size = False, False, 0
+        """Find the rows and their keys. Raises InvalidRequestError, TooLargeError."""
+        has_known, has_rows = False, False
         for raw in self._source.rows:
             has_rows = True
             sent = read_row_of_line(self._source.row_text(raw).text, raw.index, 0)
@@ -546,8 +525,7 @@ class MappedPayload:
             self._raw.append(raw)
             self._rows.append(RawRow(index, key, raw.start, raw.end))
             self._sizes.append(len(self.line(self._rows[-1])))
-            size += self._sizes[-1]
-            self._mapping.check_size(size)
+            self._stored_bytes.add(self._sizes[-1])
         if has_rows and not has_known:
             raise _no_column_error("No row", self._mapping)
 
@@ -572,13 +550,20 @@ class MappedPayload:
 
 
 def read_mapped(
-    mapping: ProfileMapping, read: Reader, body: bytes, sort_key: SortKey, max_rows: int
+    mapping: ProfileMapping,
+    read: Reader,
+    body: bytes,
+    sort_key: SortKey,
+    max_rows: int,
+    *,
+    max_stored: int,
 ) -> MappedPayload:
     """Read the rows of a body whose format `read` reads as JSON rows of the sender.
 
-    Raises what `read` raises, and InvalidRequestError.
+    Raises what `read` raises, InvalidRequestError, and TooLargeError for rows that have more than
+    `max_stored` bytes as they are stored.
     """
-    payload = MappedPayload(mapping, read(body, _no_key, max_rows))
+    payload = MappedPayload(mapping, read(body, _no_key, max_rows), max_stored)
     payload.read(sort_key)
     return payload
 

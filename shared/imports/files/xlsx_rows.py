@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any, Final
@@ -16,6 +16,7 @@ from shared.imports.files.columns import (
     MakeRenderer,
     RowRenderer,
     check_not_header,
+    check_row_size,
 )
 from shared.imports.files.xlsx_cells import (
     DIGITS,
@@ -29,6 +30,7 @@ from shared.imports.files.xlsx_cells import Cell as SheetCell
 from shared.imports.json_rows import (
     RawRow,
     RowText,
+    StoredBytes,
     line_of,
     read_row_of_line,
     split_line,
@@ -156,10 +158,10 @@ class SheetPayload:
         """The rows."""
         return self._rows
 
-    def add(self, sort_key: str | None, rendered: RowText, number: int) -> None:
-        """Add the next row; `number` is that of its row in the sheet."""
+    def add(self, sort_key: str | None, line: bytes, number: int) -> None:
+        """Add the line of the next row; `number` is that of its row in the sheet."""
         index, start = len(self._rows), len(self._lines)
-        self._lines += line_of(index, *rendered)
+        self._lines += line
         self._rows.append(RawRow(index, sort_key, start, len(self._lines)))
         self._numbers.append(number)
 
@@ -189,18 +191,28 @@ def read_xlsx(
     *,
     sheet: str = "",
     max_bytes: int,
+    max_stored: int,
     max_area: int = MAX_AREA,
 ) -> SheetPayload:
     """Read the rows of a sheet: of that name, else of the first visible one.
 
-    `max_bytes` limits what is unpacked of the body. Raises InvalidRequestError with the problem and
+    `max_bytes` limits what is unpacked of the body, `max_stored` the bytes of the rows as they are
+    stored. Raises InvalidRequestError with the problem and
     its place, TooLargeError.
     """
     payload = SheetPayload()
+    stored_bytes = StoredBytes(max_stored)
+    cell_bytes = StoredBytes(max_stored)
     renderer: RowRenderer | None = None
     names: list[str] = []
-    for row in _rows_with_values(body, max_bytes, sheet):
+    for row in read_sheet(body, max_bytes, sheet):
+        # Many cells may refer to one long text, so their texts are counted before they are read.
+        size = sum(len(cell.text) for cell in row.cells.values())
         index = len(payload.rows)
+        check_row_size(size, f"Row {row.number} of the sheet")
+        cell_bytes.add(size)
+        if not _has_value(row):
+            continue
         width = max(row.cells) + 1
         if renderer is None:
             names = [_header_name(row, column) for column in range(width)]
@@ -218,7 +230,9 @@ def read_xlsx(
         rendered = renderer.render(cells, index, row.number)
         if rendered is not None:
             values = read_row_of_line(rendered.text, index, row.number)
-            payload.add(sort_key(values), rendered, row.number)
+            line = line_of(index, *rendered)
+            stored_bytes.add(len(line))
+            payload.add(sort_key(values), line, row.number)
     if renderer is None:
         raise InvalidRequestError(
             "The sheet has no header: its first row must name the columns, by the paths of the "
@@ -227,12 +241,10 @@ def read_xlsx(
     return payload
 
 
-def _rows_with_values(body: bytes, max_bytes: int, sheet: str) -> Iterator[SheetRow]:
-    for row in read_sheet(body, max_bytes, sheet):
-        if any(
-            cell.kind is not CellKind.TEXT or not is_blank(cell.text) for cell in row.cells.values()
-        ):
-            yield row
+def _has_value(row: SheetRow) -> bool:
+    return any(
+        cell.kind is not CellKind.TEXT or not is_blank(cell.text) for cell in row.cells.values()
+    )
 
 
 def _header_name(row: SheetRow, column: int) -> str:

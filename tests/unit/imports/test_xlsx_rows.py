@@ -184,7 +184,9 @@ def test_a_wide_sheet_of_few_cells_is_refused_before_it_costs_much() -> None:
     body = raw_sheet(header + "<row><c t='str'><v>a</v></c></row>" * 20)
     maker = header_maker(PLACEMENTS.rules, ReadOptions())
     with pytest.raises(TooLargeError, match="more than 100000 cells"):
-        read_xlsx(body, maker, lambda _: None, 100, max_bytes=10**7, max_area=100_000)
+        read_xlsx(
+            body, maker, lambda _: None, 100, max_bytes=10**7, max_stored=10**7, max_area=100_000
+        )
 
 
 def test_a_sheet_is_named_in_the_options() -> None:

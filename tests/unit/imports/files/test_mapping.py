@@ -40,6 +40,9 @@ GERMAN: Mapping[str, Any] = {
 }
 
 
+MOST = 10**9
+
+
 def a_mapping(**parts: Any) -> ProfileMapping:
     document = {**GERMAN, **parts}
     profile = {name: part for name, part in document.items() if part is not None}
@@ -59,7 +62,7 @@ def lines_of(payload: Payload) -> list[tuple[dict[str, Any], Notes]]:
 
 
 def rows_of_csv(text: str, mapping: ProfileMapping) -> list[tuple[dict[str, Any], Notes]]:
-    return lines_of(read_csv(text.encode(), mapping.make_renderer, by_key, 100))
+    return lines_of(read_csv(text.encode(), mapping.make_renderer, by_key, 100, MOST))
 
 
 def of_csv(mapping: ProfileMapping, **cells: str) -> tuple[dict[str, Any], Notes]:
@@ -219,7 +222,7 @@ def test_rows_in_json_are_mapped_by_their_paths(is_ndjson: bool) -> None:
     texts[2] = texts[2].replace("12.5", "12.50")
     body = "\n".join(texts) if is_ndjson else f"[{', '.join(texts)}]"
     read = read_ndjson if is_ndjson else read_payload
-    rows = lines_of(read_mapped(mapping, read, body.encode(), by_key, 100))
+    rows = lines_of(read_mapped(mapping, read, body.encode(), by_key, 100, max_stored=MOST))
     assert [json.loads(json.dumps(row, default=str)) for row, _ in rows] == [
         {
             "EmployerRef": "E1",
@@ -248,8 +251,8 @@ def test_rows_in_json_with_one_column_twice_or_none_of_the_profile_are_refused()
         ('[{"EmployerRef":"E1"}]', "No row has no column"),
     ):
         with pytest.raises(InvalidRequestError, match=fault):
-            read_mapped(mapping, read_payload, body.encode(), by_key, 100)
-    assert lines_of(read_mapped(mapping, read_payload, b"[]", by_key, 100)) == []
+            read_mapped(mapping, read_payload, body.encode(), by_key, 100, max_stored=MOST)
+    assert lines_of(read_mapped(mapping, read_payload, b"[]", by_key, 100, max_stored=MOST)) == []
 
 
 def test_what_was_sent_cannot_forge_notes_or_lines() -> None:
@@ -259,23 +262,24 @@ def test_what_was_sent_cannot_forge_notes_or_lines() -> None:
     assert json.loads(notes.sent)["Ort"] == cell
     assert (notes.line, len(notes.messages)) == (2, 1)
     body = '[{"Mandant":"E1",\n"Nr.":"1","Ort":"a\\u001f\\nb", "sent": {"line": 5}}]'
-    [(row, notes)] = lines_of(read_mapped(a_mapping(), read_payload, body.encode(), by_key, 9))
+    [(row, notes)] = lines_of(
+        read_mapped(a_mapping(), read_payload, body.encode(), by_key, 9, max_stored=MOST)
+    )
     assert row["WorkLocation"] == "a\x1f\nb"
     assert json.loads(notes.sent)["sent"] == {"line": 5}
     assert notes.line is None
 
 
 def test_what_a_small_file_can_become_is_bounded() -> None:
-    profile = a_mapping().profile
-    mapping = ProfileMapping(ProfileRef("german", 3), profile, max_size=100_000)
+    mapping = a_mapping()
     names = ["Mandant", "Nr.", *(f"{number}{'x' * 990}" for number in range(20))]
     row = "E1;1;" + ";".join("y" for _ in names[2:])
     body = "\n".join([";".join(names), *[row] * 6]).encode()
-    with pytest.raises(TooLargeError, match="or shorten these"):
-        read_csv(body, mapping.make_renderer, by_key, 100)
+    with pytest.raises(TooLargeError, match="more than 100000 bytes with the names"):
+        read_csv(body, mapping.make_renderer, by_key, 100, 100_000)
     rows = json.dumps([{"Mandant": "E1", "Nr.": "1", "Ort": "x" * 20_000}] * 3).encode()
-    with pytest.raises(TooLargeError, match="or shorten these"):
-        read_mapped(mapping, read_payload, rows, by_key, 100)
+    with pytest.raises(TooLargeError, match="more than 100000 bytes with the names"):
+        read_mapped(mapping, read_payload, rows, by_key, 100, max_stored=100_000)
 
 
 def test_the_faults_of_one_row_are_bounded() -> None:
