@@ -164,6 +164,42 @@ def run_at_once(main: Coroutine[Any, Any, _T]) -> _T:
         return runner.run(main)
 
 
+class _LoopSelector(selectors.SelectSelector):
+    """Asks the system only where the loop has nothing to do: a model has no sockets."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return [] if timeout == 0 else super().select(timeout)
+
+
+class ModelLoop(asyncio.SelectorEventLoop):
+    """The event loop of a model, most of whose turns move a single task."""
+
+    _ready: list[object]
+
+    def __init__(self) -> None:
+        super().__init__(_LoopSelector())
+
+    async def turn(self, most: int) -> None:
+        """Let the other tasks go on `most` times, or until none of them can."""
+        for _ in range(most):
+            await asyncio.sleep(0)
+            if not self._ready:
+                return
+
+
+async def take_turns(most: int) -> None:
+    """See `ModelLoop.turn`."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ModelLoop)
+    await loop.turn(most)
+
+
+def run_model(main: Coroutine[Any, Any, _T]) -> _T:
+    """`asyncio.run` on a `ModelLoop`."""
+    with asyncio.Runner(loop_factory=ModelLoop) as runner:
+        return runner.run(main)
+
+
 class ModelClock:
     """Time that passes when the scheduler says so."""
 

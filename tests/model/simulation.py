@@ -38,6 +38,7 @@ from tests.model.harness import (
     Process,
     Turnstile,
     make_process,
+    take_turns,
 )
 
 MAX_RECEIVED = 5
@@ -162,8 +163,7 @@ class Simulation:
             self._deliver()
         elif self.turnstile.waiting:
             self._release()
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        await take_turns(_TURNS)
         self._reap()
 
     def _is_idle(self) -> bool:

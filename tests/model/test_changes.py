@@ -33,7 +33,7 @@ from shared.imports.licenses.store import (
 from shared.imports.registry import IMPORT_TYPES
 from shared.services.changes import Change, ChangeKind, ChangePlace
 from shared.storage.business_records import from_entity, partition_of, row_of
-from tests.model.harness import TENANT, Process
+from tests.model.harness import TENANT, Process, run_model
 from tests.model.judging import (
     judge,
     judge_counts,
@@ -245,7 +245,7 @@ def play(kind: type[World], seed: int, judge_order: Callable[[World], None]) -> 
         await world.catch_up()
 
     try:
-        asyncio.run(play_and_catch_up())
+        run_model(play_and_catch_up())
         judge_order(world)
     except AssertionError as error:
         raise AssertionError(f"seed {seed}: {error}") from error

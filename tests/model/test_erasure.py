@@ -7,7 +7,6 @@ the last erasure wrote, and no row or result of such an import may name the pers
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +28,7 @@ from shared.storage import import_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Delete, Entity, Insert, Operation
 from tests.memory_storage import MemoryTables
-from tests.model.harness import TENANT, Process
+from tests.model.harness import TENANT, Process, run_model
 from tests.model.judging import judge_counts, judge_ends, judge_stored, records_of, results_of
 from tests.model.simulation import Simulation
 from tests.model.test_order import FIRST, RUNS
@@ -173,7 +172,7 @@ def _is_of_person(row: Mapping[str, Any]) -> bool:
 
 def _play(seed: int) -> ErasureSimulation:
     world = ErasureSimulation(seed)
-    asyncio.run(world.play())
+    run_model(world.play())
     return world
 
 
@@ -240,7 +239,7 @@ def test_a_rule_that_is_broken_on_purpose_is_found(broken: type[ErasureSimulatio
     for seed in range(300):
         world = broken(seed)
         try:
-            asyncio.run(world.play())
+            run_model(world.play())
             judge(world)
         except AssertionError:
             return

@@ -25,7 +25,7 @@ from shared.services.chunk_processor import HoldBack
 from shared.services.import_log import ImportLog
 from shared.storage.import_records import ImportRecord
 from tests.memory_storage import MemoryQueues, MemoryTables
-from tests.model.harness import TENANT, Fate, Turnstile
+from tests.model.harness import TENANT, Fate, Turnstile, run_model
 from tests.model.judging import judge
 from tests.model.simulation import Simulation, UnsweptSimulation
 
@@ -42,7 +42,7 @@ async def _play(world: Simulation) -> Simulation:
 def test_imports_leave_what_one_after_another_would_have_left() -> None:
     seen: Counter[str] = Counter()
     for seed in range(FIRST, FIRST + RUNS // 2):
-        world = asyncio.run(_play(Simulation(seed)))
+        world = run_model(_play(Simulation(seed)))
         try:
             judge(world)
         except AssertionError as error:
@@ -68,7 +68,7 @@ def test_no_import_needs_the_sweep_where_every_call_has_sent_its_messages() -> N
     seen: Counter[str] = Counter()
     for seed in range(FIRST, FIRST + RUNS // 3):
         try:
-            world = asyncio.run(_play(UnsweptSimulation(seed)))
+            world = run_model(_play(UnsweptSimulation(seed)))
             judge(world)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
