@@ -2,7 +2,7 @@
 // (events.bicep). No secret passes through here: the app reaches storage, the vault and the
 // telemetry by its identity.
 param location string
-param token string
+param resourceToken string
 param tags object
 param principalId string
 param principalType string
@@ -27,14 +27,15 @@ var dataRoles = [
   roles.storageQueueDataContributor
   roles.storageTableDataContributor
 ]
-// A person who deploys also runs manage.py, and so needs the same roles on the data. The identity of
-// a pipeline does not get them.
-var administratorRoles = empty(principalId) || principalType != 'User' ? [] : dataRoles
+// A person who deploys also makes the keys and runs manage.py. A pipeline does neither, so its identity
+// gets no role on the data or the keys.
+var isAdministrator = !empty(principalId) && principalType == 'User'
+var administratorRoles = isAdministrator ? dataRoles : []
 var packageContainer = 'app-package'
-var appName = 'func-${token}'
+var appName = 'func-${resourceToken}'
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
-  name: 'id-${token}'
+  name: 'id-${resourceToken}'
   location: location
   tags: tags
 }
@@ -42,7 +43,7 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' 
 // --- Storage: by identity alone, shared keys are off ---------------------------------------------
 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
-  name: 'st${token}'
+  name: 'st${resourceToken}'
   location: location
   tags: tags
   kind: 'StorageV2'
@@ -109,7 +110,7 @@ resource administratorDataRoles 'Microsoft.Authorization/roleAssignments@2022-04
 
 // Storage tells Event Grid of new blobs; events.bicep subscribes the app to the drop containers.
 resource systemTopic 'Microsoft.EventGrid/systemTopics@2022-06-15' = {
-  name: 'evgt-${token}'
+  name: 'evgt-${resourceToken}'
   location: location
   tags: tags
   properties: {
@@ -121,7 +122,7 @@ resource systemTopic 'Microsoft.EventGrid/systemTopics@2022-06-15' = {
 // --- Keys ----------------------------------------------------------------------------------------
 
 resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
-  name: 'kv-${token}'
+  name: 'kv-${resourceToken}'
   location: location
   tags: tags
   properties: {
@@ -148,7 +149,7 @@ resource vaultRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource administratorVaultRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(principalId)) {
+resource administratorVaultRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (isAdministrator) {
   name: guid(vault.id, principalId, roles.keyVaultSecretsOfficer)
   scope: vault
   properties: {
@@ -161,7 +162,7 @@ resource administratorVaultRole 'Microsoft.Authorization/roleAssignments@2022-04
 // --- Logs and telemetry --------------------------------------------------------------------------
 
 resource logs 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
-  name: 'log-${token}'
+  name: 'log-${resourceToken}'
   location: location
   tags: tags
   properties: {
@@ -173,7 +174,7 @@ resource logs 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
 }
 
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
-  name: 'appi-${token}'
+  name: 'appi-${resourceToken}'
   location: location
   tags: tags
   kind: 'web'
@@ -194,7 +195,8 @@ resource insightsRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// Who read a key, and which blobs were deleted.
+// Who read a key, and which blobs were deleted. The gateway writes several entities for each row, so
+// a log of all writes to tables would be larger than the data: it is left out.
 resource vaultDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-log-analytics'
   scope: vault
@@ -260,7 +262,7 @@ resource tableDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-prev
 // --- The function app ----------------------------------------------------------------------------
 
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
-  name: 'plan-${token}'
+  name: 'plan-${resourceToken}'
   location: location
   tags: tags
   kind: 'functionapp'
@@ -282,7 +284,7 @@ var settings = {
   APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '209715200'
-  // The alerts count log lines, so none may be left out.
+  // The alerts count log lines, so the host must not leave any of them out.
   AzureFunctionsJobHost__logging__applicationInsights__samplingSettings__isEnabled: 'false'
   GATEWAY_CALLER_ADDRESS: 'forwarded'
   GATEWAY_DROP_SOURCE: 'eventgrid'
@@ -378,9 +380,10 @@ module alerts 'alerts.bicep' = if (!empty(alertAddresses)) {
   name: 'alerts'
   params: {
     location: location
-    token: token
+    resourceToken: resourceToken
     tags: tags
     insightsId: insights.id
+    healthAddress: 'https://${app.properties.defaultHostName}/api/health'
     addresses: split(alertAddresses, ',')
   }
 }

@@ -10,7 +10,7 @@ param environmentName string
 @description('Azure region of all resources. It must offer the Flex Consumption plan.')
 param location string
 
-@description('Object id of the person or pipeline that deploys. It may write the keys into the vault.')
+@description('Object id of the person or pipeline that deploys. A person gets roles on the data and the keys, a pipeline does not.')
 param principalId string = ''
 
 @allowed(['User', 'ServicePrincipal'])
@@ -49,7 +49,7 @@ module gateway 'gateway.bicep' = {
   scope: group
   params: {
     location: location
-    token: toLower(uniqueString(subscription().id, environmentName, location))
+    resourceToken: toLower(uniqueString(subscription().id, environmentName, location))
     tags: tags
     principalId: principalId
     principalType: principalType

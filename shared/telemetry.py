@@ -1,8 +1,9 @@
 """Traces and metrics by OpenTelemetry, if GATEWAY_TELEMETRY turns them on (docs/operate.md).
 
-The gateway makes spans and measurements. The provider that exports them is set by the worker of the
-platform, or by whoever runs the gateway. Attributes are the fields of log lines (`shared.log`), so
-no value of a row can be among them, and of an error only the class is noted.
+The gateway makes spans and measurements. The worker of the platform sets the provider that exports
+them; without the platform, the process that runs the gateway does. Attributes are the fields of log
+lines (`shared.log`), so no value of a row can be among them, and of an error only the class is
+noted.
 
 Turned off, a span costs a comparison, and nothing of OpenTelemetry is imported.
 """
@@ -13,9 +14,10 @@ import functools
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, Unpack
 
-from shared.errors import SettingsError
+from shared import log
 from shared.log import Fields, attribute
 
 if TYPE_CHECKING:
@@ -28,10 +30,6 @@ Result = TypeVar("Result")
 _NAME: Final = "payroll-import-gateway"
 _PREFIX: Final = "gateway."
 _NO_SPAN: Final[AbstractContextManager[None]] = nullcontext()
-_MISSING: Final = (
-    "GATEWAY_TELEMETRY is set, but the packages of OpenTelemetry are not installed: deploy with "
-    "requirements-telemetry.txt, or clear the setting."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +42,18 @@ class Metric:
     meaning: str
 
 
-CALLS: Final = Metric("calls", "histogram", "s", "Time of calls, by function and status.")
+CALL_DURATION: Final = Metric(
+    "call.duration", "histogram", "s", "Time of calls, by function and status."
+)
 ROWS: Final = Metric("rows", "counter", "{row}", "Rows of ended imports, by type and outcome.")
-CHUNKS: Final = Metric("chunks", "histogram", "s", "Time of handling a chunk, by type.")
-WAITS: Final = Metric(
-    "waits", "histogram", "s", "Time from the acceptance of an import to a start of a chunk of it."
+CHUNK_DURATION: Final = Metric(
+    "chunk.duration", "histogram", "s", "Time of handling a chunk, by type."
+)
+QUEUE_WAIT: Final = Metric(
+    "queue.wait",
+    "histogram",
+    "s",
+    "Time from the acceptance of an import to a start of a chunk of it.",
 )
 OPEN_IMPORTS: Final = Metric(
     "imports.open", "gauge", "{import}", "Open imports of all tenants, as the sweep has found them."
@@ -56,7 +61,7 @@ OPEN_IMPORTS: Final = Metric(
 RETRIES: Final = Metric(
     "storage.retries", "counter", "{request}", "Requests to tables and queues that were repeated."
 )
-METRICS: Final = (CALLS, ROWS, CHUNKS, WAITS, OPEN_IMPORTS, RETRIES)
+METRICS: Final = (CALL_DURATION, ROWS, CHUNK_DURATION, QUEUE_WAIT, OPEN_IMPORTS, RETRIES)
 
 
 class _Instruments:
@@ -94,13 +99,14 @@ _instruments: _Instruments | None = None
 def turn_on() -> None:
     """Use the providers of this process from now on.
 
-    Raises SettingsError where the packages are not installed.
+    Where the packages are not installed, telemetry stays off and a log line says so: the gateway
+    works without it.
     """
     global _instruments  # noqa: PLW0603 (the providers belong to the process too)
     try:
         _instruments = _Instruments()
-    except ImportError:
-        raise SettingsError([_MISSING]) from None
+    except ImportError as error:
+        log.failure("telemetry.packages_missing", error)
 
 
 def turn_off() -> None:
@@ -119,11 +125,28 @@ def span(name: str, parent: str = "", **fields: Unpack[Fields]) -> AbstractConte
 
 
 def call_span(name: str, traceparent: str) -> AbstractContextManager[Any]:
-    """The span of a call. It belongs to the worker's span if there is one, else to the header's."""
+    """The span of a call. It belongs to the worker's span if there is one, else to the header's.
+
+    The span of the worker, or of the host, already counts as the request.
+    """
     if _instruments is None:
         return _NO_SPAN
-    is_within = bool(current_trace())
-    return _span(_instruments.tracer, name, "" if is_within else traceparent, {}, is_call=True)
+    if current_trace():
+        return _span(_instruments.tracer, name, "", {})
+    return _span(_instruments.tracer, name, traceparent, {}, is_call=True)
+
+
+def note_answer(span: Any, status: int, correlation_id: str) -> None:
+    """Note on the span of a call how it was answered; from 500 on the call has failed."""
+    if span is None:
+        return
+    from opentelemetry import trace
+
+    span.set_attribute("gateway.status", status)
+    span.set_attribute("http.response.status_code", status)
+    span.set_attribute("gateway.correlation_id", correlation_id)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.set_status(trace.StatusCode.ERROR)
 
 
 def traced(

@@ -3,7 +3,22 @@
 # sealed or hashed under it needs it.
 set -eu
 
-names=$(az keyvault secret list --vault-name "$KEY_VAULT_NAME" --query "[].name" --output tsv)
+if [ "${AZURE_PRINCIPAL_TYPE:-User}" != User ]; then
+    echo "The keys are made by a person: this identity has no role on $KEY_VAULT_NAME (docs/deploy.md)."
+    exit 0
+fi
+
+# A role that was assigned a moment ago takes some minutes to count, so a refusal is tried again.
+tries=${KEY_TRIES:-20}
+while ! names=$(az keyvault secret list --vault-name "$KEY_VAULT_NAME" --query "[].name" --output tsv); do
+    tries=$((tries - 1))
+    if [ "$tries" -le 0 ]; then
+        echo "$KEY_VAULT_NAME does not answer, or you have no role on it: run azd provision again." >&2
+        exit 1
+    fi
+    echo "$KEY_VAULT_NAME does not answer yet; trying again in ${KEY_PAUSE:-15} seconds." >&2
+    sleep "${KEY_PAUSE:-15}"
+done
 deleted=$(az keyvault secret list-deleted --vault-name "$KEY_VAULT_NAME" --query "[].name" --output tsv)
 for name in data-keys authdata-keys; do
     if printf '%s\n' "$names" | grep -qx "$name"; then

@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Final, NoReturn
 
 from local_host.setup.azurite import SETUP_PROGRAMS
-from local_host.setup.environment import LOCKED, prepare, prepare_worker
+from local_host.setup.build import BUILD, build
+from local_host.setup.environment import LOCKED, LOCKED_TELEMETRY, prepare, prepare_worker
 from local_host.setup.messages import SetupError, note, say
 from local_host.setup.paths import DATA, PYTHON, ROOT, VENV
 
@@ -89,7 +90,10 @@ USAGE = """usage: python3 dev.py COMMAND
   check                 format, lint, strict types, unit tests: a minute or two
   bench [NAME ...]      the benchmarks
   lock [--upgrade]      write requirements.txt (what is deployed, with hashes) from requirements.in
-  sbom FILE             write the bill of materials of a deployment (CycloneDX JSON, with licences)
+  build [FOLDER] [--telemetry]
+                        make the folder that is deployed: the app with its packages (.local/build)
+  sbom FILE [--telemetry]
+                        write the bill of materials of a deployment (CycloneDX JSON, with licences)
   manage [--data DIR] ARGUMENT ...
                         manage.py on the storage of the running gateway; manage --help lists all
 
@@ -210,7 +214,29 @@ def _lock(arguments: list[str]) -> int:
     return 0
 
 
-LOCKED_TELEMETRY: Final = "requirements-telemetry.txt"
+def _build(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="dev.py build",
+        description="Make the folder that is deployed: the files that .funcignore leaves, and the "
+        "locked packages for the platform, checked by their hashes.",
+    )
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=BUILD, help="the folder to make; .local/build"
+    )
+    _add_telemetry_option(parser)
+    options = parser.parse_args(arguments)
+    prepare()
+    build(options.folder.resolve(), with_telemetry=options.telemetry)
+    say(f"{options.folder} is ready to be deployed.")
+    return 0
+
+
+def _add_telemetry_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--telemetry", action="store_true", help=f"take the packages of {LOCKED_TELEMETRY}"
+    )
+
+
 # The tool is run from an environment of its own, since nothing else needs its packages.
 _SBOM_TOOL: Final = "cyclonedx-bom==7.5.0"
 
@@ -223,7 +249,10 @@ def _sbom(arguments: list[str]) -> int:
         "what is there as CycloneDX JSON, with licences.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the file to write")
-    file: Path = parser.parse_args(arguments).file.resolve()
+    _add_telemetry_option(parser)
+    options = parser.parse_args(arguments)
+    file: Path = options.file.resolve()
+    locked = LOCKED_TELEMETRY if options.telemetry else LOCKED
     prepare()
     uv = str(VENV / "bin" / "uv")
     with TemporaryDirectory() as folder:
@@ -232,7 +261,7 @@ def _sbom(arguments: list[str]) -> int:
         write = ["tool", "run", "--quiet", "--from", _SBOM_TOOL, "cyclonedx-py", "environment"]
         for command in (
             ["venv", "--quiet", "--clear", "--python", str(PYTHON), folder],
-            [*install, "--requirements", LOCKED],
+            [*install, "--requirements", locked],
             [*write, "--output-reproducible", "--output-file", str(file), python],
         ):
             if subprocess.run([uv, *command], cwd=ROOT, check=False).returncode:
@@ -266,6 +295,7 @@ _COMMANDS: Mapping[str, Callable[[list[str]], int]] = {
     "check": _check,
     "bench": _bench,
     "lock": _lock,
+    "build": _build,
     "sbom": _sbom,
     "manage": _manage,
 }

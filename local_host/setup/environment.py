@@ -40,6 +40,7 @@ from local_host.setup.processes import file_lock
 
 # The packages of a deployment; written by `dev.py lock`.
 LOCKED = "requirements.txt"
+LOCKED_TELEMETRY = "requirements-telemetry.txt"
 _THIS_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 # The vendor's worker library exists for this version of Python only.
 _WORKER_VERSION = "3.13"

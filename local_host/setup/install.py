@@ -38,12 +38,12 @@ _REASONS = (
         "NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|Max retries exceeded"
         "|Temporary failure in name resolution|Name or service not known|Network is unreachable"
         "|ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|ERR_SOCKET_TIMEOUT|ENOTCACHED"
-        "|ProxyError",
+        "|ProxyError|dns error|tcp connect error|error sending request",
         "{tool} cannot reach the package index. Check the network, the proxy, or which index "
         "{tool} is configured to use, and start again.",
     ),
     (
-        "DO NOT MATCH THE HASHES|EINTEGRITY",
+        "DO NOT MATCH THE HASHES|Hash mismatch|EINTEGRITY",
         "{tool} received a package whose content differs from the hash in this checkout, and did "
         "not install it. Check which package index {tool} is configured to use.",
     ),

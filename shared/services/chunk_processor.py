@@ -457,7 +457,7 @@ class ChunkProcessor:
         """Run a chunk, and handle the errors that stop it."""
         waited = age_of(record.accepted_at, self._clock.now())
         telemetry.note(
-            telemetry.WAITS, waited.total_seconds() if waited else 0, type=record.type_name
+            telemetry.QUEUE_WAIT, waited.total_seconds() if waited else 0, type=record.type_name
         )
         started_at = self._clock.elapsed()
         try:
@@ -471,7 +471,7 @@ class ChunkProcessor:
             ):
                 results = await self._run(message, record)
             seconds = self._clock.elapsed() - started_at
-            telemetry.note(telemetry.CHUNKS, seconds, type=record.type_name)
+            telemetry.note(telemetry.CHUNK_DURATION, seconds, type=record.type_name)
             return results
         except HandlerTimeUpError:
             await self._requeue(message, record)

@@ -44,7 +44,7 @@ class Health:
                 await self._check()
             is_working = True
         except StorageUnavailableError as error:
-            log.failure("health.storage_away", error)
+            log.failure("health.storage_unavailable", error)
             is_working = False
         finally:
             self._running = None

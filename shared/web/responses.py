@@ -203,9 +203,7 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
                     response = refuse(req, error)
                 else:
                     response = follow(req, just_accepted(acceptance.record))
-            if call_span is not None:
-                call_span.set_attribute("gateway.status", response.status_code)
-                call_span.set_attribute("gateway.correlation_id", correlation_id)
+            telemetry.note_answer(call_span, response.status_code, correlation_id)
         response.headers[CORRELATION_HEADER] = correlation_id
         # Most answers show what is stored of people; those that are public say so themselves.
         response.headers.setdefault("Cache-Control", "no-store")
@@ -219,7 +217,7 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
             correlation_id=correlation_id,
             seconds=round(seconds, 3),
         )
-        telemetry.note(telemetry.CALLS, seconds, function=name, status=response.status_code)
+        telemetry.note(telemetry.CALL_DURATION, seconds, function=name, status=response.status_code)
         return response
 
     return answer

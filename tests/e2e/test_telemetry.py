@@ -94,7 +94,7 @@ def test_metrics_count_rows_by_type_and_outcome(
             for scope in resource["scope_metrics"]
             for metric in scope["metrics"]
         }
-        calls = points.get("gateway.calls", [])
+        calls = points.get("gateway.call.duration", [])
         return points if any(p["attributes"]["gateway.status"] == 401 for p in calls) else None
 
     points = wait_until(read, "the refusal in the metrics")
@@ -104,8 +104,8 @@ def test_metrics_count_rows_by_type_and_outcome(
         if point["attributes"]["gateway.type"] == "workers"
     }
     assert rows == {"new": 1, "updated": 0, "unchanged": 0, "failed": 1}
-    assert points["gateway.chunks"][0]["count"] == 1
-    assert points["gateway.waits"][0]["max"] < 60
+    assert points["gateway.chunk.duration"][0]["count"] == 1
+    assert points["gateway.queue.wait"][0]["max"] < 60
 
 
 def tree(spans: list[Span]) -> str:

@@ -1,11 +1,14 @@
-"""Azure's own worker library indexes every function of the app and runs it (Python 3.13)."""
+"""Azure's own worker library (Python 3.13) indexes and runs every function of the built folder."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import platform
+import re
 import subprocess
+import sys
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +18,9 @@ from typing import Any
 import pytest
 from azure.storage.queue import QueueServiceClient
 
+from local_host.setup.build import PACKAGES, build
+from local_host.setup.messages import SetupError
+from local_host.setup.paths import LOCAL
 from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.pay_and_bill.contract import PAY_AND_BILL
@@ -34,9 +40,10 @@ Invocation = dict[str, Any]
 
 @dataclass(frozen=True)
 class WorkerLibrary:
-    """An interpreter that has the library, and the storage to run the app on."""
+    """An interpreter that has the library, the folder of the app, and the storage to run it on."""
 
     python: str
+    app: Path
     storage: str
 
     def list_functions(self) -> dict[str, Any]:
@@ -65,15 +72,17 @@ class WorkerLibrary:
             "GATEWAY_AUTHDATA_KEYS": AUTHDATA_KEYS,
             "GATEWAY_DATA_KEYS": DATA_KEYS,
             "PYTHONUTF8": "1",
+            # As the worker of the platform does: the packages of the folder come first.
+            "PYTHONPATH": str(self.app / PACKAGES),
         }
         options = [word for word in words if word == "--compact"]
         command = [word for word in words if word != "--compact"]
         return subprocess.run(
-            [self.python, str(HOST), "--settings", "none", *options, str(ROOT), *command],
+            [self.python, str(HOST), "--settings", "none", *options, str(self.app), *command],
             input=text,
             capture_output=True,
             check=False,
-            cwd=ROOT,
+            cwd=self.app,
             env={**inherited, **own},
             text=True,
             timeout=100,
@@ -85,12 +94,54 @@ class WorkerLibrary:
 OPENID = (".well-known/openid-configuration", ".well-known/jwks.json")
 
 
+@pytest.fixture(scope="module")
+def built() -> Path:
+    """The folder that is deployed; the checkout on a machine that its packages are not for."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return ROOT
+    folder = LOCAL / "build-test"
+    build(folder)
+    return folder
+
+
+def test_the_built_folder_has_the_app_and_the_locked_packages_for_the_platform(built: Path) -> None:
+    if built == ROOT:
+        pytest.skip("The folder is built for Linux on x86-64.")
+    assert {path.name for path in built.iterdir()} == {
+        ".python_packages", "function_app.py", "functions", "shared", "samples", "host.json",
+        "README.md", "LICENSE",
+    }  # fmt: skip
+    packages = built / PACKAGES
+    lock = (ROOT / "requirements.txt").read_text()
+    locked = re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE)
+    installed = {each.name for each in packages.glob("*.dist-info")}
+    missing = {
+        name
+        for name, version in locked
+        if f"{name.replace('-', '_')}-{version}.dist-info" not in installed
+    }
+    # The locked set has two versions of these, for older Pythons.
+    assert missing <= {"azure-functions"}
+    compiled = [path.name for path in packages.rglob("*.so")]
+    fits = re.compile(r"\.(cpython-313-x86_64-linux-gnu|abi3)\.so$")
+    assert len(compiled) > 10
+    assert [name for name in compiled if not fits.search(name)] == []
+
+
+def test_a_folder_with_other_files_is_not_built_over(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    with pytest.raises(SetupError, match="other files"):
+        build(tmp_path)
+    assert (tmp_path / "mine").exists()
+
+
 @pytest.fixture(name="library")
-def fixture_library(emulator: Emulator) -> WorkerLibrary:
+def fixture_library(emulator: Emulator, request: pytest.FixtureRequest) -> WorkerLibrary:
     python = os.environ.get("GATEWAY_WORKER_PYTHON", "")
     if not python:
         pytest.skip("GATEWAY_WORKER_PYTHON names no Python 3.13 with azure-functions-runtime")
-    return WorkerLibrary(python, emulator.account("native"))
+    built: Path = request.getfixturevalue("built")
+    return WorkerLibrary(python, built, emulator.account("native"))
 
 
 def _import_call(sender: Sender, rows: list[Any], **headers: str) -> Invocation:

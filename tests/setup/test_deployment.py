@@ -13,10 +13,11 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-import pathspec
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from local_host.setup.build import app_files
 
 ROOT = Path(__file__).resolve().parents[2]
 # Nothing imports aiohttp by name: the asynchronous clients of Azure Storage load it.
@@ -42,14 +43,14 @@ print(len(function_app.app.get_functions()))
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the files that a deployment takes from a clean checkout."""
     folder = tmp_path_factory.mktemp("deployed")
-    for name in deployed_files():
+    for name in app_files():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     return folder
 
 
 def test_only_the_app_and_its_papers_are_deployed() -> None:
-    assert {name.partition("/")[0] for name in deployed_files()} == {
+    assert {name.partition("/")[0] for name in app_files()} == {
         "function_app.py", "functions", "shared", "samples", "host.json", "requirements.txt",
         "README.md", "LICENSE",
     }  # fmt: skip
@@ -180,16 +181,6 @@ def test_the_page_of_licences_lists_every_package_of_a_deployment() -> None:
 def test_no_requirement_file_names_a_host() -> None:
     for path in ROOT.glob("*require*"):
         assert not re.search(r"https?://|--(extra-)?index-url|--find-links", path.read_text()), path
-
-
-def deployed_files() -> list[str]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    ignored = pathspec.GitIgnoreSpec.from_lines((ROOT / ".funcignore").read_text().splitlines())
-    names = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
-    return [name for name in names if not ignored.match_file(name)]
 
 
 def packages_of(path: Path) -> set[str]:

@@ -16,6 +16,7 @@ import tree_sitter
 import tree_sitter_bicep
 
 from local_host.indexing import AppFunction
+from local_host.setup.build import BUILD, PYTHON_VERSION
 from shared.settings import read_settings
 from tests.unit.house.source_tree import ROOT
 
@@ -113,6 +114,62 @@ def test_an_alert_looks_for_a_line_that_the_gateway_logs() -> None:
     assert searched <= logged
 
 
+def test_the_page_of_the_deployment_says_what_to_do_at_each_alert() -> None:
+    page = (ROOT / "docs/deploy.md").read_text("utf-8").partition("## Alerts")[2]
+    described = re.findall(r"^\| `([a-z0-9-]+)` \|", page.partition("\n## ")[0], re.MULTILINE)
+    rules = parsed("alerts.bicep")["variables"]["rules"]["value"]
+    assert sorted(described) == sorted(rule["name"] for rule in rules)
+
+
+def test_the_health_check_is_called_from_outside() -> None:
+    """Otherwise the line that `storage-unavailable` looks for would never be written."""
+    address = parsed("gateway.bicep")["modules"]["alerts"]["config"]
+    assert "/api/health" in json.dumps(address)
+    test = parsed("alerts.bicep")["resources"]["availability"]
+    assert "healthAddress" in json.dumps(test)
+
+
+def test_no_line_that_an_alert_counts_is_sampled() -> None:
+    settings = parsed("gateway.bicep")["variables"]["settings"]["value"]
+    sampling = "AzureFunctionsJobHost__logging__applicationInsights__samplingSettings__isEnabled"
+    assert settings[sampling] == "false"
+
+
+def test_spans_of_the_sdks_which_have_keys_of_records_are_off() -> None:
+    settings = parsed("gateway.bicep")["variables"]["telemetrySettings"]["value"]
+    disabled = settings["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"].split(",")
+    assert {"azure_sdk", "requests", "urllib", "urllib3"} <= set(disabled)
+
+
+def test_a_pipeline_gets_no_role_on_data_or_keys() -> None:
+    text = (INFRA / "gateway.bicep").read_text("utf-8")
+    assert "var isAdministrator = !empty(principalId) && principalType == 'User'" in text
+    granted = re.findall(r"name: guid\([\w.]+, principalId, ", text)
+    guarded = re.findall(r"if \(isAdministrator\)|in administratorRoles:", text)
+    assert len(granted) == len(guarded) == 2
+
+
+def test_the_pipeline_sets_every_setting_that_azd_fills_and_pins_what_it_runs() -> None:
+    workflow = (ROOT / ".github/workflows/deploy.yml").read_text("utf-8")
+    filled = (INFRA / "main.parameters.json").read_text()
+    names = set(re.findall(r"\$\{(\w+)", filled)) - {"AZURE_PRINCIPAL_ID"}
+    assert {name for name in names if f"{name}:" not in workflow} == set()
+    actions = re.findall(r"uses: (\S+)", workflow)
+    exact = re.compile(r"@([0-9a-f]{40}|v\d+\.\d+\.\d+)$")
+    assert [action for action in actions if not exact.search(action)] == []
+
+
+def test_what_is_deployed_is_what_the_build_makes() -> None:
+    azd = (ROOT / "azure.yaml").read_text("utf-8")
+    assert f"project: {BUILD.relative_to(ROOT)}\n" in azd
+    assert "remoteBuild: false\n" in azd
+    template = (INFRA / "gateway.bicep").read_text("utf-8")
+    runtime = re.search(r"name: 'python'\s+version: '([\d.]+)'", template)
+    assert runtime is not None
+    assert runtime[1] == PYTHON_VERSION
+    assert "python3 dev.py build" in (INFRA / "hooks/build.sh").read_text()
+
+
 @pytest.mark.parametrize("script", sorted(INFRA.glob("hooks/*.sh")), ids=lambda path: path.name)
 def test_a_script_is_valid_and_may_be_run(script: Path) -> None:
     assert os.access(script, os.X_OK)
@@ -132,6 +189,7 @@ class TestMakeKeys:
             "#!/bin/sh\n"
             f'cd "{tmp_path}" || exit 1\n'
             "[ -e offline ] && exit 1\n"
+            "[ -e refused ] && rm refused && exit 1\n"
             'case "$3" in\n'
             "list) ls secrets ;;\n"
             "list-deleted) ls deleted ;;\n"
@@ -142,9 +200,10 @@ class TestMakeKeys:
         program.chmod(0o700)
         return tmp_path
 
-    def run(self, vault: Path) -> subprocess.CompletedProcess[str]:
+    def run(self, vault: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         path = f"{vault}{os.pathsep}{os.environ['PATH']}"
-        environ = {**os.environ, "PATH": path, "KEY_VAULT_NAME": "kv-x"}
+        fast = {"KEY_TRIES": "2", "KEY_PAUSE": "0"}
+        environ = {**os.environ, "PATH": path, "KEY_VAULT_NAME": "kv-x", **fast, **variables}
         script = str(INFRA / "hooks/make-keys.sh")
         return subprocess.run(
             ["sh", script], env=environ, cwd=ROOT, capture_output=True, text=True, check=False
@@ -167,6 +226,17 @@ class TestMakeKeys:
     def test_it_makes_nothing_where_the_vault_does_not_answer(self, vault: Path) -> None:
         (vault / "offline").touch()
         assert self.run(vault).returncode != 0
+        assert list((vault / "secrets").iterdir()) == []
+
+    def test_it_tries_again_where_the_role_does_not_count_yet(self, vault: Path) -> None:
+        (vault / "refused").touch()
+        assert self.run(vault).returncode == 0
+        assert len(list((vault / "secrets").iterdir())) == 2
+
+    def test_a_pipeline_makes_no_key_and_asks_for_none(self, vault: Path) -> None:
+        (vault / "offline").touch()
+        done = self.run(vault, AZURE_PRINCIPAL_TYPE="ServicePrincipal")
+        assert (done.returncode, done.stderr) == (0, "")
         assert list((vault / "secrets").iterdir()) == []
 
     def test_it_does_not_replace_a_deleted_key(self, vault: Path) -> None:

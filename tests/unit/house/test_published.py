@@ -211,5 +211,5 @@ def test_the_folder_of_the_page_has_no_other_files() -> None:
 
 
 def test_the_documents_name_the_version_of_swagger_ui() -> None:
-    for page in (FOLDER / "README.md", ROOT / "docs" / "deploy.md"):
+    for page in (FOLDER / "README.md", ROOT / "docs" / "supply-chain.md"):
         assert SWAGGER_UI_VERSION in page.read_text("utf-8")
