@@ -64,7 +64,9 @@ def drop(
     if result:
         lines.append(f"State: {result['state']}")
         lines += [result["message"]] if "message" in result else []
-        lines += [f"Rows: {rows['total']}, failed: {rows.get('failed', 0)}"] if rows else []
+        skipped = f", skipped by the profile: {rows['skipped']}" if rows.get("skipped") else ""
+        if rows:
+            lines.append(f"Rows: {rows['total']}, failed: {rows.get('failed', 0)}{skipped}")
     show(as_json, dropped | {"result": dict(result) or None}, lines)
     if rows.get("failed") or result.get("state") == "Rejected":
         raise typer.Exit(1)

@@ -52,6 +52,8 @@ class ImportProgress:
     import_ids: list[str] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     sent_before: int = 0
+    # The rows that a mapping profile passed over; None where no profile maps the file.
+    skipped: int | None = None
     groups: GroupTally = field(default_factory=GroupTally)
 
     @property
@@ -87,7 +89,7 @@ class ImportProgress:
         counts = {name: self.counts[name] for name in _COUNTS}
         return {
             "importIds": self.import_ids,
-            "rows": {"total": self.total, **counts},
+            "rows": {"total": self.total, **counts, **self._skipped},
             "unknownColumns": [
                 {"column": each.name, "line": each.line, "nearest": each.nearest}
                 for each in self.file.unknown_columns
@@ -95,6 +97,10 @@ class ImportProgress:
             "messageGroups": self.groups.sorted(),
             "results": self.results,
         }
+
+    @property
+    def _skipped(self) -> dict[str, int]:
+        return {} if self.skipped is None else {"skipped": self.skipped}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +178,11 @@ def send_whole(
     for item in client.failed_rows(import_id) if report["rows"]["failed"] else ():
         rows[item["index"]] = json.dumps(item["row"], ensure_ascii=False)
         lines[item["index"]] = item.get("line") or 0
-    progress = ImportProgress(RowFile(rows, lines), sent_before=acceptance.is_replayed)
+    progress = ImportProgress(
+        RowFile(rows, lines),
+        sent_before=acceptance.is_replayed,
+        skipped=report["rows"].get("skipped"),
+    )
     follow(client, import_id, 0, progress, on_progress)
     return progress
 

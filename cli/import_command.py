@@ -281,6 +281,9 @@ def _report_lines(
     conditional = "would be " if dry_run else ""
     rows = "row" if progress.total == 1 else "rows"
     yield f"{progress.total} {rows}: {conditional}{counts}; {progress.counts['failed']} failed."
+    if progress.skipped:
+        are = "row is" if progress.skipped == 1 else "rows are"
+        yield f"{progress.skipped} more {are} skipped by the profile."
     if progress.import_ids:
         name = "Import" if len(progress.import_ids) == 1 else "Imports"
         yield f"{name} {' '.join(progress.import_ids)}"

@@ -313,6 +313,11 @@ def _lines(report: ImportReport) -> list[str]:
         f"Rows      {counts.done} of {record.rows}: {_effects(report)}, "
         f"{counts.unchanged} unchanged, {counts.failed} failed"
         + (f", {report.repaired} of them repaired by retries" if report.repaired else ""),
+        *(
+            [f"Skipped   {record.skipped} more, by the profile {record.profile.name}"]
+            if record.skipped
+            else []
+        ),
         f"Messages  {counts.warnings} rows with warnings, {counts.infos} rows with infos",
         *_throughput_lines(report),
     ]

@@ -167,6 +167,7 @@ class Trial:
     version: ProfileVersion
     first_row: Sequence[tuple[str, str, str, str]]
     outcomes: Mapping[str, int]
+    skipped: int
     groups: MessageGroups
     unmapped: UnmappedValues
 
@@ -177,7 +178,7 @@ class Trial:
             "name": self.version.ref.name,
             "version": self.version.ref.version,
             "firstRow": [dict(zip(names, cells, strict=True)) for cells in self.first_row],
-            "rows": dict(self.outcomes),
+            "rows": {**self.outcomes, "skipped": self.skipped},
             "messageGroups": groups_view(self.groups)["items"],
             "unmapped": unmapped_view(self.unmapped)["items"],
         }
@@ -192,6 +193,7 @@ class Trial:
             *columns(("COLUMN", "CELL", "FIELD", "VALUE"), self.first_row),
             "",
             f"The rows would be: {counts or 'none'}.",
+            *([f"Rows that the profile skips: {self.skipped}."] if self.skipped else []),
             *([""] if table else []),
             *table,
             *([""] if unmapped else []),
@@ -214,7 +216,14 @@ async def try_file(
     groups.add(results)
     unmapped.add(results)
     outcomes = Counter(result.outcome.value for result in results)
-    return Trial(version, _first_row(mapping, plan), dict(outcomes), groups, unmapped)
+    return Trial(
+        version=version,
+        first_row=_first_row(mapping, plan),
+        outcomes=outcomes,
+        skipped=plan.payload.skipped,
+        groups=groups,
+        unmapped=unmapped,
+    )
 
 
 def _first_row(mapping: ProfileMapping, plan: Plan) -> list[tuple[str, str, str, str]]:
@@ -268,7 +277,7 @@ def _lines(version: ProfileVersion) -> list[str]:
     if profile.decimal:
         lines.append(f"decimal {profile.decimal}")
     for name, texts in profile.skip.items():
-        shown = "any text" if texts is None else ", ".join(sorted(texts))
+        shown = "any value" if texts is None else ", ".join(sorted(texts))
         lines.append(f"skips rows with {shown} in {name}")
     return [*lines, "", *columns(("COLUMN", "FIELD", "VALUES"), cells)]
 

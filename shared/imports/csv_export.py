@@ -62,10 +62,15 @@ OWN_STYLE: Final = CellStyle()
 SENT_STYLE: Final = CellStyle(guards_blanks=False)
 
 
-class _Number(str):
+class NumberText(str):
     """A number as it was written in the JSON text."""
 
     __slots__ = ()
+
+
+def read_unconverted(text: str) -> Any:
+    """The value of a JSON text, in which a number is a NumberText."""
+    return json.loads(text, parse_float=NumberText, parse_int=NumberText)
 
 
 def neutralised(text: str) -> str:
@@ -152,7 +157,7 @@ def _cells(columns: Columns, text: str, style: CellStyle = OWN_STYLE) -> list[st
     """The cells of a row; the last one has the fields without a column."""
     cells = dict.fromkeys(columns, "")
     extra: dict[str, str] = {}
-    for path, value in leaves_of(json.loads(text, parse_float=_Number, parse_int=_Number)):
+    for path, value in leaves_of(read_unconverted(text)):
         lower = _lower(path)
         if lower in cells:
             cells[lower] = _cell(value, style)
@@ -193,7 +198,7 @@ def _add_leaves(node: Any, path: str, leaves: list[tuple[str, Any]]) -> None:
 
 
 def _cell(value: Any, style: CellStyle) -> str:
-    if isinstance(value, _Number):
+    if isinstance(value, NumberText):
         return value.replace(".", style.decimal) if style.decimal else str(value)
     if isinstance(value, str):
         return neutralised(value) if value or style.guards_blanks else ""

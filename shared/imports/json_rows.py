@@ -116,6 +116,10 @@ class Payload(Protocol):
     def rows(self) -> Sequence[RawRow]:
         """The rows."""
 
+    @property
+    def skipped(self) -> int:
+        """How many more rows were sent, which a mapping profile passes over."""
+
     def row_text(self, row: RawRow) -> RowText:
         """The JSON of a row, in one line, and its notes."""
 
@@ -133,6 +137,7 @@ class TextPayload:
     text: str
     rows: Sequence[RawRow]
     notes: Mapping[int, str] = field(default_factory=dict)
+    skipped: int = 0
 
     def row_text(self, row: RawRow) -> RowText:
         """See `Payload.row_text`; line breaks of the JSON become blanks."""

@@ -143,6 +143,7 @@ class ImportAcceptor:
             type_name=kind.name,
             type_version=kind.version,
             rows=plan.rows,
+            skipped=plan.payload.skipped,
             chunks=plan.chunks,
             options=kind.options_of(options),
             accepted_at=to_iso(self._clock.now()),

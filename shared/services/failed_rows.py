@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.imports import csv_export
+from shared.imports.csv_export import NumberText, leaves_of, read_unconverted
+from shared.imports.files.columns import shown_path
 from shared.imports.files.mapping import ProfileMapping
+from shared.imports.files.profile import column_key
 from shared.imports.import_type import Rules
 from shared.imports.messages import Message
 from shared.imports.results import MAX_FULL_ANSWER
-from shared.imports.text_checks import masked_value
+from shared.imports.text_checks import MASK, masked_value
 from shared.services.import_views import message_view
 from shared.services.status import FailedRow, FailedRows
 from shared.services.undo import shown_results
@@ -30,11 +33,11 @@ async def failed_rows_json(
     """
     layout = await _layout_of(chunks, rules, record, is_masked)
     parts: list[str] = []
-    byte_counts = 0
+    byte_count = 0
     async for rows in chunks.chunks(record):
-        shown = _shown_rows(record, _bounded(rows, byte_counts))
+        shown = _shown_rows(record, _bounded(rows, byte_count))
         lines = await asyncio.to_thread(_json_lines, layout, shown)
-        byte_counts += sum(map(len, lines))
+        byte_count += sum(map(len, lines))
         parts += lines
     return await asyncio.to_thread(_array, parts)
 
@@ -56,18 +59,18 @@ async def failed_rows_csv(
         await asyncio.to_thread(_note_columns, columns, layout, rows)
     columns = csv_export.bounded_columns(columns, count)
     parts = [csv_export.header_line(columns, with_lines=has_lines)]
-    byte_counts = 0
+    byte_count = 0
     async for rows in chunks.chunks(record):
-        shown = _shown_rows(record, _bounded(rows, byte_counts))
+        shown = _shown_rows(record, _bounded(rows, byte_count))
         lines = await asyncio.to_thread(_csv_lines, columns, layout, shown, has_lines)
-        byte_counts += sum(map(len, lines))
+        byte_count += sum(map(len, lines))
         parts += lines
     return await asyncio.to_thread(lambda: "".join(parts).encode("utf-8-sig"))
 
 
-def _bounded(rows: Sequence[FailedRow], byte_counts: int) -> Sequence[FailedRow]:
+def _bounded(rows: Sequence[FailedRow], byte_count: int) -> Sequence[FailedRow]:
     """The rows. Beyond the limit of an answer, rows have only the first of their messages."""
-    if byte_counts <= MAX_FULL_ANSWER:
+    if byte_count <= MAX_FULL_ANSWER:
         return rows
     return [replace(row, result=row.result.shortened()) for row in rows]
 
@@ -82,15 +85,84 @@ def _array(parts: Sequence[str]) -> bytes:
     return ("[\n" + ",\n".join(parts) + "\n]\n" if parts else "[]\n").encode()
 
 
+@dataclass(frozen=True, slots=True)
+class RowMasks:
+    """Masks the values of rows that are not shown; `hides` says it of the path of a value."""
+
+    hides: Callable[[Sequence[str | int]], bool]
+
+    def masked(self, text: str) -> str:
+        """A row in JSON text with its masks. Numbers keep their digits."""
+
+        def mask(value: Any, path: Sequence[str | int]) -> Any:
+            if value is None or value == "" or not self.hides(path):
+                return value
+            return masked_value(None if isinstance(value, NumberText) else value)
+
+        return _json_of(_with_values(read_unconverted(text), (), mask))
+
+    def unmasked(self, text: str, original: str) -> str:
+        """A row that was sent back, with the values of its original in place of their masks."""
+        if MASK not in text:
+            return text
+        values = {column_key(path): value for path, value in leaves_of(read_unconverted(original))}
+
+        def unmask(value: Any, path: Sequence[str | int]) -> Any:
+            if not isinstance(value, str) or not value.startswith(MASK):
+                return value
+            sent = values.get(column_key(shown_path(path)))
+            is_mask = not isinstance(sent, list | dict) and self.hides(path)
+            shown = masked_value(None if isinstance(sent, NumberText) else sent)
+            return sent if is_mask and sent is not None and value == shown else value
+
+        return _json_of(_with_values(read_unconverted(text), (), unmask))
+
+
+def row_masks(rules: Rules, mapping: ProfileMapping | None, *, is_mapped: bool) -> RowMasks | None:
+    """The masks of the rows of a type, or of rows in the layout of their sender; None for none.
+
+    Without the profile nothing says which columns of a sender may be shown, so none are.
+    """
+    if is_mapped:
+        return RowMasks(lambda path: mapping is None or not mapping.shows(shown_path(path)))
+    # Imported late, because it loads the models.
+    from shared.services.records.rendering import sensitive_names
+
+    if rules.shown is not None or not sensitive_names(rules.json_schema(), rules.is_sensitive):
+        return None
+    return RowMasks(rules.is_sensitive)
+
+
+def _with_values(
+    node: Any, path: tuple[str | int, ...], change: Callable[[Any, Sequence[str | int]], Any]
+) -> Any:
+    if isinstance(node, dict):
+        return {name: _with_values(item, (*path, name), change) for name, item in node.items()}
+    if isinstance(node, list):
+        return [_with_values(item, (*path, at), change) for at, item in enumerate(node)]
+    return change(node, path)
+
+
+def _json_of(value: Any) -> str:
+    """The JSON text of what `read_unconverted` has read."""
+    if isinstance(value, dict):
+        items = (
+            f"{json.dumps(name, ensure_ascii=False)}: {_json_of(value[name])}" for name in value
+        )
+        return f"{{{', '.join(items)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_json_of, value))}]"
+    return str(value) if isinstance(value, NumberText) else json.dumps(value, ensure_ascii=False)
+
+
 class _Layout:
     """How the rows of an import are shown: as their type has them, or as their sender does."""
 
     def __init__(
         self, rules: Rules, mapping: ProfileMapping | None, *, is_mapped: bool, is_masked: bool
     ) -> None:
-        self._shown = (masking_rows(rules) if is_masked else rules).shown
-        self._mapping = mapping
-        self._is_masked = is_masked
+        self._masks = row_masks(rules, mapping, is_mapped=is_mapped) if is_masked else None
+        self._shown = rules.shown
         self.first_columns = () if is_mapped else rules.key_fields
         self.csv = (
             csv_export.CellStyle(mapping.profile.decimal if mapping else "", guards_blanks=False)
@@ -100,11 +172,11 @@ class _Layout:
 
     def text_of(self, row: FailedRow) -> str:
         """The JSON of a row, without what is not shown."""
-        sent = row.notes.sent
-        if sent:
-            return _masked_sent(self._mapping, sent) if self._is_masked else sent
-        if self._shown is None:
-            return row.text
+        text = row.notes.sent or row.text
+        if self._masks is not None:
+            return self._masks.masked(text)
+        if row.notes.sent or self._shown is None:
+            return text
         return json.dumps(self._shown(json.loads(row.text)), ensure_ascii=False)
 
 
@@ -114,26 +186,6 @@ async def _layout_of(
     mapping = await chunks.mapping_of(record)
     is_mapped = bool(record.profile.name)
     return _Layout(rules, mapping, is_mapped=is_mapped, is_masked=is_masked)
-
-
-def _masked_sent(mapping: ProfileMapping | None, sent: str) -> str:
-    """A row of a sender with masked values in the columns that are not shown.
-
-    Without the profile nothing says which columns those are, so all are masked.
-    """
-
-    def masked(value: Any, path: str) -> Any:
-        if isinstance(value, dict):
-            prefix = f"{path}." if path else ""
-            return {name: masked(item, prefix + name) for name, item in value.items()}
-        if isinstance(value, list):
-            return [masked(item, f"{path}[{at}]") for at, item in enumerate(value)]
-        if value is None or value == "" or (mapping is not None and mapping.shows(path)):
-            return value
-        return masked_value(value)
-
-    row = json.loads(sent, parse_float=str)
-    return json.dumps(masked(row, ""), ensure_ascii=False)
 
 
 def _json_lines(layout: _Layout, rows: Sequence[FailedRow]) -> list[str]:
@@ -165,7 +217,7 @@ def _csv_lines(
         csv_export.row_line(
             columns,
             row.index,
-            _said(row.result.messages),
+            _messages_text(row.result.messages),
             layout.text_of(row),
             (row.notes.line or "") if has_lines else None,
             style=layout.csv,
@@ -174,7 +226,7 @@ def _csv_lines(
     ]
 
 
-def _said(messages: Sequence[Message]) -> str:
+def _messages_text(messages: Sequence[Message]) -> str:
     """All messages in one cell, with the names of their fields. Values are in their own cells."""
     return "; ".join(f"{message.id} {_place(message)}{message.text}" for message in messages)
 
@@ -183,30 +235,3 @@ def _place(message: Message) -> str:
     if message.field is None:
         return ""
     return f"{message.field} ({message.column}): " if message.column else f"{message.field}: "
-
-
-def masking_rows(rules: Rules) -> Rules:
-    """The same rules, which mask sensitive values of the rows that they show.
-
-    Values of fields that the type does not know may be sensitive too, as they are in messages. A
-    type without sensitive fields masks nothing, nor does one that shows only what may be shown.
-    """
-    # Imported late, because it loads the models.
-    from shared.services.records.rendering import sensitive_names
-
-    if rules.shown is not None or not sensitive_names(rules.json_schema(), rules.is_sensitive):
-        return rules
-
-    def masked(value: Any, path: tuple[str | int, ...]) -> Any:
-        if isinstance(value, dict):
-            return {name: masked(item, (*path, name)) for name, item in value.items()}
-        if isinstance(value, list):
-            return [masked(item, (*path, index)) for index, item in enumerate(value)]
-        if value is None or not rules.is_sensitive(path):
-            return value
-        return masked_value(value)
-
-    def shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {name: masked(item, (name,)) for name, item in row.items()}
-
-    return replace(rules, shown=shown)

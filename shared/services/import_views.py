@@ -33,6 +33,8 @@ def import_view(report: ImportReport) -> dict[str, Any]:
         "warnings": counts.warnings,
         "infos": counts.infos,
     }
+    if record.profile.name:
+        rows["skipped"] = record.skipped
     if record.is_undo:
         rows["reversed"] = counts.new + counts.updated
     if record.is_cancelled:

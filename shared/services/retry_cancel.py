@@ -23,9 +23,10 @@ from shared.errors import (
     NotBuiltError,
     StorageUnavailableError,
 )
-from shared.imports.files.corrections import CorrectionsReader, corrected_notes
+from shared.imports.files.corrections import CorrectionsReader
 from shared.imports.files.formats import MAX_UNPACKED
-from shared.imports.files.mapping import ProfileMapping, is_same_sent
+from shared.imports.files.mapping import ProfileMapping, cell_faults, is_same_sent
+from shared.imports.files.notes import Notes
 from shared.imports.json_rows import (
     RowText,
     StoredBytes,
@@ -48,6 +49,7 @@ from shared.services.chunk_messages import (
     queue_for,
     run_without_queues,
 )
+from shared.services.failed_rows import RowMasks, row_masks
 from shared.services.import_log import ImportLog
 from shared.services.status import FailedRow, FailedRows, check_payload, check_results
 from shared.storage.import_records import ImportRecord
@@ -176,8 +178,10 @@ class Retrying:
         failed_rows = await self._read_failed_rows(parent, corrections)
         check_indexes(corrections, failed_rows, repaired)
         size = sum(len(row.text) for row in failed_rows.values()) + len(body)
+        is_mapped = bool(parent.profile.name)
+        masks = row_masks(kind.rules, mapping, is_mapped=is_mapped) if corrections else None
         payload = await self._offload(
-            size, _build_payload, parent, failed_rows, corrections, mapping
+            size, _build_payload, parent, failed_rows, corrections, mapping, masks
         )
         origins = payload.origins
         plan = await self._intake.read(kind, parent.tenant, payload.body, payload.read)
@@ -210,8 +214,10 @@ class Retrying:
         return dict(sorted(found.items()))
 
 
-def _is_same(row: str, sent: str, mapping: ProfileMapping | None) -> bool:
-    return is_same_row(row, sent) if mapping is None else is_same_sent(row, sent)
+def _is_same(correction: RowText, sent: str, mapping: ProfileMapping | None) -> bool:
+    """Whether a row came back as it was sent; a cell that was refused is not in its text."""
+    is_same = is_same_row if mapping is None else is_same_sent
+    return is_same(correction.text, sent) and not cell_faults(correction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,12 +238,13 @@ def _build_payload(
     failed_rows: Mapping[int, FailedRow],
     corrections: Mapping[int, RowText],
     mapping: ProfileMapping | None,
+    masks: RowMasks | None,
 ) -> _RetryPayload:
     """Build the child's payload.
 
-    A corrected row of an import with a profile is in the layout of its sender. Raises
-    InvalidRequestError for one that the profile cannot be applied to, TooLargeError for rows that
-    are too large together.
+    A corrected row of an import with a profile is in the layout of its sender. A mask that a row
+    was shown with stands for the value itself. Raises InvalidRequestError for a row that the
+    profile cannot be applied to, TooLargeError for rows that are too large together.
     """
     stored_bytes = StoredBytes(max_stored_bytes(MAX_UNPACKED))
     rows: list[str] = []
@@ -246,14 +253,16 @@ def _build_payload(
     for place, (index, failed_row) in enumerate(failed_rows.items()):
         sent = failed_row.notes.sent or failed_row.text
         corrected = corrections.get(index, RowText(sent))
+        if index in corrections and masks is not None:
+            corrected = corrected._replace(text=masks.unmasked(corrected.text, sent))
         row = RowText(failed_row.text, failed_row.notes.to_text())
         number = parent.origins.find(index) or parent.number
-        if index in corrections and not _is_same(corrected.text, sent, mapping):
+        if index in corrections and not _is_same(corrected, sent, mapping):
             line, number = failed_row.notes.line, 0
             if mapping is None:
-                row = RowText(corrected.text, corrected_notes(corrected.notes, line))
+                row = RowText(corrected.text, Notes(line, cell_faults(corrected)).to_text())
             else:
-                row = mapping.corrected(corrected.text, index, line)
+                row = mapping.corrected(corrected, index, failed_row.notes)
         stored_bytes.add(len(row.text) + len(row.notes))
         rows.append(row.text)
         numbers.append(number)

@@ -309,7 +309,7 @@ class RowDrops:
                 await self._reject(drop, import_id, error)
                 return DropOutcome.DONE
             if not accepted.plan.rows:
-                await self._settle_without_rows(drop, accepted.kind, import_id)
+                await self._settle_without_rows(drop, accepted, import_id)
                 return DropOutcome.DONE
             await self._accept(drop, import_id, accepted)
             return DropOutcome.DONE
@@ -564,10 +564,19 @@ class RowDrops:
         integration = await find_integration(self._tables, tenant, segments[1])
         return integration is not None and integration.read is ReadPermission.FULL
 
-    async def _settle_without_rows(self, drop: Drop, kind: ImportType, import_id: str) -> None:
+    async def _settle_without_rows(self, drop: Drop, accepted: _Accepted, import_id: str) -> None:
         """A file without rows is done at once, and is no import."""
         place = settled_path(drop.name, import_id)
-        view = {"importId": None, "type": kind.name, "state": "Completed", "rows": {"total": 0}}
+        rows = {"total": 0}
+        if accepted.profile.name:
+            rows["skipped"] = accepted.plan.payload.skipped
+        view = {
+            "importId": None,
+            "type": accepted.kind.name,
+            "state": "Completed",
+            "rows": rows,
+            "profile": accepted.profile._asdict() if accepted.profile.name else None,
+        }
         await self._write_result(place, view | {"file": drop.name})
         is_kept = self._settings.keep_drop_days > 0
         if is_kept and not await self._drops.copy(drop, ROW_DONE, place, {}):

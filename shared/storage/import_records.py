@@ -188,6 +188,8 @@ class ImportRecord:
     undone_by: str = ""
     # The version of the mapping profile that made its rows, if any.
     profile: ProfileRef = NO_PROFILE
+    # The rows of its body or file that the profile passed over. They are none of its rows.
+    skipped: int = 0
     # The number of the last erasure of a person that erased rows of this import; 0 without one.
     erased_by: int = 0
     # The `traceparent` of the call that had it accepted, where telemetry is on.
@@ -534,6 +536,7 @@ def from_entity(entity: Entity) -> ImportRecord:
         undone_rows=undone_rows,
         undone_by=entity.text("UndoneBy"),
         profile=read(lambda: _profile(entity), NO_PROFILE),
+        skipped=read(lambda: entity.number("Skipped"), 0),
         erased_by=read(lambda: entity.number("ErasedBy"), 0),
     )
 
@@ -637,6 +640,8 @@ def _to_entity(record: ImportRecord) -> Entity:
         values |= split_text("Lines", record.inline)
     if record.profile.name:
         values |= {"Profile": record.profile.name, "ProfileVersion": record.profile.version}
+    if record.skipped:
+        values["Skipped"] = record.skipped
     if record.batch:
         values["Batch"] = record.batch
     if record.body_hash:

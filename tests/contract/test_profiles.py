@@ -237,11 +237,46 @@ def test_sensitive_values_are_masked_in_the_layout_of_the_sender(
     assert (own["row"]["NI"], own["row"]["Kostenstelle"]) == ("AB123456D", "K-17-secret")
     [masked] = failed_rows(gateway, other, import_id)
     assert masked["row"] == {**own["row"], "NI": "***456D", "Kostenstelle": "***cret"}
-    # Sent back as it is shown, a mask is a fault of its row, and is never stored.
+    # A mask that comes back as it was shown stands for the value; another one is a fault.
+    text = json.dumps({**masked["row"], "Geschlecht": "M", "NI": "***456E"})
+    answer = retry(gateway, other, import_id, [{"index": 0, "row": json.loads(text)}])
+    assert answer.json["rows"]["failed"] == 1
     masked["row"]["Geschlecht"] = "M"
     answer = retry(gateway, other, import_id, [masked])
-    assert answer.json["rows"]["failed"] == 1
-    assert gateway.get("/api/records/workers?EmployerRef=E1", sender).json["items"] == []
+    assert answer.json["rows"]["failed"] == 0
+    [stored] = gateway.get("/api/records/workers?EmployerRef=E1", sender).json["items"]
+    assert stored["record"]["UKPayrollDetails"]["NINumber"] == "***456D"
+
+
+def test_a_masked_row_that_comes_back_as_it_was_shown_is_no_correction(
+    gateway: GatewayProcess, storage: str, sender: Sender
+) -> None:
+    """In the layout of the sender and in that of the type: a later import is not overwritten."""
+    set_profile(storage, sender, WORKER_PROFILE)
+    other = a_sender(storage, sender.tenant)
+    later = {"EmployerRef": "E1", "PersonnelRef": "1", "Surname": "Later", "Forename": "A"}
+    mapped = send(
+        gateway, sender, f"{WORKER_HEADER}\nE1;1;Old;x;AB123456D;K-17-secret\n", address=WORKERS
+    )
+    plain: dict[str, Any] = {
+        "EmployerRef": "E1",
+        "PersonnelRef": "1",
+        "Surname": "Old",
+        "Gender": "x",
+    }
+    plain["UKPayrollDetails"] = {"NINumber": "AB123456D"}
+    body = json.dumps([plain | {"Unknown": 12.50}]).encode()
+    headers = {**sender.headers, "Content-Type": "application/json"}
+    sent = gateway.call("POST", WORKERS, body, headers)
+    gateway.call("POST", WORKERS, json.dumps([later]).encode(), headers)
+    for import_id in (mapped.import_id, sent.import_id):
+        [shown] = failed_rows(gateway, other, import_id)
+        assert "***456D" in json.dumps(shown)
+        child = retry(gateway, other, import_id, [shown])
+        [again] = failed_rows(gateway, sender, child.import_id)
+        assert 1101 in [message["errorID"] for message in again["messages"]]
+        # A stored mask would be masked again, as *** alone.
+        assert again["row"] == shown["row"]
 
 
 LICENSES = "/v1/imports/licenses?importAction=Merge"
@@ -362,7 +397,7 @@ def test_the_commands_of_the_page_import_its_example(
     unmapped = run(f"python3 dev.py manage imports unmapped --tenant acme {import_id}")
     assert re.search(r"Geschlecht +Gender +divers +1 +2", unmapped.stdout)
     failed = (tmp_path / "failed.csv").read_text("utf-8-sig")
-    header = [name for name in next(csv.reader(StringIO(failed, newline=""))) if name != "_line"]
+    header = next(csv.reader(StringIO(failed, newline="")))
     assert header == next(csv.reader([failed_header]))
 
     # The entry is added and a date corrected in the file of failed rows; both rows are in then.

@@ -69,6 +69,10 @@ class CellError(ValueError):
 class TypedCell(Protocol):
     """A cell of a spreadsheet that is no text: a number, a date, true or false, an error."""
 
+    @property
+    def fault(self) -> CellError | None:
+        """Why it is not certain what the cell says; None where it is."""
+
     def json_text(self, types: frozenset[str]) -> str:
         """Its JSON text for a field of these JSON types, "" if it is empty. Raises CellError."""
 

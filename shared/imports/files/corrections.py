@@ -17,7 +17,6 @@ from shared.imports.csv_export import INDEX
 from shared.imports.files.columns import Cell, CellError, MakeRenderer, RowRenderer
 from shared.imports.files.formats import FileFormat, ReadOptions, header_maker, reader_of
 from shared.imports.files.mapping import ProfileMapping
-from shared.imports.files.notes import Notes
 from shared.imports.import_type import Rules
 from shared.imports.json_rows import RowText, read_corrections
 from shared.imports.text_checks import trimmed
@@ -46,13 +45,6 @@ def corrections_reader(
         return read_corrections
     make_renderer = mapping.make_sent_header if mapping else header_maker(rules, options)
     return partial(_read_columns, file_format, rules, options, make_renderer)
-
-
-def corrected_notes(correction: str, line: int | None) -> str:
-    """The notes of a corrected row: the line of the original, and faults of corrected cells."""
-    notes = Notes.from_text(correction)
-    errors = [each for each in notes.messages if each.is_error]
-    return Notes(line, errors).to_text()
 
 
 def _read_ndjson(body: bytes, max_rows: int) -> dict[int, RowText]:

@@ -64,6 +64,7 @@ class CsvPayload:
         self._lines = array("L")
         self._kept: dict[int, bytes] = {}
         self._room = int(_KEPT_RATIO * len(body))
+        self.skipped = 0
 
     @property
     def rows(self) -> Sequence[RawRow]:
@@ -145,7 +146,9 @@ def read_csv(
                     raise _missing_cells_error(len(header))
                 check_not_header(cells, header, index, line)
                 rendered = renderer.render(cells, index, line)
-                if rendered is not None:
+                if rendered is None:
+                    payload.skipped += 1
+                else:
                     row = read_row_of_line(rendered.text, index, line)
                     raw = RawRow(index, sort_key(row), start, source.offset)
                     made = line_of(index, *rendered)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -27,7 +27,7 @@ from shared.imports.files.columns import (
     rendered,
     typed_text,
 )
-from shared.imports.files.notes import Notes, line_notes
+from shared.imports.files.notes import Notes
 from shared.imports.files.profile import ERROR as FAIL
 from shared.imports.files.profile import (
     KEEP,
@@ -80,14 +80,22 @@ class _Value(NamedTuple):
     """What a cell says: its text, or that it clears its field.
 
     `typed` is a spreadsheet's cell that is no text, or the JSON text of a value that is none.
+    `is_empty`: it is `null`, an empty list or an empty object.
     """
 
     text: str
     typed: TypedCell | str = ""
     is_cleared: bool = False
+    is_empty: bool = False
 
 
-_CLEARED: Final = _Value("null", is_cleared=True)
+_CLEARED: Final = _Value("null", is_cleared=True, is_empty=True)
+# Cells of text that are no value.
+_EMPTY: Final[Mapping[str, _Value]] = {
+    "null": _CLEARED,
+    "[]": _Value("[]", is_empty=True),
+    "{}": _Value("{}", is_empty=True),
+}
 
 
 class Target(NamedTuple):
@@ -168,16 +176,23 @@ class ProfileMapping:
         """The texts in a column that make its row be passed over; None: any text."""
         return self._skip.get(column_key(name), _NO_TEXTS) if self._skip else _NO_TEXTS
 
-    def render(self, values: Iterable[tuple[Target, _Value]], row: str) -> MappedRow:
-        """The row of these values; `row` is its name in refusals."""
-        faults: list[Message] = []
+    def render(
+        self,
+        values: Iterable[tuple[Target, _Value]],
+        row: str,
+        known_faults: Sequence[Message] = (),
+    ) -> MappedRow:
+        """The row of these values; `row` is its name in refusals.
+
+        `known_faults` are those of cells that are no values of a field.
+        """
+        faults = [*known_faults]
         tree: Tree = {}
         for target, value in values:
             try:
                 text = self._json_of(value, target)
             except CellError as error:
-                shown = None if target.is_sensitive else escaped(value.text)[:_MAX_SHOWN]
-                faults.append(Message(error.message_id, target.field.path, shown, error.detail))
+                faults.append(_fault_message(error, value, target))
             else:
                 if text:
                     place_value(tree, target.steps, text, row)
@@ -201,26 +216,54 @@ class ProfileMapping:
                 )
             seen.add(key)
             cell = _value_of_json(value)
-            if _is_in(trimmed(cell.text), self.skip_texts(column)):
+            if _skips(cell, self.skip_texts(column)):
                 return None
             target = self._targets.get(key)
             if target is not None:
                 values.append((target, cell))
         return self.render(values, name)
 
-    def corrected(self, sent: str, index: int, line: int | None) -> RowText:
-        """The row of a corrected row in the layout of its sender, given as JSON text.
+    def corrected(self, correction: RowText, index: int, notes: Notes) -> RowText:
+        """The row of a corrected row in the layout of its sender; `notes` are of its original.
 
         Raises InvalidRequestError.
         """
         name = f"The row of index {index}"
-        text = sent.translate(LINE_BREAKS)
-        mapped = self.render_object(read_row_of_line(text, index, line or 0), name)
+        text = correction.text.translate(LINE_BREAKS)
+        mapped = self.render_object(read_row_of_line(text, index, notes.line or 0), name)
         if mapped is None:
             raise InvalidRequestError(
                 f"{name} is one that the profile {self.ref.name} skips: leave it out."
             )
-        return RowText(mapped.text, Notes(line, mapped.faults, sent=text).to_text())
+        faults = (*self._faults_of_blanks(text, notes), *cell_faults(correction), *mapped.faults)
+        return RowText(mapped.text, Notes(notes.line, faults, sent=text).to_text())
+
+    def _faults_of_blanks(self, sent: str, notes: Notes) -> Iterator[Message]:
+        """The faults of cells that were refused, and given back empty, where the profile has an
+        entry for an empty cell: left empty, the cell does not mean that entry.
+        """
+        texts: Mapping[str, str | None] | None = None
+        for message in notes.messages:
+            column = self.column_of(message.field)
+            if column is None or not message.is_error or message.id == MessageId.NO_ENTRY:
+                continue
+            texts = _texts_of(sent) if texts is None else texts
+            if "" in self._targets[column_key(column)].entries and column_key(column) not in texts:
+                yield message
+
+    def cell_fault(self, value: _Value, target: Target | None) -> CellError | None:
+        """Why a cell of a spreadsheet is not taken; None for one that is taken, or has only no
+        entry. What it shows is not certain then, so its text must not come in later either.
+        """
+        if isinstance(value.typed, str):
+            return None
+        if target is None:
+            return value.typed.fault
+        try:
+            self._json_of(value, target)
+        except CellError as error:
+            return None if error.message_id == MessageId.NO_ENTRY else error
+        return None
 
     def sent_text(self, value: _Value) -> str | None:
         """A cell as its sender would write it in a file of text; None for one that clears."""
@@ -240,6 +283,8 @@ class ProfileMapping:
         """
         text = trimmed(value.text)
         if target.table is not None:
+            if not isinstance(value.typed, str) and value.typed.fault is not None:
+                raise value.typed.fault
             entry = target.entries.get(text)
             if entry is not None:
                 return entry
@@ -278,8 +323,23 @@ class ProfileMapping:
         return f"{'-' if match['sign'] == '-' else ''}{whole}{fraction}"
 
 
-def _is_in(text: str, texts: frozenset[str] | None) -> bool:
-    return bool(text) and (texts is None or text in texts)
+def _skips(value: _Value, texts: frozenset[str] | None) -> bool:
+    """Whether a value makes its row be passed over; `texts` as in `Profile.skip`."""
+    text = trimmed(value.text)
+    if texts is None:
+        return bool(text) and not value.is_empty
+    return bool(text) and text in texts
+
+
+def _skip_fault(name: str, value: _Value) -> Message | None:
+    """The fault of a cell without a value, which cannot say whether its row is passed over."""
+    if isinstance(value.typed, str):
+        return None
+    try:
+        value.typed.json_text(frozenset())
+    except CellError as error:
+        return Message(error.message_id, escaped(name)[:_MAX_SHOWN], None, error.detail)
+    return None
 
 
 class MappedRow(NamedTuple):
@@ -287,6 +347,11 @@ class MappedRow(NamedTuple):
 
     text: str
     faults: Sequence[Message]
+
+
+def _fault_message(error: CellError, value: _Value, target: Target) -> Message:
+    shown = None if target.is_sensitive else escaped(value.text)[:_MAX_SHOWN]
+    return Message(error.message_id, target.field.path, shown, error.detail)
 
 
 def _target(field: Field, profile: Profile) -> Target:
@@ -321,8 +386,8 @@ def _number_pattern(mark: str) -> re.Pattern[str]:
 def _value_of_cell(cell: Cell) -> _Value:
     """What a cell of a file says."""
     if isinstance(cell, str):
-        if cell == "null":
-            return _CLEARED
+        if cell in _EMPTY:
+            return _EMPTY[cell]
         return _Value(restored(cell) if is_guarded(cell) else cell)
     try:
         return _Value(str(json.loads(cell.json_text(_TEXT) or '""')), cell)
@@ -336,7 +401,10 @@ def _value_of_json(value: Any) -> _Value:
         return _CLEARED
     if isinstance(value, str):
         return _Value(value)
-    text = json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
+    if isinstance(value, list | dict):
+        text = json.dumps(value)
+        return _Value(text, text, is_empty=not value)
+    text = json.dumps(value) if isinstance(value, bool) else str(value)
     return _Value(text, text)
 
 
@@ -382,11 +450,16 @@ class SentHeader:
         name = _row_name(index, line)
         self.check(cells, name)
         found = {name: cells[at] if at < len(cells) else "" for at, name in self.columns.items()}
+        mapping, faults = self._mapping, []
         sent: dict[str, str | None] = {}
         for column, cell in {**found, **self.more(cells, name)}.items():
-            value = _value_of_cell(cell)
-            sent[column] = self._mapping.sent_text(value)
-        return RowText(json.dumps(sent, ensure_ascii=False), line_notes(line))
+            value, target = _value_of_cell(cell), mapping.target(column)
+            fault = mapping.cell_fault(value, target)
+            sent[column] = mapping.sent_text(value) if fault is None else ""
+            if fault is not None and target is not None:
+                faults.append(_fault_message(fault, value, target))
+        text = json.dumps(sent, ensure_ascii=False)
+        return RowText(text, Notes(line, bounded(faults, _MOST_FAULTS)).to_text())
 
 
 class MappedHeader:
@@ -411,19 +484,25 @@ class MappedHeader:
         row, mapping = _row_name(index, line), self._mapping
         sent: dict[str, str | None] = {}
         values: list[tuple[Target, _Value]] = []
+        faults: list[Message] = []
         width = len(cells)
         self._header.check(cells, row)
         for at, name, target, skip in self._columns:
             cell = cells[at] if at < width else ""
             # Most cells are plain text, so this is quick.
-            if isinstance(cell, str) and cell != "null" and cell[:1] != "'":
+            if isinstance(cell, str) and cell not in _EMPTY and cell[:1] != "'":
                 value = _Value(cell)
                 sent[name] = cell
             else:
                 value = _value_of_cell(cell)
-                sent[name] = mapping.sent_text(value)
-            if skip is not _NO_TEXTS and _is_in(trimmed(value.text), skip):
-                return None
+                has_fault = mapping.cell_fault(value, target) is not None
+                sent[name] = "" if has_fault else mapping.sent_text(value)
+            if skip is not _NO_TEXTS:
+                skip_fault = _skip_fault(name, value)
+                if skip_fault is not None:
+                    faults += [skip_fault] if target is None else []
+                elif _skips(value, skip):
+                    return None
             if target is not None and (cell or target.table):
                 values.append((target, value))
         for name, text in self._header.more(cells, row).items():
@@ -431,7 +510,7 @@ class MappedHeader:
             target = mapping.target(name)
             if target is not None:
                 values.append((target, _value_of_cell(text)))
-        mapped = mapping.render(values, row)
+        mapped = mapping.render(values, row, faults)
         messages = (*mapped.faults, *(() if index else _unknown_messages(self._unknown)))
         notes = Notes(line, messages, sent=json.dumps(sent, ensure_ascii=False)).to_text()
         return RowText(mapped.text, notes)
@@ -459,6 +538,13 @@ def _texts_of(text: str) -> dict[str, str | None]:
     return {
         key: None if value.is_cleared else value.text for key, value in values.items() if value.text
     }
+
+
+def cell_faults(correction: RowText) -> Sequence[Message]:
+    """The faults of the cells of a corrected row, which its text does not have."""
+    if '"messages"' not in correction.notes:
+        return ()
+    return [each for each in Notes.from_text(correction.notes).messages if each.is_error]
 
 
 def _row_name(index: int, line: int) -> str:
@@ -501,6 +587,7 @@ class MappedPayload:
         self._raw: list[RawRow] = []
         self._sizes: list[int] = []
         self._unknown: Sequence[str] = ()
+        self.skipped = 0
 
     @property
     def rows(self) -> Sequence[RawRow]:
@@ -520,6 +607,7 @@ class MappedPayload:
                 self._unknown = [name for name in columns if not self._mapping.is_known(name)]
             mapped = self._mapping.render_object(sent, f"The row of index {raw.index}")
             if mapped is None:
+                self.skipped += 1
                 continue
             key = sort_key(read_row_of_line(mapped.text, raw.index, 0))
             self._raw.append(raw)

@@ -367,7 +367,12 @@ def read_profile(text: str) -> Profile:
         ) from None
     if not isinstance(document, dict):
         raise ProfileRefusedError([f"It is {json_kind(document)}: send one JSON object."])
-    return _ProfileReader(document).read()
+    profile = _ProfileReader(document).read()
+    if len(profile.to_text().encode()) > MAX_PROFILE_BYTES:
+        raise ProfileRefusedError(
+            [f"It has more than {MAX_PROFILE_BYTES} bytes with the parts that the gateway adds."]
+        )
+    return profile
 
 
 class _RepeatedNameError(ValueError):
@@ -393,8 +398,8 @@ class _ProfileReader:
         self._document = document
         self._faults: list[str] = []
         self._keys: dict[str, str] = {}
-        # The column or constant that gives each field, by its path in lower case.
-        self._givers: dict[str, str] = {}
+        # The part and the name that give each field, by its path in lower case.
+        self._sources: dict[str, tuple[str, str]] = {}
 
     def read(self) -> Profile:
         for name in self._document:
@@ -414,7 +419,7 @@ class _ProfileReader:
         )
         required = kind.rules.json_schema().get("required", ())
         for key_field in kind.rules.key_fields:
-            if key_field in required and key_field.lower() not in self._givers:
+            if key_field in required and key_field.lower() not in self._sources:
                 self._add("columns", f"has no column for {key_field}, and there is no constant")
         if self._faults:
             raise ProfileRefusedError(self._faults)
@@ -472,7 +477,7 @@ class _ProfileReader:
                 continue
             self._keys[key] = name
             found = self._field(place, path, fields)
-            if found is not None and self._gives(place, found.path):
+            if found is not None and self._claim_field("columns", name, found.path):
                 columns[name] = found
         return columns
 
@@ -498,11 +503,13 @@ class _ProfileReader:
             self._add(place, f"names an unknown field: {error}")
             return None
 
-    def _gives(self, place: str, path: str) -> bool:
-        other = self._givers.setdefault(path.lower(), place)
-        if other == place:
+    def _claim_field(self, part: str, name: str, path: str) -> bool:
+        """Whether no other column or constant gives the field at a path."""
+        source = self._sources.setdefault(path.lower(), (part, name))
+        if source == (part, name):
             return True
-        self._add(place, f"gives the field {path}, which {other} gives already")
+        other = f"{source[0]}.{_shown(source[1])}"
+        self._add(f"{part}.{_shown(name)}", f"gives the field {path}, which {other} gives already")
         return False
 
     def _constants(self, fields: FieldNames) -> dict[str, Scalar]:
@@ -510,7 +517,7 @@ class _ProfileReader:
         for path, value in self._object("constants").items():
             place = f"constants.{_shown(path)}"
             found = self._field(place, path, fields)
-            if found is not None and self._gives(place, found.path):
+            if found is not None and self._claim_field("constants", path, found.path):
                 constants[found.path] = self._checked(place, value, found)
         return constants
 
@@ -535,8 +542,8 @@ class _ProfileReader:
             if found.path in tables:
                 self._add(place, f"is a second table for {found.path}")
                 continue
-            giver = self._givers.get(found.path.lower(), "")
-            if not giver.startswith("columns."):
+            part, _ = self._sources.get(found.path.lower(), ("", ""))
+            if part != "columns":
                 self._add(place, f"belongs to the field {found.path}, which no column gives")
             tables[found.path] = self._table(place, entries, document, found)
         if count > MAX_ENTRIES:

@@ -50,6 +50,11 @@ _ROUNDED: Final = (
     "as text"
 )
 _NO_DATE: Final = "shows a date that no calendar has; enter the date again"
+_NO_VALUES: Final[Mapping[CellKind, str]] = {
+    CellKind.NO_VALUE: _NO_VALUE,
+    CellKind.ERROR: _ERROR,
+    CellKind.NO_DATE: _NO_DATE,
+}
 _PERCENT: Final = "shows a percentage, and the file has a hundredth of it; enter it without %"
 _TEXT_FAULTS: Final[Mapping[Shown, str]] = {
     Shown.EXPONENT: "shows a number with an exponent; enter it as text, as it was",
@@ -90,18 +95,27 @@ class PlacedCell:
         """What the cell holds as text, whether or not a field takes it."""
         return self.cell.text
 
+    @property
+    def fault(self) -> CellError | None:
+        """See `columns.TypedCell`."""
+        detail = self._no_value
+        if detail is None and self.cell.kind is CellKind.NUMBER:
+            detail = _TEXT_FAULTS.get(self.cell.format.shown)
+        return None if detail is None else self._error(detail)
+
+    @property
+    def _no_value(self) -> str | None:
+        """Why the cell has no value for any field; None where it has one."""
+        if self.cell.kind is CellKind.NUMBER and self.cell.format.shown is Shown.ROUNDED:
+            return _ROUNDED
+        return _NO_VALUES.get(self.cell.kind)
+
     def json_text(self, types: frozenset[str]) -> str:
         """See `columns.TypedCell`."""
         cell = self.cell
-        match cell.kind:
-            case CellKind.NO_VALUE:
-                raise self._error(_NO_VALUE)
-            case CellKind.ERROR:
-                raise self._error(_ERROR)
-            case CellKind.NO_DATE:
-                raise self._error(_NO_DATE)
-            case CellKind.NUMBER if cell.format.shown is Shown.ROUNDED:
-                raise self._error(_ROUNDED)
+        no_value = self._no_value
+        if no_value is not None:
+            raise self._error(no_value)
         if not types:
             # The value of an unknown column is not stored.
             is_bare = cell.kind in (CellKind.NUMBER, CellKind.BOOLEAN)
@@ -152,6 +166,7 @@ class SheetPayload:
         self._lines = bytearray()
         self._rows: list[RawRow] = []
         self._numbers = array("L")
+        self.skipped = 0
 
     @property
     def rows(self) -> Sequence[RawRow]:
@@ -228,7 +243,9 @@ def read_xlsx(
         cells = _cells_of(row, max(width, len(names)))
         check_not_header(cells, names, index, row.number)
         rendered = renderer.render(cells, index, row.number)
-        if rendered is not None:
+        if rendered is None:
+            payload.skipped += 1
+        else:
             values = read_row_of_line(rendered.text, index, row.number)
             line = line_of(index, *rendered)
             stored_bytes.add(len(line))

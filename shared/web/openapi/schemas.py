@@ -262,6 +262,11 @@ class RowCounts(AnswerModel):
     )
     warnings: Count = Field(description="Rows that have a Warning.")
     infos: Count = Field(description="Rows that have an Info.")
+    skipped: Count = Field(
+        default=0,
+        description="Rows of the body that its mapping profile passed over; they are not in total, "
+        "and only an import with a profile has the count.",
+    )
     reversed: Count = Field(
         default=0,
         description="Rows whose record is what it was before the import that was undone; only of "

@@ -17,8 +17,10 @@ import pytest
 
 from shared.errors import RefusedError, TooLargeError
 from shared.imports.files.columns import known_paths
+from shared.imports.files.corrections import corrections_reader
 from shared.imports.files.formats import FileFormat, ReadOptions, header_maker, reader_of
 from shared.imports.files.mapping import ProfileMapping
+from shared.imports.files.notes import Notes
 from shared.imports.files.profile import ProfileRef, read_profile
 from shared.imports.files.templates import csv_template, template_columns, xlsx_template
 from shared.imports.files.xlsx_rows import read_xlsx
@@ -233,6 +235,46 @@ def test_a_profile_maps_typed_cells_as_what_they_are() -> None:
     }
     fields = [field for _, field, *_ in json.loads(bad.notes)["messages"]]
     assert fields == ["EmployerRef", "StartDate", "Gender"]
+
+
+def test_what_a_profile_refuses_of_a_cell_does_not_come_in_on_the_second_try() -> None:
+    """Neither by the failed row as it is given back, nor by another version of the profile."""
+    columns = {"Mandant": "EmployerRef", "Nr": "PersonnelRef", "Eintritt": "StartDate"}
+    columns |= {"Name": "Surname", "Art": "Gender"}
+    document = {"type": "workers", "columns": columns, "skip": {"Austritt": "any"}}
+    document["values"] = {"Gender": {"entries": {"1": 2, "": 1}, "otherwise": 3}}
+    mapping = ProfileMapping(ProfileRef("payroll", 1), read_profile(json.dumps(document)))
+    names = ("Mandant", "Nr", "Name", "Eintritt", "Art", "Austritt", "Extra")
+    header = {f"{letter}1": name for letter, name in zip("ABCDEFG", names, strict=True)}
+    cells: dict[str, Any] = {"A2": "E1", "B2": 12345678, "C2": dt.date(2026, 3, 1), "D2": 45000}
+    cells |= {"E2": 0.01, "F2": "#N/A", "G2": 12345678, "A3": "E1", "B3": "P2", "F3": 1}
+    shown = r"000\-00\-0000"
+    body = sheet_of({**header, **cells}, {"B2": shown, "E2": "0%", "G2": shown})
+    reader = reader_of(FileFormat.XLSX, WORKERS.rules, ReadOptions(mapping=mapping))
+    payload = reader(body, lambda _: None, 9)
+    [row] = [payload.row_text(each) for each in payload.rows]
+    assert payload.skipped == 1
+    notes = json.loads(row.notes)
+    fields = [field for _, field, *_ in notes["messages"][:-1]]
+    assert fields == ["Austritt", "PersonnelRef", "Surname", "StartDate", "Gender"]
+    assert json.loads(row.text) == {"EmployerRef": "E1"}
+    assert notes["sent"] == dict.fromkeys(names, "") | {"Mandant": "E1"}
+    # Given back as it is, or in a spreadsheet again, no refused cell becomes a value.
+    header["H1"] = "_index"
+    body = sheet_of({**header, **cells, "H2": 0, "H3": 1}, {"B2": shown, "E2": "0%"})
+    read_corrected = corrections_reader(FileFormat.XLSX, WORKERS.rules, ReadOptions(), mapping)
+    original = Notes.from_text(row.notes)
+    for correction, refused_again in (
+        (RowText(json.dumps(notes["sent"] | {"Mandant": "E2"})), fields[-1:]),
+        (read_corrected(body, 9)[0], [fields[-1], *fields[1:]]),
+    ):
+        again = mapping.corrected(correction, 0, original)
+        assert json.loads(again.text).keys() == {"EmployerRef", "Gender"}
+        assert [field for _, field, *_ in json.loads(again.notes)["messages"]] == refused_again
+    right = RowText(json.dumps(notes["sent"] | {"Nr": "012-34-5678", "Art": "1"}))
+    again = mapping.corrected(right, 0, original)
+    values = {"EmployerRef": "E1", "PersonnelRef": "012-34-5678", "Gender": 2}
+    assert (json.loads(again.text), "messages" in json.loads(again.notes)) == (values, False)
 
 
 # Templates.

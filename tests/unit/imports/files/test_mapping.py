@@ -178,6 +178,24 @@ def test_skipped_rows_have_no_index_and_do_not_bring_the_message_of_unknown_colu
     assert [len(notes.messages) for _, notes in rows] == [1, 0]
     any_text = a_mapping(skip={"storno": "any"})
     assert len(rows_of_csv(text, any_text)) == 1
+    assert read_csv(text.encode(), any_text.make_renderer, by_key, 100, MOST).skipped == 3
+
+
+def test_a_value_that_clears_or_is_empty_skips_no_row_for_any() -> None:
+    """null is how senders write that there is none, as for a leaving date."""
+    mapping = a_mapping(skip={"Storno": "any"})
+    cells = ("null", "[]", "{}", " ", "'null", "-")
+    text = "Mandant;Nr.;Storno\n" + "".join(f"E1;{at};{cell}\n" for at, cell in enumerate(cells))
+    assert [row["AssignmentRef"] for row, _ in rows_of_csv(text, mapping)] == ["0", "1", "2", "3"]
+    values: list[Any] = [None, [], {}, " ", "null", False, 0, [1]]
+    rows = [{"Mandant": "E1", "Nr.": str(at), "Storno": each} for at, each in enumerate(values)]
+    body = json.dumps(rows).encode()
+    payload = read_mapped(mapping, read_payload, body, by_key, 100, max_stored=MOST)
+    # A list is as many columns as it has elements, and Storno[0] is not Storno.
+    assert [row["AssignmentRef"] for row, _ in lines_of(payload)] == ["0", "1", "2", "3", "7"]
+    assert payload.skipped == 3
+    listed = a_mapping(skip={"Storno": ["null"]})
+    assert rows_of_csv("Mandant;Nr.;Storno\nE1;1;null\n", listed) == []
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,21 @@ def test_what_is_no_profile_is_refused(text: str, fault: str) -> None:
 
 def test_a_huge_profile_is_refused_at_once() -> None:
     assert "bytes" in faults_of(" " * (MAX_PROFILE_BYTES + 1))[0]
+    # What is stored of it has more parts, and must be readable too.
+    texts = [f"{at:03d}".ljust(900, "n") for at in range(289)]
+    text = a_profile(skip={"A": texts}).replace(" ", "")
+    stored = read_profile(text).to_text()
+    assert read_profile(stored).to_text() == stored
+    texts.append("n" * (MAX_PROFILE_BYTES - len(text) - 3))
+    largest = a_profile(skip={"A": texts}).replace(" ", "")
+    assert len(largest) == MAX_PROFILE_BYTES
+    assert "the parts that the gateway adds" in faults_of(largest)[0]
+
+
+def test_columns_of_one_field_are_told_apart_by_their_whole_name() -> None:
+    name = "A column of which the first sixty characters are those of another "
+    [fault] = faults_of(a_profile(columns={f"{name}1": "Title", f"{name}2": "Title"}))
+    assert "gives the field Title" in fault
     started = time.monotonic()
     unknown = {f"column {number}": f"Unknwon{number}" for number in range(900)}
     faults = faults_of(a_profile(columns=unknown))
