@@ -84,7 +84,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--preload", default=[], action="append", metavar="MODULE", help="import this of the app"
     )
     parser.add_argument(
-        "--standin", action="store_true", help="answer the verbs of the stand-in at /_standin"
+        "--standin",
+        action="store_true",
+        help="answer the control calls at /_standin",
     )
     parser.add_argument(
         "--snapshots",

@@ -57,9 +57,7 @@ class Front(Protocol):
     def now(self) -> datetime:
         """The time of day, aware, in UTC."""
 
-    def stand_before(
-        self, app: AsgiApp, invoker: Invoker, timers: Sequence[TimerListener]
-    ) -> AsgiApp:
+    def wrap(self, app: AsgiApp, invoker: Invoker, timers: Sequence[TimerListener]) -> AsgiApp:
         """The ASGI app that answers in the place of `app`."""
 
 
@@ -236,7 +234,7 @@ async def serve(
         app: AsgiApp = front_end
         if front is not None:
             timers = [each for each in listeners if isinstance(each, TimerListener)]
-            app = front.stand_before(front_end, invoker, timers)
+            app = front.wrap(front_end, invoker, timers)
         server = HttpServer(app, limits, stop_seconds, tls)
         stopping = _watch_signals()
         serving = asyncio.create_task(server.serve(sockets=[sockets]))

@@ -98,7 +98,7 @@ def running_host(
     It loads the app, and waits for `HostProcess.give_settings` before it serves.
 
     With a `certificate` (its key lies beside it) it serves https, and GATEWAY_BASE_URL gives the
-    app the address. The verbs of the stand-in are there only with a folder for its
+    app the address. The control calls of the stand-in are there only with a folder for its
     `snapshots`.
     """
     command = [str(PYTHON), "-m", "local_host", "--port", str(port)]

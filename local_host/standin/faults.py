@@ -25,11 +25,11 @@ CAUSES = ("keyName", "integration", "database", "tenant", "scope", "feature")
 
 
 class BadRulesError(Exception):
-    """The rules cannot be taken. `faults` has a sentence for each thing that is wrong."""
+    """The rules cannot be taken. `errors` has a sentence for each thing that is wrong."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = list(faults)
+    def __init__(self, errors: Sequence[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = list(errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +86,21 @@ class FaultRules:
     def add(self, document: Any) -> list[Rule]:
         """Add one rule, or a list of rules. Raises BadRulesError, and then adds none."""
         documents = document if isinstance(document, list) else [document]
-        faults: list[str] = []
+        errors: list[str] = []
         if not documents:
-            faults.append("The list of rules is empty: send at least one rule.")
+            errors.append("The list of rules is empty: send at least one rule.")
         if len(self._rules) + len(documents) > MOST_RULES:
-            faults.append(f"There can be {MOST_RULES} rules: delete some with DELETE first.")
+            errors.append(f"There can be {MOST_RULES} rules: delete some with DELETE first.")
         rules: list[Rule] = []
         for index, each in enumerate(documents):
             place = f"[{index}]." if isinstance(document, list) else ""
             found: list[str] = []
             rule = _read_rule(each, lambda text, to=found, at=place: to.append(f"{at}{text}"))  # type: ignore[misc]
-            faults += found
+            errors += found
             if rule is not None and not found:
                 rules.append(rule)
-        if faults:
-            raise BadRulesError(faults)
+        if errors:
+            raise BadRulesError(errors)
         for rule in rules:
             self._number += 1
             rule.id = str(self._number)
@@ -139,7 +139,7 @@ class FaultRules:
 
 
 def _read_rule(document: Any, note: Callable[[str], None]) -> Rule | None:
-    """The rule of a document; every fault of it goes to `note`."""
+    """The rule of a document; everything wrong with it goes to `note`."""
     if not isinstance(document, dict):
         note("The rule must be a JSON object.")
         return None

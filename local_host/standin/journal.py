@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,9 +19,14 @@ MOST_BODY_BYTES = 65_536
 
 _MASKED = "***"
 # Function keys, client secrets and tokens of the gateway, wherever they appear.
+# Not only where a word begins: an escape such as `\n` or `%3D` may stand before one.
 _SECRET = re.compile(
-    r"\bpigs?_[A-Za-z0-9_-]{8,}|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*"
+    r"pigs?(?:_|%5F|\\u005F)[A-Za-z0-9_-]{8,}"
+    r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*",
+    re.IGNORECASE,
 )
+_FORM_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_BYTE_ORDER_MARK = "\ufeff"
 _SECRET_HEADERS = frozenset(
     ("authorization", "proxy-authorization", "x-functions-key", "cookie", "set-cookie")
 )
@@ -63,15 +68,15 @@ class KeptBody:
             return found
         if "\0" in text:
             return found
-        found["text"] = mask_form(text) if has_secrets else mask(text)
+        found["text"] = mask_token_body(text) if has_secrets else mask(text)
         if is_cut:
             found["isCut"] = True
         return found
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class JournalEntry:
-    """One call. `state` is running, answered, cut, lost, or broken off by the client or a reset."""
+    """One call. `state` is running, answered, cut, lost, disconnected, reset or failed."""
 
     number: int
     at: datetime
@@ -109,7 +114,7 @@ class JournalEntry:
             "number": self.number,
             "at": self.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "method": self.method,
-            "path": mask(self.path) + (f"?{mask_form(self.query)}" if self.query else ""),
+            "path": mask(self.path) + (f"?{mask_query(self.query)}" if self.query else ""),
             "tenant": self.tenant or None,
             "headers": _masked_headers(self.headers),
             "body": self.body.document(has_secrets=has_secrets),
@@ -124,10 +129,14 @@ class JournalEntry:
 
 
 class Journal:
-    """The last MOST_CALLS calls, the oldest first."""
+    """The last MOST_CALLS calls, the oldest first.
+
+    When it is full, the tenant with the most calls loses its oldest, so that a busy test does not
+    push out the calls of others.
+    """
 
     def __init__(self) -> None:
-        self._entries: deque[JournalEntry] = deque(maxlen=MOST_CALLS)
+        self._entries: list[JournalEntry] = []
         self._number = 0
 
     def begin(
@@ -139,6 +148,9 @@ class Journal:
         headers: Iterable[tuple[bytes, bytes]],
     ) -> JournalEntry:
         """Enter a call that has just begun."""
+        if len(self._entries) >= MOST_CALLS:
+            [(most, _)] = Counter(each.tenant for each in self._entries).most_common(1)
+            self._entries.remove(next(each for each in self._entries if each.tenant == most))
         self._number += 1
         entry = JournalEntry(self._number, at, method, path, query, list(headers))
         self._entries.append(entry)
@@ -158,7 +170,7 @@ class Journal:
         """Forget the calls of a tenant, or all; how many there were."""
         kept = [entry for entry in self._entries if tenant and entry.tenant != tenant]
         count = len(self._entries) - len(kept)
-        self._entries = deque(kept, maxlen=MOST_CALLS)
+        self._entries = kept
         return count
 
 
@@ -167,28 +179,39 @@ def mask(text: str) -> str:
     return _SECRET.sub(lambda found: _last_four(found[0]), text)
 
 
-def mask_form(text: str) -> str:
-    """The same for a query, or the form or JSON of a token call, whose secrets have names."""
+def mask_query(text: str) -> str:
+    """The same for a query or form, whose secrets have names."""
+    pairs = parse_qsl(text, keep_blank_values=True)
+    if any(_is_secret(name) for name, _ in pairs):
+        text = urlencode([(n, _last_four(v) if _is_secret(n) else v) for n, v in pairs], safe="*")
+    return mask(text)
+
+
+def mask_token_body(text: str) -> str:
+    """The same for the body of a token call, which is a form or JSON; no other one is shown."""
+    text = text.lstrip(_BYTE_ORDER_MARK)
     if text.lstrip().startswith(("{", "[")):
         try:
             document = json.loads(text)
         except ValueError:
             return _MASKED
         return mask(json.dumps(_masked_fields(document), ensure_ascii=False))
-    pairs = parse_qsl(text, keep_blank_values=True)
-    if any(name.lower() in _SECRET_FIELDS for name, _ in pairs):
-        text = urlencode(
-            [(n, _last_four(v) if n.lower() in _SECRET_FIELDS else v) for n, v in pairs], safe="*"
-        )
-    return mask(text)
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True)
+    except ValueError:
+        return _MASKED
+    is_form = all(_FORM_NAME.fullmatch(name.strip()) for name, _ in pairs)
+    return mask_query(text) if is_form else _MASKED
+
+
+def _is_secret(name: str) -> bool:
+    return name.strip().lower() in _SECRET_FIELDS
 
 
 def _masked_fields(document: Any) -> Any:
     if isinstance(document, dict):
         return {
-            name: _last_four(str(value))
-            if name.lower() in _SECRET_FIELDS
-            else _masked_fields(value)
+            name: _last_four(str(value)) if _is_secret(name) else _masked_fields(value)
             for name, value in document.items()
         }
     if isinstance(document, list):

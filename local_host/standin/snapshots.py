@@ -20,8 +20,8 @@ from typing import Any
 
 from azure.data.tables import EdmType, EntityProperty, UpdateMode
 
+from local_host.standin.control_calls import RefusedCallError
 from local_host.standin.storage import TABLE_NAMES, EmulatorStorage
-from local_host.standin.verbs import RefusedVerbError
 from shared.storage.entities import decode
 from shared.storage.names import CONTAINERS, DATA_KEYS
 from shared.storage.ports import Entity
@@ -33,6 +33,7 @@ _MOST_OPERATIONS = 100
 _MOST_BATCH_BYTES = 2_000_000
 _AT_ONCE = 8
 _CLEAR = "clear"
+_CREDENTIALS = ("tenant", "functionsKey", "softwareKey", "clientId", "clientSecret")
 _TYPES: Mapping[str, tuple[EdmType, Callable[[str], Any]]] = {
     "Edm.Binary": (EdmType.BINARY, base64.b64decode),
     "Edm.Int64": (EdmType.INT64, int),
@@ -73,7 +74,7 @@ class SnapshotFolder:
         self._folder = folder
 
     def check_name(self, name: str) -> None:
-        """Raise RefusedVerbError if a snapshot cannot have this name."""
+        """Raise RefusedCallError if a snapshot cannot have this name."""
         self._file(name)
 
     def names(self) -> list[str]:
@@ -91,7 +92,7 @@ class SnapshotFolder:
         return file
 
     def read(self, name: str) -> Snapshot:
-        """The snapshot of that name. Raises RefusedVerbError."""
+        """The snapshot of that name. Raises RefusedCallError."""
         file = self._file(name)
         try:
             with file.open(encoding="utf-8") as lines:
@@ -102,31 +103,31 @@ class SnapshotFolder:
             blobs = [line for line in rest if "container" in line]
             if len(entities) + len(blobs) != len(rest):
                 raise ValueError("a line that is neither an entity nor a blob")
-            for each in entities:
-                _entity_from_line(each)
-            for each in blobs:
-                base64.b64decode(each["data"], validate=True)
-                _ = each["name"], each["metadata"]
-            return Snapshot(head["tenants"], entities, blobs)
+            snapshot = Snapshot(head["tenants"], entities, blobs)
+            _check(snapshot)
+            return snapshot
         except FileNotFoundError:
-            raise RefusedVerbError(404, f"There is no snapshot {name}; GET lists them.") from None
-        except (ValueError, TypeError, KeyError) as error:
+            raise RefusedCallError(404, f"There is no snapshot {name}; GET lists them.") from None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             message = f"The file of snapshot {name} cannot be read, so nothing was changed."
-            raise RefusedVerbError(400, message, [f"{type(error).__name__}: {error}"]) from None
+            raise RefusedCallError(400, message, [f"{type(error).__name__}: {error}"]) from None
 
     def delete(self, name: str) -> None:
-        """Delete a snapshot. Raises RefusedVerbError."""
+        """Delete a snapshot. Raises RefusedCallError."""
         try:
             self._file(name).unlink()
         except FileNotFoundError:
-            raise RefusedVerbError(404, f"There is no snapshot {name}; GET lists them.") from None
+            raise RefusedCallError(404, f"There is no snapshot {name}; GET lists them.") from None
 
     def _file(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            raise RefusedVerbError(
+            raise RefusedCallError(
                 400,
-                "The name of the snapshot cannot be one.",
-                ["A name has 1 to 80 letters, digits, dots, hyphens and underscores."],
+                f"A snapshot cannot have the name {name!r}: choose another one.",
+                [
+                    "A name has 1 to 80 letters, digits, dots, hyphens and underscores, and begins "
+                    "with a letter or digit."
+                ],
             )
         return self._folder / f"{name}.jsonl"
 
@@ -192,6 +193,38 @@ async def load_snapshot(storage: EmulatorStorage, keys: DataKeys, snapshot: Snap
         *(write(table, entities) for table, entities in batches),
         *(put(blob) for blob in snapshot.blobs),
     )
+
+
+def _check(snapshot: Snapshot) -> None:
+    """Raise ValueError, TypeError or KeyError for what could not be loaded."""
+    if not isinstance(snapshot.tenants, list):
+        raise TypeError("tenants must be a list")
+    for tenant in snapshot.tenants:
+        if not all(isinstance(tenant[name], str) for name in _CREDENTIALS):
+            raise TypeError(f"a tenant must have {', '.join(_CREDENTIALS)}")
+    keys = [_entity_key(each) for each in snapshot.entities]
+    if len(keys) != len(set(keys)):
+        raise ValueError("two entities have the same keys")
+    for each in snapshot.entities:
+        if each["table"] not in TABLE_NAMES:
+            raise ValueError(f"there is no table {each['table']!r}")
+        for name, value in _entity_from_line(each).items():
+            if isinstance(value, dict) and (each["table"], name) == (DATA_KEYS, "Wrapped"):
+                base64.b64decode(value[_CLEAR], validate=True)
+                continue
+            is_known = isinstance(value, (str, bool, float, int, EntityProperty))
+            if not is_known or (isinstance(value, int) and not -(2**31) <= value < 2**31):
+                raise TypeError(f"{name} of an entity cannot be {value!r}")
+            if name in ("PartitionKey", "RowKey") and not isinstance(value, str):
+                raise TypeError(f"{name} must be text")
+    for each in snapshot.blobs:
+        if each["container"] not in CONTAINERS:
+            raise ValueError(f"there is no container {each['container']!r}")
+        base64.b64decode(each["data"], validate=True)
+        texts = [each["name"], *each["metadata"].values(), *each["metadata"]]
+        texts += [each[name] for name in ("type", "encoding") if each.get(name) is not None]
+        if not each["name"] or not all(isinstance(text, str) for text in texts):
+            raise TypeError("name, type, encoding and metadata of a blob must be text")
 
 
 def _batches(lines: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

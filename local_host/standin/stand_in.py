@@ -1,7 +1,7 @@
 """The ASGI app in front of the app's: answers `/_standin/…`, and journals and breaks other calls.
 
-Only a program on this machine may use the verbs: the host binds the loopback address alone, and a
-call whose Host names another machine, or that a web page of another origin made, is refused.
+Only a program on this machine may make control calls: the host binds the loopback address alone,
+and a call whose Host names another machine, or that a web page of another origin made, is refused.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from local_host.http_trigger import AsgiApp, Receive, Scope, Send
 from local_host.indexing import AppFunction
 from local_host.invoking import Invoker
 from local_host.standin.clock import StandInClock
+from local_host.standin.control_calls import Gate, RefusedCallError
 from local_host.standin.faults import BadRulesError, Fault, FaultRules
 from local_host.standin.journal import MOST_CALLS, Journal, JournalEntry
 from local_host.standin.snapshots import SnapshotFolder, load_snapshot, take_snapshot
 from local_host.standin.storage import EmulatorStorage, open_storage
 from local_host.standin.tenants import TestTenants
-from local_host.standin.verbs import Gate, RefusedVerbError
 from local_host.timer_trigger import TimerListener
 from shared.bootstrap import gateway, renew_gateway, use_clock
 from shared.gateway import Gateway
@@ -70,10 +70,13 @@ _RESET_START = {
 _RESET_BODY = {"type": "http.response.body", "body": _RESET_TEXT}
 _OWN_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
 
+# How many parts may follow the name of the thing in the path.
+_MOST_PARTS = {"faults": 1, "snapshots": 2}
+
 Query = Mapping[str, str]
 Reply = tuple[int, Any]
 Message = MutableMapping[str, Any]
-Verb = Callable[[list[str], Query, Any], Awaitable[Reply]]
+ControlCall = Callable[[list[str], Query, Any], Awaitable[Reply]]
 
 
 class StandIn:
@@ -90,7 +93,7 @@ class StandIn:
         self._journal = Journal()
         self._faults = FaultRules()
         self._tenants = TestTenants(address)
-        self._verbs: dict[str, dict[str, Verb]] = {
+        self._control_calls: dict[str, dict[str, ControlCall]] = {
             "tenants": {"POST": self._post_tenants},
             "requests": {"GET": self._get_requests, "DELETE": self._delete_requests},
             "faults": {
@@ -115,10 +118,8 @@ class StandIn:
         """The time of day of the app, by which timers run too."""
         return self._clock.now()
 
-    def stand_before(
-        self, app: AsgiApp, invoker: Invoker, timers: Sequence[TimerListener]
-    ) -> AsgiApp:
-        """The ASGI app; `app` answers what no verb and no fault answers."""
+    def wrap(self, app: AsgiApp, invoker: Invoker, timers: Sequence[TimerListener]) -> AsgiApp:
+        """The ASGI app; `app` answers what no control call and no fault answers."""
         self._app, self._invoker, self._timers = app, invoker, timers
         return self._answer
 
@@ -128,7 +129,7 @@ class StandIn:
             return
         path = scope["path"]
         if path == PREFIX or path.startswith(f"{PREFIX}/"):
-            await self._answer_verb(scope, receive, send)
+            await self._answer_control_call(scope, receive, send)
         else:
             await self._pass_on(scope, receive, send)
 
@@ -143,23 +144,23 @@ class StandIn:
             return
         query = scope["query_string"].decode("latin-1")
         entry = self._journal.begin(self._clock.now(), method, path, query, scope["headers"])
-        heard = _Heard(receive, entry)
+        recorded = _RecordedBody(receive, entry)
         try:
             form = b""
             if path.lower().rstrip("/") == _TOKEN_PATH:
-                form = await heard.read_ahead()
+                form = await recorded.read_ahead()
             entry.tenant = await self._find_tenant(path, headers, form)
             rule = self._faults.pick(method, path, entry.tenant)
             if rule is None:
-                await self._note_and_let_pass(scope, heard.receive, send, entry)
+                await self._note_and_let_pass(scope, recorded.receive, send, entry)
             else:
                 entry.fault = {"id": rule.id, **rule.fault_as_sent}
-                await self._break(rule.fault, scope, heard, send, entry)
+                await self._break(rule.fault, scope, recorded, send, entry)
         except BaseException:
             entry.end("failed")
             raise
         if entry.state == "running":
-            entry.end("answered" if entry.status and not heard.is_gone else "disconnected")
+            entry.end("answered" if entry.status and not recorded.is_gone else "disconnected")
 
     async def _find_tenant(self, path: str, headers: Mapping[str, str], form: bytes) -> str:
         async with self._gate.entered():
@@ -196,22 +197,22 @@ class StandIn:
             self._passed.discard(passed)
 
     async def _break(
-        self, fault: Fault, scope: Scope, heard: _Heard, send: Send, entry: JournalEntry
+        self, fault: Fault, scope: Scope, recorded: _RecordedBody, send: Send, entry: JournalEntry
     ) -> None:
         if fault.delay:
             await asyncio.sleep(fault.delay)
         if fault.is_cut:
-            await heard.read_ahead()
-            await _cut(scope, heard)
+            await recorded.read_ahead()
+            await _cut(scope, recorded)
             entry.end("cut")
         elif fault.is_lost:
-            await self._note_and_let_pass(scope, heard.receive, _swallow, entry)
-            await _cut(scope, heard)
+            await self._note_and_let_pass(scope, recorded.receive, _swallow, entry)
+            await _cut(scope, recorded)
             entry.end("lost")
         elif fault.status:
             from local_host.standin.refusals import fault_answer
 
-            await heard.read_ahead()
+            await recorded.read_ahead()
             status, headers, body = fault_answer(
                 fault, scope["method"], scope["path"], _headers_of(scope), entry.tenant
             )
@@ -221,22 +222,25 @@ class StandIn:
         elif fault.is_accepted:
             kept = [pair for pair in scope["headers"] if pair[0] != b"prefer"]
             asked = {**scope, "headers": [*kept, (b"prefer", b"respond-async")]}
-            await self._note_and_let_pass(asked, heard.receive, _without_preference(send), entry)
+            await self._note_and_let_pass(asked, recorded.receive, _without_preference(send), entry)
         else:
-            await self._note_and_let_pass(scope, heard.receive, send, entry)
+            await self._note_and_let_pass(scope, recorded.receive, send, entry)
 
-    # The verbs.
+    # The control calls.
 
-    async def _answer_verb(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer_control_call(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             _check_caller(scope)
             status, document = await self._carry_out(scope, receive)
-        except RefusedVerbError as refused:
+        except RefusedCallError as refused:
             status = refused.status
-            document = {"message": refused.message, "faults": refused.faults}
+            document = {"message": refused.message, "errors": refused.errors}
         except Exception:
-            _log.exception("a verb of the stand-in failed")
-            status, document = 500, {"message": "The verb failed: read the log of the host."}
+            _log.exception("a control call of the stand-in failed")
+            status, document = (
+                500,
+                {"message": "The call failed: read the log of the host."},
+            )
         body = json.dumps(document, ensure_ascii=False).encode()
         headers = [
             (b"content-type", b"application/json"),
@@ -250,21 +254,29 @@ class StandIn:
         body = await _read_body(receive)
         raw_path = scope["raw_path"].decode("ascii")
         name, *rest = [unquote(part) for part in raw_path.split("/")[2:]] or [""]
-        verbs = self._verbs.get(name)
-        if verbs is None:
-            known = ", ".join(f"{PREFIX}/{each}" for each in sorted(self._verbs))
-            raise RefusedVerbError(404, f"The stand-in has no such address; it has {known}.")
-        verb = verbs.get(scope["method"])
-        if verb is None:
-            raise RefusedVerbError(405, f"{PREFIX}/{name} takes {', '.join(sorted(verbs))}.")
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        methods = self._control_calls.get(name)
+        if methods is None:
+            known = ", ".join(f"{PREFIX}/{each}" for each in sorted(self._control_calls))
+            raise RefusedCallError(404, f"The stand-in has no such address: it has {known}.")
+        control_call = methods.get(scope["method"])
+        if control_call is None:
+            raise RefusedCallError(405, f"{PREFIX}/{name} takes {', '.join(sorted(methods))}.")
+        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        query = dict(pairs)
+        if len(query) < len(pairs):
+            raise RefusedCallError(400, "Nothing was done: name each parameter of the query once.")
         document = None
         if body.strip():
             try:
                 document = json.loads(body)
             except ValueError:
-                raise RefusedVerbError(400, "The body must be JSON.", ["It is no JSON."]) from None
-        return await verb([part for part in rest if part], query, document)
+                raise RefusedCallError(
+                    400, "The body cannot be read as JSON: send JSON, or no body."
+                ) from None
+        # An empty part is most likely a variable that is not set, and would widen what is deleted.
+        if "" in rest or len(rest) > _MOST_PARTS.get(name, 0):
+            raise RefusedCallError(404, f"The stand-in has no address {scope['path']}.")
+        return await control_call(rest, query, document)
 
     async def _post_tenants(self, _rest: list[str], query: Query, document: Any) -> Reply:
         _check_query(query)
@@ -275,7 +287,11 @@ class StandIn:
         _check_query(query, "import", "tenant", "limit")
         limit = query.get("limit", str(MOST_CALLS))
         if not limit.isdecimal() or not 1 <= int(limit) <= MOST_CALLS:
-            raise RefusedVerbError(400, "Ask again.", [f"limit must be from 1 to {MOST_CALLS}."])
+            raise RefusedCallError(
+                400,
+                "No call is shown: correct the query.",
+                [f"limit must be a whole number from 1 to {MOST_CALLS}."],
+            )
         found = self._journal.find(query.get("import", ""), query.get("tenant", ""), int(limit))
         return 200, {"items": found}
 
@@ -293,8 +309,8 @@ class StandIn:
         try:
             rules = self._faults.add(document)
         except BadRulesError as bad:
-            message = "No rule was added: mend the faults and send the rules again."
-            raise RefusedVerbError(400, message, bad.faults) from None
+            message = "No rule was added: correct the rules and send them again."
+            raise RefusedCallError(400, message, bad.errors) from None
         documents = [rule.document() for rule in rules]
         return 201, {"ids": [rule.id for rule in rules], "items": documents}
 
@@ -302,7 +318,9 @@ class StandIn:
         _check_query(query, "tenant")
         deleted = self._faults.remove(rule_id="".join(rest), tenant=query.get("tenant", ""))
         if rest and not deleted:
-            raise RefusedVerbError(404, f"There is no rule {rest[0]}; GET lists those there are.")
+            raise RefusedCallError(
+                404, f"There is no rule {rest[0]}: GET {PREFIX}/faults lists them."
+            )
         return 200, {"deleted": deleted}
 
     async def _post_reset(self, _rest: list[str], query: Query, _document: Any) -> Reply:
@@ -321,7 +339,9 @@ class StandIn:
 
     async def _reset_tenant(self, tenant: str) -> None:
         if tenant not in await (await gateway()).tenants.list_ids():
-            raise RefusedVerbError(404, f"There is no tenant {tenant}.")
+            raise RefusedCallError(
+                404, f"There is no tenant {tenant}: create it with POST {PREFIX}/tenants."
+            )
         # No handler may start before the end: it would work with what it has read before.
         with self._invoker.paused():
             self._break_off_calls(tenant)
@@ -365,7 +385,8 @@ class StandIn:
     async def _get_snapshots(self, rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query)
         if rest:
-            return 200, self._snapshots.read("/".join(rest)).document(rest[0])
+            name = "/".join(rest)
+            return 200, self._snapshots.read(name).document(name)
         return 200, {"items": [{"name": name} for name in self._snapshots.names()]}
 
     async def _post_snapshots(self, rest: list[str], query: Query, _document: Any) -> Reply:
@@ -376,11 +397,19 @@ class StandIn:
             case [name]:
                 return await self._save(name)
             case _:
-                message = f"POST {PREFIX}/snapshots/NAME, or …/NAME/load."
-                raise RefusedVerbError(404, message)
+                message = (
+                    f"POST {PREFIX}/snapshots/NAME saves a snapshot, and "
+                    f"POST {PREFIX}/snapshots/NAME/load loads it."
+                )
+                raise RefusedCallError(404, message)
 
     async def _delete_snapshots(self, rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query)
+        if not rest:
+            message = (
+                f"DELETE {PREFIX}/snapshots/NAME deletes one; GET {PREFIX}/snapshots lists them."
+            )
+            raise RefusedCallError(404, message)
         self._snapshots.delete("/".join(rest))
         return 200, {"deleted": 1}
 
@@ -397,7 +426,7 @@ class StandIn:
     async def _at_rest(self, storage: EmulatorStorage) -> AsyncIterator[None]:
         """Wait until every import has ended. No handler runs or starts during the block.
 
-        Raises RefusedVerbError where that takes too long: messages are not in a snapshot, so an
+        Raises RefusedCallError where that takes too long: messages are not in a snapshot, so an
         import that is open in it would stay open.
         """
         deadline = time.monotonic() + _QUIET_SECONDS
@@ -409,7 +438,7 @@ class StandIn:
                     yield
                     return
             if time.monotonic() > deadline:
-                raise RefusedVerbError(
+                raise RefusedCallError(
                     409,
                     "No snapshot was taken: let the imports and calls that are running end first.",
                     [f"Import {each} has not ended." for each in open_imports],
@@ -458,12 +487,14 @@ class StandIn:
         _check_query(query)
         given = document if isinstance(document, dict) else {}
         by: Any = given.get("advance")
-        faults = [f"There is no property {name!r}." for name in given if name != "advance"]
+        errors = [f"There is no property {name!r}." for name in given if name != "advance"]
         is_number = isinstance(by, (int, float)) and not isinstance(by, bool)
         if not is_number or not 0 < by <= _MOST_SECONDS:
-            faults.append(f"advance must be a number of seconds over 0 and up to {_MOST_SECONDS}.")
-        if faults:
-            raise RefusedVerbError(400, 'Send {"advance": seconds}.', faults)
+            errors.append(f"advance must be a number of seconds over 0 and up to {_MOST_SECONDS}.")
+        if errors:
+            raise RefusedCallError(
+                400, 'The clock was not moved: send {"advance": seconds}.', errors
+            )
         async with self._gate.closed():
             # No call and no handler sees the clock jump, unless it takes too long.
             ran = await self._move(lambda: self._clock.advance(timedelta(seconds=by)))
@@ -497,7 +528,7 @@ class _Passed:
     is_broken_off: bool = False
 
 
-class _Heard:
+class _RecordedBody:
     """The body of a call as it passes to the app, entered in the journal."""
 
     def __init__(self, receive: Receive, entry: JournalEntry) -> None:
@@ -560,10 +591,10 @@ async def _swallow(_message: Message) -> None:
     """The answer is lost."""
 
 
-async def _cut(scope: Scope, heard: _Heard) -> None:
+async def _cut(scope: Scope, recorded: _RecordedBody) -> None:
     """Cut the connection, and wait until the server knows, so that it does not answer itself."""
     scope[ABORT]()
-    while (await heard.receive())["type"] != "http.disconnect":
+    while (await recorded.receive())["type"] != "http.disconnect":
         pass
 
 
@@ -572,10 +603,10 @@ async def _read_body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise RefusedVerbError(400, "The client closed the connection.")
+            raise RefusedCallError(400, "The client closed the connection.")
         body += message.get("body", b"")
         if len(body) > _MOST_BYTES:
-            raise RefusedVerbError(413, f"The body must have at most {_MOST_BYTES} bytes.")
+            raise RefusedCallError(413, f"The body must have at most {_MOST_BYTES} bytes.")
         if not message.get("more_body", False):
             return bytes(body)
 
@@ -594,20 +625,25 @@ def _check_caller(scope: Scope) -> None:
     name = host[: host.rindex("]") + 1] if host.startswith("[") and "]" in host else host
     name = name if host.startswith("[") else host.partition(":")[0]
     if name not in _OWN_NAMES:
-        raise RefusedVerbError(403, "Call the stand-in by 127.0.0.1 or localhost.")
+        raise RefusedCallError(403, "Call the stand-in by 127.0.0.1 or localhost.")
     own = f"{scope['scheme']}://{host}"
     if headers.get("origin", own).lower() != own:
-        raise RefusedVerbError(403, "A web page of another origin may not call the stand-in.")
+        raise RefusedCallError(403, "A web page of another origin may not call the stand-in.")
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        raise RefusedVerbError(403, "A web page of another origin may not call the stand-in.")
+        raise RefusedCallError(403, "A web page of another origin may not call the stand-in.")
 
 
 def _check_query(query: Query, *known: str) -> None:
-    faults = [
+    errors = [
         f"There is no parameter {name!r} here"
         + (f"; there is {', '.join(known)}." if known else ", and no other.")
         for name in query
         if name not in known
     ]
-    if faults:
-        raise RefusedVerbError(400, "The query has a name that this address does not know.", faults)
+    errors += [
+        f"{name} is empty: give it a value, or leave it out."
+        for name, value in query.items()
+        if name in known and not value.strip()
+    ]
+    if errors:
+        raise RefusedCallError(400, "Nothing was done: correct the query.", errors)

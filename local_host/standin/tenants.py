@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from local_host.indexing import AppFunction
-from local_host.standin.verbs import RefusedVerbError
+from local_host.standin.control_calls import RefusedCallError
 from shared.auth.clients import (
     Client,
     Scope,
@@ -84,21 +84,21 @@ class TestTenants:
         self.made: dict[str, dict[str, Any]] = {}
 
     async def create(self, document: Any) -> dict[str, Any]:
-        """A new tenant with an integration, a client and a round; raises RefusedVerbError."""
-        wishes = _read(document)
+        """A new tenant with an integration, a client and a round; raises RefusedCallError."""
+        properties = _read(document)
         app = await gateway()
-        slug = wishes.get("tenant") or f"test-{secrets.token_hex(6)}"
-        scopes = [Scope(name) for name in wishes.get("scopes", Scope)]
-        database = wishes.get("database", {})
-        software_key = wishes.get("softwareKey", f"SK-{slug}").strip()
+        slug = properties.get("tenant") or f"test-{secrets.token_hex(6)}"
+        scopes = [Scope(name) for name in properties.get("scopes", Scope)]
+        database = properties.get("database", {})
+        software_key = properties.get("softwareKey", f"SK-{slug}").strip()
         integration = Integration(
             slug,
             software_key,
             software_key,
-            enabled=wishes.get("enabled", True),
-            on_existing=OnExisting(wishes.get("onExisting", OnExisting.DEFAULT)),
+            enabled=properties.get("enabled", True),
+            on_existing=OnExisting(properties.get("onExisting", OnExisting.DEFAULT)),
             database=Database(database.get("active", True), database.get("version", 1)),
-            read=ReadPermission(wishes.get("read", ReadPermission.FULL)),
+            read=ReadPermission(properties.get("read", ReadPermission.FULL)),
         )
         functions_key, secret = new_function_key(), new_client_secret()
         key_hash = hash_function_key(functions_key)
@@ -112,7 +112,7 @@ class TestTenants:
             # The secret has 256 random bits; a slow hash would cost each test half a second.
             secret_hash=hash_client_secret(secret, log_n=1, p=1),
         )
-        tenant = Tenant(slug, wishes.get("name") or slug, client.created_at)
+        tenant = Tenant(slug, properties.get("name") or slug, client.created_at)
         tables = app.account.tables
         try:
             await tables.write(
@@ -122,7 +122,7 @@ class TestTenants:
                 ),
             )
         except PreconditionFailedError:
-            raise RefusedVerbError(409, f"There is a tenant {slug}: choose another id.") from None
+            raise RefusedCallError(409, f"There is a tenant {slug}: choose another id.") from None
         # Not by the services of the administrator, which read and write five times as much.
         await asyncio.gather(
             tables.write(
@@ -235,36 +235,36 @@ def _is_text(value: Any, most: int) -> bool:
 
 
 def _read(document: Any) -> dict[str, Any]:
-    """The wishes of a request. Raises RefusedVerbError with everything that is wrong."""
+    """The properties of a request. Raises RefusedCallError with everything that is wrong."""
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise RefusedVerbError(400, "The body must be a JSON object.")
-    faults = [
+        raise RefusedCallError(400, "No tenant was created: send a JSON object, or no body.")
+    errors = [
         f"The body has no property {name!r}; it knows {', '.join(sorted(_FIELDS))}."
         for name in document
         if name not in _FIELDS
     ]
-    faults += [
+    errors += [
         f"{name} must be text of 1 to {most} characters."
         for name, most in (("name", MOST_NAME), ("softwareKey", MOST_SOFTWARE_KEY))
         if name in document and not _is_text(document[name], most)
     ]
     slug = document.get("tenant", "abc")
     if not isinstance(slug, str) or not _SLUG.fullmatch(slug):
-        faults.append("tenant must have 3 to 40 characters of a-z, 0-9 and -.")
+        errors.append("tenant must have 3 to 40 characters of a-z, 0-9 and -.")
     for name, kind in (("read", ReadPermission), ("onExisting", OnExisting)):
         if name in document and document[name] not in list(kind):
-            faults.append(f"{name} must be one of {', '.join(kind)}.")
+            errors.append(f"{name} must be one of {', '.join(kind)}.")
     scopes = document.get("scopes", list(Scope))
     if (
         not isinstance(scopes, list)
         or not scopes
         or any(each not in list(Scope) for each in scopes)
     ):
-        faults.append(f"scopes must be a list of some of {', '.join(Scope)}.")
+        errors.append(f"scopes must be a list of some of {', '.join(Scope)}.")
     if not isinstance(document.get("enabled", True), bool):
-        faults.append("enabled must be true or false.")
+        errors.append("enabled must be true or false.")
     database = document.get("database", {})
     if (
         not isinstance(database, dict)
@@ -272,7 +272,9 @@ def _read(document: Any) -> dict[str, Any]:
         or type(database.get("version", 1)) is not int
         or set(database) - {"active", "version"}
     ):
-        faults.append('database must be an object such as {"active": true, "version": 1}.')
-    if faults:
-        raise RefusedVerbError(400, "The tenant cannot be made so.", faults)
+        errors.append('database must be an object such as {"active": true, "version": 1}.')
+    if errors:
+        raise RefusedCallError(
+            400, "No tenant was created: correct the properties that `errors` lists.", errors
+        )
     return document

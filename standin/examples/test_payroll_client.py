@@ -19,7 +19,7 @@ from careless_clients import (
     TakesSilenceForFailure,
 )
 from payroll_client import AccessDeniedError, ConnectionLostError, PayrollClient, RefusedError
-from payroll_gateway_standin import Gateway
+from payroll_gateway_standin import TenantGateway
 
 WORKERS = "/api/import/workers"
 ADA = {"EmployerRef": "E1", "PersonnelRef": "1", "Surname": "Lovelace", "Forename1": "Ada"}
@@ -41,7 +41,7 @@ def with_mistake(
 
 
 @with_mistake(RepeatsWithoutKey)
-def test_a_repeated_call_is_one_import(gateway: Gateway, kind: type[PayrollClient]) -> None:
+def test_a_repeated_call_is_one_import(gateway: TenantGateway, kind: type[PayrollClient]) -> None:
     gateway.faults.add(WORKERS, lost_after=True, times=1)
     kind(gateway.environment).import_workers([ADA])
     first, second = gateway.requests(path=WORKERS)
@@ -55,7 +55,7 @@ def test_a_repeated_call_is_one_import(gateway: Gateway, kind: type[PayrollClien
 
 @with_mistake(TakesSilenceForFailure)
 def test_work_whose_answer_was_lost_is_reported_as_done(
-    gateway: Gateway, kind: type[PayrollClient]
+    gateway: TenantGateway, kind: type[PayrollClient]
 ) -> None:
     gateway.faults.add(WORKERS, lost_after=True, times=1)
     [result] = kind(gateway.environment).import_workers([ADA])
@@ -66,7 +66,7 @@ def test_work_whose_answer_was_lost_is_reported_as_done(
 
 @with_mistake(TakesAcceptedForDone)
 def test_rows_that_fail_after_a_202_are_reported(
-    gateway: Gateway, kind: type[PayrollClient]
+    gateway: TenantGateway, kind: type[PayrollClient]
 ) -> None:
     gateway.faults.add(WORKERS, accepted=True)
     results = kind(gateway.environment).import_workers([ADA, NO_NAME])
@@ -83,7 +83,7 @@ def test_rows_that_fail_after_a_202_are_reported(
 )
 @with_mistake(RepeatsRefusals, raises=ConnectionLostError)
 def test_a_403_is_reported_with_its_cause_and_not_repeated(
-    gateway: Gateway, kind: type[PayrollClient], cause: str, reason: str
+    gateway: TenantGateway, kind: type[PayrollClient], cause: str, reason: str
 ) -> None:
     gateway.faults.add(WORKERS, status=403, cause=cause)
     with pytest.raises(AccessDeniedError, match=reason):
@@ -93,7 +93,7 @@ def test_a_403_is_reported_with_its_cause_and_not_repeated(
 
 @pytest.mark.payroll_gateway_alone
 @with_mistake(KeepsTokenForEver, raises=RefusedError)
-def test_an_expired_token_is_renewed(gateway: Gateway, kind: type[PayrollClient]) -> None:
+def test_an_expired_token_is_renewed(gateway: TenantGateway, kind: type[PayrollClient]) -> None:
     client = kind(gateway.environment)
     client.import_workers([ADA])
     assert len(client.read_workers()) == 1
@@ -104,7 +104,7 @@ def test_an_expired_token_is_renewed(gateway: Gateway, kind: type[PayrollClient]
 
 @with_mistake(HurriesBusyGateway)
 def test_a_busy_gateway_is_given_the_time_it_asks_for(
-    gateway: Gateway, kind: type[PayrollClient]
+    gateway: TenantGateway, kind: type[PayrollClient]
 ) -> None:
     gateway.faults.add(WORKERS, status=503, retry_after=1, times=2)
     [result] = kind(gateway.environment).import_workers([ADA])
@@ -114,7 +114,7 @@ def test_a_busy_gateway_is_given_the_time_it_asks_for(
     assert all((later - earlier).total_seconds() >= 1 for earlier, later in pairwise(times))
 
 
-def test_a_gateway_that_stays_away_is_an_error_and_no_success(gateway: Gateway) -> None:
+def test_a_gateway_that_stays_away_is_an_error_and_no_success(gateway: TenantGateway) -> None:
     gateway.faults.add(WORKERS, status=503, retry_after=0)
     with pytest.raises(RefusedError, match="503"):
         PayrollClient(gateway.environment).import_workers([ADA])

@@ -7,19 +7,19 @@ from payroll_gateway_standin.calls import Answer, StandinError
 from payroll_gateway_standin.tenant import (
     Clock,
     Faults,
-    Gateway,
     PayrollGateway,
     Request,
     Snapshots,
+    TenantGateway,
 )
 
 __all__ = [
     "Answer",
     "Clock",
     "Faults",
-    "Gateway",
     "PayrollGateway",
     "Request",
     "Snapshots",
     "StandinError",
+    "TenantGateway",
 ]

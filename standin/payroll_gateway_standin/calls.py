@@ -55,8 +55,8 @@ def call(
         connection.close()
 
 
-def verb(method: str, url: str, body: object = None) -> Any:
-    """Call a verb of the stand-in; returns its JSON. Raises StandinError with all faults."""
+def control_call(method: str, url: str, body: object = None) -> Any:
+    """Make a control call; returns its JSON. Raises StandinError with everything that is wrong."""
     try:
         answer = call(method, url, body)
     except (OSError, http.client.HTTPException) as error:
@@ -70,7 +70,7 @@ def describe(answer: Answer) -> str:
     """Status and reason of a refusal."""
     try:
         document = answer.json()
-        message, faults = document["message"], document.get("faults") or []
+        message, errors = document["message"], document.get("errors") or []
     except (ValueError, KeyError, TypeError, AttributeError):
-        message, faults = answer.body[:500].decode("utf-8", "replace"), []
-    return " ".join([str(answer.status), str(message), *map(str, faults)])
+        message, errors = answer.body[:500].decode("utf-8", "replace"), []
+    return " ".join([str(answer.status), str(message), *map(str, errors)])

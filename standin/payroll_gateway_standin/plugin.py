@@ -11,7 +11,7 @@ import pytest
 
 from payroll_gateway_standin.calls import StandinError
 from payroll_gateway_standin.process import installed_from, locked, shared_gateway
-from payroll_gateway_standin.tenant import Gateway, PayrollGateway
+from payroll_gateway_standin.tenant import PayrollGateway, TenantGateway
 
 _ALONE = "payroll_gateway_alone"
 
@@ -72,16 +72,18 @@ def gateway(
     payroll_gateway: PayrollGateway,
     payroll_gateway_folder: Path,
     request: pytest.FixtureRequest,
-) -> Iterator[Gateway]:
+) -> Iterator[TenantGateway]:
     """A tenant of the gateway that no other test knows."""
     is_alone = request.node.get_closest_marker(_ALONE) is not None
     with _turn(payroll_gateway_folder, is_alone=is_alone):
         tenant = payroll_gateway.new_tenant(is_alone=is_alone)
+        # An earlier test that was alone may have died with its process.
+        tenant.clock.restore()
         try:
             yield tenant
         finally:
-            tenant.faults.clear()
-            if tenant.clock.is_moved:
+            tenant.snapshots.clear_rules()
+            if is_alone:
                 tenant.clock.restore()
 
 

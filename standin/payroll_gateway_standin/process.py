@@ -29,7 +29,7 @@ from payroll_gateway_standin.calls import StandinError, call
 _DISTRIBUTION = "payroll-gateway-standin"
 # The first start of a checkout installs what it needs, which takes minutes.
 _START_SECONDS = 900.0
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 60.0
 _PAUSE = 0.02
 _LAST_LINES = 15
 # Of the environment, what changes the gateway or its Python does not reach it.
@@ -177,10 +177,11 @@ def read_variables(file: Path) -> dict[str, str]:
 def _answers(variables: Mapping[str, str]) -> bool:
     if not variables:
         return False
-    # A gateway that was killed has left its file behind.
-    with suppress(OSError, http.client.HTTPException):
-        url = f"{variables['GATEWAY_URL']}/api/health"
-        return call("GET", url, seconds=_ANSWER_SECONDS).status == 200
+    # A gateway that was killed has left its file behind. No reset and no move of the clock makes
+    # this call wait.
+    with suppress(OSError, http.client.HTTPException, ValueError, TypeError):
+        answer = call("GET", f"{variables['GATEWAY_STANDIN_URL']}/clock", seconds=_ANSWER_SECONDS)
+        return answer.status == 200 and "ahead" in answer.json()
     return False
 
 

@@ -1,4 +1,4 @@
-"""What a test has of the gateway: a tenant of its own, and the verbs of the stand-in for it."""
+"""What a test has of the gateway: a tenant of its own, and the control calls for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from payroll_gateway_standin.calls import Answer, StandinError, call, describe, verb
+from payroll_gateway_standin.calls import Answer, StandinError, call, control_call, describe
 
 # The stand-in neither journals nor breaks a call with this header.
 _OBSERVER = {"X-Standin-Observer": "1"}
@@ -104,22 +104,21 @@ class Faults:
             "tenant": self._tenant,
             "fault": _without_none(fault),
         }
-        return str(verb("POST", self._url, _without_none(rule))["ids"][0])
+        return str(control_call("POST", self._url, _without_none(rule))["ids"][0])
 
     def rules(self) -> Sequence[Mapping[str, Any]]:
         """The rules of this tenant, each with how often it was applied."""
-        rules: Sequence[Mapping[str, Any]] = verb("GET", f"{self._url}?tenant={self._tenant}")[
-            "items"
-        ]
+        document = control_call("GET", f"{self._url}?tenant={self._tenant}")
+        rules: Sequence[Mapping[str, Any]] = document["items"]
         return rules
 
     def remove(self, rule_id: str) -> None:
         """Remove one rule."""
-        verb("DELETE", f"{self._url}/{rule_id}")
+        control_call("DELETE", f"{self._url}/{rule_id}")
 
     def clear(self) -> None:
         """Remove the rules of this tenant."""
-        verb("DELETE", f"{self._url}?tenant={self._tenant}")
+        control_call("DELETE", f"{self._url}?tenant={self._tenant}")
 
 
 class Clock:
@@ -131,18 +130,21 @@ class Clock:
     def __init__(self, url: str, *, is_alone: bool) -> None:
         self._url = f"{url}/_standin/clock"
         self._is_alone = is_alone
-        self.is_moved = False
+
+    @property
+    def ahead(self) -> float:
+        """By how many seconds it is ahead of the machine's clock."""
+        return float(control_call("GET", self._url)["ahead"])
 
     def advance(self, seconds: float) -> None:
         """Let the gateway's clock run ahead by so many seconds more."""
         _check_alone(self._is_alone, "All tests share the gateway's clock")
-        self.is_moved = True
-        verb("POST", self._url, {"advance": seconds})
+        control_call("POST", self._url, {"advance": seconds})
 
     def restore(self) -> None:
-        """Set the clock right again; the fixture does this after the test."""
-        verb("DELETE", self._url)
-        self.is_moved = False
+        """Set the clock right if it is ahead; the fixture does this before and after a test."""
+        if self.ahead:
+            control_call("DELETE", self._url)
 
 
 class Snapshots:
@@ -152,39 +154,56 @@ class Snapshots:
     loads one.
     """
 
-    def __init__(self, url: str, variables: Mapping[str, str], *, is_alone: bool) -> None:
+    def __init__(
+        self, url: str, tenant: str, variables: Mapping[str, str], *, is_alone: bool
+    ) -> None:
         self._url = f"{url}/_standin/snapshots"
         self._gateway = url
         self._variables = variables
         self._is_alone = is_alone
+        # The tenants of this test, each with its rules.
+        self._rules = {tenant: Faults(url, tenant)}
 
     def save(self, name: str) -> None:
         """Keep what is stored now under this name."""
         self._check_alone()
-        verb("POST", f"{self._url}/{quote(name, safe='')}")
+        control_call("POST", f"{self._url}/{quote(name, safe='')}")
 
-    def load(self, name: str) -> list[Gateway]:
+    def load(self, name: str) -> list[TenantGateway]:
         """Replace what is stored, tenants too, by the snapshot; returns the tenants in it."""
         self._check_alone()
-        tenants = verb("POST", f"{self._url}/{quote(name, safe='')}/load")["tenants"]
-        return [
-            Gateway(self._gateway, made, self._variables, is_alone=self._is_alone)
-            for made in tenants
+        made = control_call("POST", f"{self._url}/{quote(name, safe='')}/load")["tenants"]
+        loaded = [
+            TenantGateway(self._gateway, each, self._variables, is_alone=self._is_alone)
+            for each in made
         ]
+        for each in loaded:
+            each.snapshots._rules = self._rules
+            if each.tenant not in self._rules:
+                # An earlier test may have loaded the same tenant.
+                self._rules[each.tenant] = each.faults
+                each.faults.clear()
+                control_call("DELETE", f"{self._gateway}/_standin/requests?tenant={each.tenant}")
+        return loaded
 
     def names(self) -> Sequence[str]:
         """The names of the snapshots."""
-        return [item["name"] for item in verb("GET", self._url)["items"]]
+        return [item["name"] for item in control_call("GET", self._url)["items"]]
 
     def delete(self, name: str) -> None:
         """Delete a snapshot."""
-        verb("DELETE", f"{self._url}/{quote(name, safe='')}")
+        control_call("DELETE", f"{self._url}/{quote(name, safe='')}")
+
+    def clear_rules(self) -> None:
+        """Remove the rules of the test's tenant and of those that it has loaded."""
+        for rules in self._rules.values():
+            rules.clear()
 
     def _check_alone(self) -> None:
         _check_alone(self._is_alone, "A snapshot is of what all tests have stored")
 
 
-class Gateway:
+class TenantGateway:
     """A tenant of the gateway, with the keys of an integration and of a client for tokens."""
 
     def __init__(
@@ -202,7 +221,7 @@ class Gateway:
         self.storage = variables.get("GATEWAY_STORAGE", "")
         self.faults = Faults(url, self.tenant)
         self.clock = Clock(url, is_alone=is_alone)
-        self.snapshot = Snapshots(url, variables, is_alone=is_alone)
+        self.snapshots = Snapshots(url, self.tenant, variables, is_alone=is_alone)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -265,12 +284,12 @@ class Gateway:
     def requests(self, import_id: str = "", path: str = "") -> list[Request]:
         """The calls of the client under test, oldest first; those whose path contains `path`."""
         query = {"tenant": self.tenant, **({"import": import_id} if import_id else {})}
-        entries = verb("GET", f"{self.url}/_standin/requests?{urlencode(query)}")["items"]
+        entries = control_call("GET", f"{self.url}/_standin/requests?{urlencode(query)}")["items"]
         return [Request.from_entry(entry) for entry in entries if path in entry["path"]]
 
     def reset(self) -> None:
         """Delete what the tenant has stored, its journal and its faults; its keys stay."""
-        verb("POST", f"{self.url}/_standin/reset?tenant={self.tenant}")
+        control_call("POST", f"{self.url}/_standin/reset?tenant={self.tenant}")
 
     def _items(self, path: str, filters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         query = dict(filters)
@@ -292,10 +311,13 @@ class PayrollGateway:
         self.url = variables["GATEWAY_URL"]
         self.variables = variables
 
-    def new_tenant(self, *, is_alone: bool = False, **wishes: Any) -> Gateway:
-        """A tenant that no other test knows. `wishes` are those of `POST /_standin/tenants`."""
-        made = verb("POST", f"{self.url}/_standin/tenants", wishes)
-        return Gateway(self.url, made, self.variables, is_alone=is_alone)
+    def new_tenant(self, *, is_alone: bool = False, **properties: Any) -> TenantGateway:
+        """A tenant that no other test knows. `properties` are those of `POST /_standin/tenants`.
+
+        Its fault rules last until `faults.clear()`, its journal until `reset()`.
+        """
+        made = control_call("POST", f"{self.url}/_standin/tenants", properties)
+        return TenantGateway(self.url, made, self.variables, is_alone=is_alone)
 
 
 def _check_alone(is_alone: bool, reason: str) -> None:

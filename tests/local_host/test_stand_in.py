@@ -1,4 +1,4 @@
-"""The verbs of the stand-in, on a gateway that runs with `--standin` (docs/stand-in.md)."""
+"""The control calls of the stand-in, on a gateway that runs with `--standin` (docs/stand-in.md)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ import requests
 from local_host.certificate import make_certificate
 from local_host.standin.clock import StandInClock
 from local_host.standin.faults import BadRulesError, FaultRules
+from local_host.standin.journal import MOST_CALLS, Journal, mask, mask_query, mask_token_body
 from tests.builders import a_worker
 from tests.e2e.gateway_process import (
     ROOT,
@@ -61,13 +62,13 @@ class StandIn:
             "Content-Type": "application/json",
         }
 
-    def verb(self, method: str, path: str, document: Any = None) -> Answer:
-        return verb(self.gateway, method, path, document)
+    def control(self, method: str, path: str, document: Any = None) -> Answer:
+        return control(self.gateway, method, path, document)
 
     def break_calls(self, fault: Mapping[str, Any], **rule: Any) -> str:
         """Add a rule for this tenant's calls of imports; its id."""
         document = {"path": "/api/import/*", "tenant": self.tenant, "fault": fault, **rule}
-        added = self.verb("POST", "faults", document)
+        added = self.control("POST", "faults", document)
         assert added.status == 201, added.body
         [rule_id] = added.json["ids"]
         return str(rule_id)
@@ -77,7 +78,7 @@ class StandIn:
         return self.gateway.call("POST", WORKERS, body, {**self.headers, **headers})
 
     def journal(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.verb("GET", f"requests?tenant={self.tenant}").json[
+        found: list[dict[str, Any]] = self.control("GET", f"requests?tenant={self.tenant}").json[
             "items"
         ]
         return found
@@ -99,7 +100,7 @@ class StandIn:
         return str(answer.json["access_token"])
 
 
-def verb(gateway: GatewayProcess, method: str, path: str, document: Any = None) -> Answer:
+def control(gateway: GatewayProcess, method: str, path: str, document: Any = None) -> Answer:
     body = None if document is None else json.dumps(document).encode()
     return gateway.call(method, f"/_standin/{path}", body)
 
@@ -125,7 +126,7 @@ def gateway(
 
 @pytest.fixture
 def standin(gateway: GatewayProcess) -> StandIn:
-    made = verb(gateway, "POST", "tenants")
+    made = control(gateway, "POST", "tenants")
     assert made.status == 201, made.body
     return StandIn(gateway, made.json)
 
@@ -144,20 +145,20 @@ def test_a_new_tenant_has_everything_that_a_client_needs(standin: StandIn) -> No
 
 def test_a_tenant_can_be_made_as_a_test_wants_it(gateway: GatewayProcess) -> None:
     wish = {"tenant": "acme-1", "name": "Acme", "database": {"active": False}, "read": "none"}
-    made = StandIn(gateway, verb(gateway, "POST", "tenants", wish).json)
+    made = StandIn(gateway, control(gateway, "POST", "tenants", wish).json)
     assert made.tenant == "acme-1"
     assert made.post(a_worker()).json == {"message": "Pay and Bill Database not active"}
     assert gateway.call("GET", "/api/records/workers", None, made.headers).status == 403
-    assert verb(gateway, "POST", "tenants", wish).status == 409
+    assert control(gateway, "POST", "tenants", wish).status == 409
 
 
-def test_wrong_wishes_for_a_tenant_are_all_named(gateway: GatewayProcess) -> None:
+def test_wrong_properties_of_a_tenant_are_all_named(gateway: GatewayProcess) -> None:
     wish = {
         "tenant": "Acme", "name": 1, "scopes": ["all"], "read": "some", "onExisting": "x",
         "enabled": 1, "database": {"version": "1"}, "keys": 2, "softwareKey": "",
     }  # fmt: skip
-    refused = verb(gateway, "POST", "tenants", wish)
-    assert (refused.status, len(refused.json["faults"])) == (400, len(wish))
+    refused = control(gateway, "POST", "tenants", wish)
+    assert (refused.status, len(refused.json["errors"])) == (400, len(wish))
 
 
 # The journal.
@@ -188,8 +189,42 @@ def test_the_journal_shows_calls_with_their_answers_and_without_credentials(
     assert last["answer"]["text"] == sent.body.decode()
     assert last["importId"] == sent.import_id
     assert last["headers"]["x-software-key"] == standin.made["softwareKey"]
-    of_import = standin.verb("GET", f"requests?import={sent.import_id}&limit=5").json["items"]
+    of_import = standin.control("GET", f"requests?import={sent.import_id}&limit=5").json["items"]
     assert [call["number"] for call in of_import] == [last["number"]]
+
+
+def test_secrets_are_masked_wherever_they_stand() -> None:
+    key = "pigs_abcdefghijklmnop"
+    for text in (f"\\n{key}", f"\\u0022{key}", f"%3D{key}", f"key_{key}", key.replace("_", "%5f")):
+        assert "abcdefghijkl" not in mask(text), text
+        assert "abcdefghijkl" not in mask_query(f"q={text}"), text
+    for body in (
+        "client_id=c&client_secret+=abcdefghijklmnop",
+        "\ufeff" + json.dumps({"client_secret": "abcdefghijklmnop"}),
+        json.dumps({" Client_Secret": "abcdefghijklmnop"}),
+        '{"client_secret": "abcdefghijklmnop"',
+        "<client_secret>abcdefghijklmnop</client_secret>",
+        'form-data; name="client_secret"\r\n\r\nabcdefghijklmnop\r\n',
+        "client_secret: abcdefghijklmnop",
+        "abcdefghijklmnop&",
+    ):
+        assert "abcdefghijkl" not in mask_token_body(body), body
+    form = "grant_type=client_credentials&client_id=c"
+    assert mask_token_body(form) == form
+
+
+def test_a_busy_tenant_does_not_push_the_calls_of_another_out_of_the_journal() -> None:
+    journal = Journal()
+
+    def enter(tenant: str) -> None:
+        journal.begin(datetime.now(UTC), "GET", "/", "", ()).tenant = tenant
+
+    enter("calm")
+    for _ in range(MOST_CALLS + 5):
+        enter("busy")
+    assert len(journal.find(tenant="calm")) == 1
+    found = journal.find()
+    assert (len(found), found[-1]["number"]) == (MOST_CALLS, MOST_CALLS + 6)
 
 
 def test_the_journal_keeps_large_and_binary_bodies_as_length_and_hash(standin: StandIn) -> None:
@@ -335,16 +370,16 @@ def test_202_comes_where_200_would_come_and_the_work_is_done(standin: StandIn) -
 def test_rules_are_for_one_tenant_for_some_calls_and_can_be_removed(
     gateway: GatewayProcess, standin: StandIn
 ) -> None:
-    other = StandIn(gateway, verb(gateway, "POST", "tenants").json)
+    other = StandIn(gateway, control(gateway, "POST", "tenants").json)
     rule = standin.break_calls({"status": 500}, method="POST", times=2)
     assert other.post(a_worker()).status == 200
     assert [standin.post(a_worker()).status for _ in range(3)] == [500, 500, 200]
-    [shown] = standin.verb("GET", f"faults?tenant={standin.tenant}").json["items"]
+    [shown] = standin.control("GET", f"faults?tenant={standin.tenant}").json["items"]
     assert (shown["id"], shown["applied"], shown["times"]) == (rule, 2, 2)
-    assert standin.verb("DELETE", f"faults/{rule}").json == {"deleted": 1}
-    assert standin.verb("DELETE", f"faults/{rule}").status == 404
+    assert standin.control("DELETE", f"faults/{rule}").json == {"deleted": 1}
+    assert standin.control("DELETE", f"faults/{rule}").status == 404
     standin.break_calls({"status": 500})
-    assert standin.verb("DELETE", f"faults?tenant={standin.tenant}").json == {"deleted": 1}
+    assert standin.control("DELETE", f"faults?tenant={standin.tenant}").json == {"deleted": 1}
     assert standin.post(a_worker()).status == 200
 
 
@@ -358,7 +393,7 @@ def test_a_seed_breaks_the_same_calls_again() -> None:
     assert 30 < sum(draw()) < 90
 
 
-def test_bad_rules_are_refused_with_every_fault() -> None:
+def test_bad_rules_are_refused_with_everything_wrong() -> None:
     rules = FaultRules()
     good = {"path": "/*", "fault": {"delay": 1}}
     bad = {
@@ -367,7 +402,7 @@ def test_bad_rules_are_refused_with_every_fault() -> None:
     }  # fmt: skip
     with pytest.raises(BadRulesError) as refused:
         rules.add([good, bad, 7])
-    assert len(refused.value.faults) == 13
+    assert len(refused.value.errors) == 13
     assert rules.list_rules() == []
     for fault in ({}, {"accepted": 1}, {"status": True}, {"delay": 0}, {"lost": "before"}, None):
         with pytest.raises(BadRulesError):
@@ -375,12 +410,25 @@ def test_bad_rules_are_refused_with_every_fault() -> None:
 
 
 def test_bad_rules_answer_400(gateway: GatewayProcess) -> None:
-    refused = verb(gateway, "POST", "faults", {"path": "/*"})
-    assert (refused.status, len(refused.json["faults"])) == (400, 1)
+    refused = control(gateway, "POST", "faults", {"path": "/*"})
+    assert (refused.status, len(refused.json["errors"])) == (400, 1)
     assert gateway.call("POST", "/_standin/faults", b"{").status == 400
-    assert verb(gateway, "GET", "faults?tenants=x").status == 400
-    assert verb(gateway, "PUT", "faults").status == 405
-    assert verb(gateway, "GET", "nothing").status == 404
+    assert control(gateway, "GET", "faults?tenants=x").status == 400
+    assert control(gateway, "PUT", "faults").status == 405
+    # A variable of the shell that is not set must not widen what is deleted.
+    for method, path, status in (
+        ("POST", "reset?tenant=", 400),
+        ("DELETE", "faults?tenant=", 400),
+        ("DELETE", "requests?tenant=", 400),
+        ("GET", "requests?import=", 400),
+        ("DELETE", "requests?tenant=a&tenant=b", 400),
+        ("DELETE", "faults/", 404),
+        ("DELETE", "snapshots", 404),
+        ("POST", "snapshots//load", 404),
+        ("POST", "reset/x", 404),
+    ):
+        assert control(gateway, method, path).status == status, path
+    assert control(gateway, "GET", "nothing").status == 404
 
 
 # The clock.
@@ -392,13 +440,13 @@ A_DAY = 86_400
 def moved(gateway: GatewayProcess) -> Iterator[StandIn]:
     """The stand-in of a test that moves the clock, which is right again afterwards."""
     reset(gateway)  # so that the timers have few tenants to work for
-    made = verb(gateway, "POST", "tenants").json
+    made = control(gateway, "POST", "tenants").json
     yield StandIn(gateway, made)
-    assert verb(gateway, "DELETE", "clock").json["ahead"] == 0
+    assert control(gateway, "DELETE", "clock").json["ahead"] == 0
 
 
 def advance(standin: StandIn, seconds: float) -> list[str]:
-    moved = standin.verb("POST", "clock", {"advance": seconds})
+    moved = standin.control("POST", "clock", {"advance": seconds})
     assert moved.status == 200, moved.body
     ran: list[str] = moved.json["ran"]
     return ran
@@ -439,14 +487,14 @@ def test_an_idempotency_key_expires_when_the_clock_is_advanced(moved: StandIn) -
 
 
 def test_the_clock_is_shown_and_moves_only_ahead(moved: StandIn) -> None:
-    assert moved.verb("GET", "clock").json["ahead"] == 0
+    assert moved.control("GET", "clock").json["ahead"] == 0
     advance(moved, 90.5)
-    assert moved.verb("GET", "clock").json["ahead"] == 90.5
+    assert moved.control("GET", "clock").json["ahead"] == 90.5
     wrongs: list[Any] = [{"advance": 0}, {"advance": -1}, {"advance": "1"}, {"advance": True}, []]
     for wrong in (*wrongs, None):
-        assert moved.verb("POST", "clock", wrong).status == 400
-    refused = moved.verb("POST", "clock", {"advance": 1e12, "by": 1})
-    assert len(refused.json["faults"]) == 2
+        assert moved.control("POST", "clock", wrong).status == 400
+    refused = moved.control("POST", "clock", {"advance": 1e12, "by": 1})
+    assert len(refused.json["errors"]) == 2
 
 
 def test_a_time_of_storage_is_that_of_the_clock_when_it_was_written() -> None:
@@ -465,7 +513,7 @@ def test_a_time_of_storage_is_that_of_the_clock_when_it_was_written() -> None:
 
 
 def reset(gateway: GatewayProcess) -> int:
-    answer = verb(gateway, "POST", "reset")
+    answer = control(gateway, "POST", "reset")
     assert answer.status == 200, answer.body
     return int(answer.json["milliseconds"])
 
@@ -474,7 +522,7 @@ def test_a_reset_empties_the_gateway_and_it_goes_on_at_once(
     gateway: GatewayProcess, storage: str
 ) -> None:
     wish = {"tenant": "reset-1", "softwareKey": "SK"}
-    before = StandIn(gateway, verb(gateway, "POST", "tenants", wish).json)
+    before = StandIn(gateway, control(gateway, "POST", "tenants", wish).json)
     before.post(a_worker(EmployerRef="E1"), a_worker(BankSortCode="1"))
     before.token()
     before.break_calls({"status": 500}, path="/never")
@@ -482,9 +530,9 @@ def test_a_reset_empties_the_gateway_and_it_goes_on_at_once(
     everything = snapshot(storage)
     full = {name for name, content in everything.items() if content}
     assert full <= {"container azure-webjobs-hosts", "container azure-webjobs-secrets"}
-    assert verb(gateway, "GET", "faults").json == {"items": []}
+    assert control(gateway, "GET", "faults").json == {"items": []}
     assert before.post(a_worker()).status == 401
-    after = StandIn(gateway, verb(gateway, "POST", "tenants", wish).json)
+    after = StandIn(gateway, control(gateway, "POST", "tenants", wish).json)
     assert after.post(a_worker()).results[0]["importStatus"] == "OK"
     assert after.count_workers() == 1
     assert after.token()
@@ -492,7 +540,7 @@ def test_a_reset_empties_the_gateway_and_it_goes_on_at_once(
 
 def test_imports_that_run_during_a_reset_bring_nothing_back(gateway: GatewayProcess) -> None:
     wish = {"tenant": "reset-2"}
-    before = StandIn(gateway, verb(gateway, "POST", "tenants", wish).json)
+    before = StandIn(gateway, control(gateway, "POST", "tenants", wish).json)
     rows = [a_worker() for _ in range(1_500)]
     for _ in range(2):
         assert before.post(*rows, Prefer="respond-async").status == 202
@@ -501,7 +549,7 @@ def test_imports_that_run_during_a_reset_bring_nothing_back(gateway: GatewayProc
         wait_until(before.count_workers, "the first rows")
         reset(gateway)
         assert waiting.result().status == 503
-    after = StandIn(gateway, verb(gateway, "POST", "tenants", wish).json)
+    after = StandIn(gateway, control(gateway, "POST", "tenants", wish).json)
     assert after.count_workers() == 0
     assert after.gateway.call("GET", "/api/imports", None, after.headers).json["items"] == []
     assert after.post(a_worker()).results[0]["importStatus"] == "OK"
@@ -512,7 +560,7 @@ def test_imports_that_run_during_a_reset_bring_nothing_back(gateway: GatewayProc
 def test_a_reset_of_a_tenant_leaves_its_keys_and_other_tenants_alone(
     gateway: GatewayProcess, standin: StandIn
 ) -> None:
-    other = StandIn(gateway, verb(gateway, "POST", "tenants").json)
+    other = StandIn(gateway, control(gateway, "POST", "tenants").json)
     other.post(a_worker())
     other.break_calls({"status": 500}, path="/never")
     standin.break_calls({"status": 500}, path="/never")
@@ -530,20 +578,20 @@ def test_a_reset_of_a_tenant_leaves_its_keys_and_other_tenants_alone(
         wait_until(lambda: len(standin.journal()) > 4, "the calls")
         wait_until(standin.count_workers, "the first rows")
         going_on = pool.submit(other.post, *(a_worker() for _ in range(50)))
-        assert verb(gateway, "POST", f"reset?tenant={standin.tenant}").status == 200
+        assert control(gateway, "POST", f"reset?tenant={standin.tenant}").status == 200
         half_sent.sendall(whole[-9:])
         assert half_sent.recv(65_536).startswith(b"HTTP/1.1 503")
         assert broken_off.result().status == 503
         assert going_on.result().status == 200
     assert standin.count_workers() == 0
     assert standin.gateway.call("GET", "/api/imports", None, standin.headers).json["items"] == []
-    assert len(verb(gateway, "GET", f"faults?tenant={standin.tenant}").json["items"]) == 0
+    assert len(control(gateway, "GET", f"faults?tenant={standin.tenant}").json["items"]) == 0
     assert standin.post(a_worker(), a_worker()).status == 200
     time.sleep(3)  # longer than the lease of a message
     assert (standin.count_workers(), other.count_workers()) == (2, 51)
     assert standin.token()
-    assert len(verb(gateway, "GET", f"faults?tenant={other.tenant}").json["items"]) == 1
-    assert verb(gateway, "POST", "reset?tenant=nobody").status == 404
+    assert len(control(gateway, "GET", f"faults?tenant={other.tenant}").json["items"]) == 1
+    assert control(gateway, "POST", "reset?tenant=nobody").status == 404
 
 
 # Snapshots.
@@ -553,27 +601,31 @@ def test_a_snapshot_brings_everything_back_on_another_machine(
     gateway: GatewayProcess, emulator: Emulator, tmp_path: Path, snapshots: Path
 ) -> None:
     reset(gateway)
-    before = StandIn(gateway, verb(gateway, "POST", "tenants", {"tenant": "snap"}).json)
+    before = StandIn(gateway, control(gateway, "POST", "tenants", {"tenant": "snap"}).json)
     secret = a_worker(PrimaryBankDetails={"BankAccountNumber": "12345678"})
     sent = before.post(secret, a_worker(), {"EmployerRef": 1})
     token = before.token()
     stored = before.gateway.call("GET", "/api/records/workers", None, before.headers).json
-    saved = verb(gateway, "POST", "snapshots/base")
+    saved = control(gateway, "POST", "snapshots/base")
     assert saved.status == 201
     assert saved.json["entities"] > 5
-    before.post(a_worker())
+    assert before.post(*(a_worker() for _ in range(600)), Prefer="respond-async").status == 202
+    assert control(gateway, "POST", "snapshots/busy").status == 201
 
-    loaded = verb(gateway, "POST", "snapshots/base/load")
+    assert control(gateway, "POST", "snapshots/busy/load").status == 200
+    listed = before.gateway.call("GET", "/api/imports", None, before.headers).json["items"]
+    assert [item["state"] for item in listed][:1] == ["Completed"]
+    loaded = control(gateway, "POST", "snapshots/base/load")
     assert loaded.json["tenants"] == [before.made]
     assert before.gateway.call("GET", "/api/records/workers", None, before.headers).json == stored
-    assert verb(gateway, "POST", "snapshots/again").status == 201
+    assert control(gateway, "POST", "snapshots/again").status == 201
     files = [(snapshots / f"{name}.jsonl").read_text("utf-8") for name in ("base", "again")]
     assert without_housekeeping(files[0]) == without_housekeeping(files[1])
 
     words = ("--standin", "--snapshots", str(snapshots))
     keys = {"GATEWAY_DATA_KEYS": "other:" + base64.b64encode(b"k" * 32).decode()}
     with started(emulator.account("standin2"), tmp_path, *words, **keys) as process:
-        assert verb(process, "POST", "snapshots/base/load").status == 200
+        assert control(process, "POST", "snapshots/base/load").status == 200
         after = StandIn(process, before.made)
         found = process.call("GET", "/api/records/workers", None, after.headers).json
         assert found == stored
@@ -591,17 +643,32 @@ def without_housekeeping(file: str) -> list[str]:
 
 
 def test_snapshots_are_listed_shown_and_deleted(gateway: GatewayProcess, snapshots: Path) -> None:
-    assert verb(gateway, "POST", "snapshots/one").status == 201
-    assert {"name": "one"} in verb(gateway, "GET", "snapshots").json["items"]
-    assert verb(gateway, "GET", "snapshots/one").json["name"] == "one"
-    assert verb(gateway, "DELETE", "snapshots/one").status == 200
-    assert verb(gateway, "DELETE", "snapshots/one").status == 404
-    assert verb(gateway, "POST", "snapshots/one/load").status == 404
+    assert control(gateway, "POST", "snapshots/one").status == 201
+    assert {"name": "one"} in control(gateway, "GET", "snapshots").json["items"]
+    assert control(gateway, "GET", "snapshots/one").json["name"] == "one"
+    assert control(gateway, "DELETE", "snapshots/one").status == 200
+    assert control(gateway, "DELETE", "snapshots/one").status == 404
+    assert control(gateway, "POST", "snapshots/one/load").status == 404
     for name in ("..%2Fx", ".x", "a%20b", "x" * 81):
-        assert verb(gateway, "POST", f"snapshots/{name}").status == 400
-    (snapshots / "broken.jsonl").write_text('{"format": 1, "tenants": []}\n{"table": "Workers"}\n')
-    made = StandIn(gateway, verb(gateway, "POST", "tenants").json)
-    assert verb(gateway, "POST", "snapshots/broken/load").status == 400
+        assert control(gateway, "POST", f"snapshots/{name}").status == 400
+    made = StandIn(gateway, control(gateway, "POST", "tenants").json)
+    keys = {"PartitionKey": "p", "RowKey": "r"}
+    blob = {"container": "row-drop", "name": "b", "metadata": {}, "data": ""}
+    for tenants, *lines in (
+        ([], {"table": "Workers"}),
+        ([], {"table": "Nothing", "entity": keys}),
+        ([], *[{"table": "Workers", "entity": keys}] * 2),
+        ([], {"table": "Workers", "entity": {**keys, "A": None}}),
+        ([], {"table": "Workers", "entity": {**keys, "A": {"clear": "eA=="}}}),
+        ([], {**blob, "container": "nothing"}),
+        ([], {**blob, "metadata": {"a": 1}}),
+        ([{"tenant": "t"}],),
+        ("t",),
+    ):
+        head = {"format": 1, "tenants": tenants}
+        content = "\n".join(json.dumps(line) for line in (head, *lines))
+        (snapshots / "broken.jsonl").write_text(content)
+        assert control(gateway, "POST", "snapshots/broken/load").status == 400, content
     assert made.post(a_worker()).status == 200
 
 
@@ -619,7 +686,7 @@ def test_snapshots_are_listed_shown_and_deleted(gateway: GatewayProcess, snapsho
         {"Sec-Fetch-Site": "cross-site"},
     ],
 )
-def test_a_page_of_a_browser_cannot_use_the_verbs(
+def test_a_page_of_a_browser_cannot_use_the_control_calls(
     gateway: GatewayProcess, headers: dict[str, str]
 ) -> None:
     refused = gateway.call("POST", "/_standin/tenants", None, headers)
@@ -627,7 +694,7 @@ def test_a_page_of_a_browser_cannot_use_the_verbs(
     assert [name for name in refused.headers if name.startswith("access-control")] == []
 
 
-def test_the_verbs_are_off_unless_asked_for(storage: str, tmp_path: Path) -> None:
+def test_the_control_calls_are_off_unless_asked_for(storage: str, tmp_path: Path) -> None:
     with started(storage, tmp_path) as process:
         assert process.call("GET", "/_standin/faults").status == 404
 

@@ -59,7 +59,7 @@ def test_only_the_app_and_its_papers_are_deployed() -> None:
 def test_the_deployed_app_has_no_verb_of_the_stand_in_and_nothing_that_moves_its_clock(
     deployed: Path,
 ) -> None:
-    """docs/stand-in.md: the verbs belong to the local host."""
+    """docs/stand-in.md: the control calls belong to the local host."""
     code = {path: path.read_text("utf-8") for path in deployed.rglob("*.py")}
     assert [str(path) for path, text in code.items() if "_standin" in text] == []
     hooks = ("use_clock(", "renew_gateway(")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from payroll_gateway_standin import Gateway, PayrollGateway, StandinError
+from payroll_gateway_standin import PayrollGateway, StandinError, TenantGateway
 from payroll_gateway_standin.process import RunningGateway, installed_from, shared_gateway
 
 from local_host.setup import processes
@@ -48,11 +48,11 @@ def fixture_payroll_gateway(running: RunningGateway) -> PayrollGateway:
 
 
 @pytest.fixture(name="gateway")
-def fixture_gateway(payroll_gateway: PayrollGateway) -> Gateway:
+def fixture_gateway(payroll_gateway: PayrollGateway) -> TenantGateway:
     return payroll_gateway.new_tenant()
 
 
-def _import(gateway: Gateway, *rows: dict[str, str]) -> str:
+def _import(gateway: TenantGateway, *rows: dict[str, str]) -> str:
     """Send rows as the test itself; returns the id of the import."""
     answer = gateway.call("POST", WORKERS, list(rows))
     assert answer.status == 200, answer.body
@@ -71,7 +71,7 @@ def test_a_tenant_is_made_within_fifty_milliseconds(payroll_gateway: PayrollGate
 
 
 def test_a_test_sees_what_its_tenant_has_stored_and_nothing_of_others(
-    payroll_gateway: PayrollGateway, gateway: Gateway
+    payroll_gateway: PayrollGateway, gateway: TenantGateway
 ) -> None:
     import_id = _import(gateway, ROW, {**ROW, "PersonnelRef": "2"})
     other = payroll_gateway.new_tenant()
@@ -85,7 +85,7 @@ def test_a_test_sees_what_its_tenant_has_stored_and_nothing_of_others(
 
 
 def test_the_own_calls_of_a_test_are_neither_journaled_nor_broken(
-    payroll_gateway: PayrollGateway, gateway: Gateway
+    payroll_gateway: PayrollGateway, gateway: TenantGateway
 ) -> None:
     gateway.faults.add("/*", status=503)
     _import(gateway, ROW)
@@ -98,16 +98,16 @@ def test_the_own_calls_of_a_test_are_neither_journaled_nor_broken(
     assert gateway.faults.rules() == []
 
 
-def test_all_faults_of_a_rule_are_named(gateway: Gateway) -> None:
+def test_everything_wrong_with_a_rule_is_named(gateway: TenantGateway) -> None:
     with pytest.raises(StandinError, match=r"(?s)path must.*times must"):
         gateway.faults.add("import", status=503, times=0)
 
 
-def test_what_all_tests_share_is_only_for_a_test_that_is_alone(gateway: Gateway) -> None:
+def test_what_all_tests_share_is_only_for_a_test_that_is_alone(gateway: TenantGateway) -> None:
     with pytest.raises(StandinError, match="payroll_gateway_alone"):
         gateway.clock.advance(60)
     with pytest.raises(StandinError, match="payroll_gateway_alone"):
-        gateway.snapshot.load("any")
+        gateway.snapshots.load("any")
 
 
 def test_a_client_in_node_needs_the_environment_file_alone(running: RunningGateway) -> None:
@@ -141,6 +141,7 @@ def test_tests_beside_one_that_is_alone_and_one_that_is_killed_pass(tmp_path: Pa
     tests.mkdir()
     (tests / "test_it.py").write_text(
         "import os, signal, pytest\n"
+        "from payroll_gateway_standin.calls import call\n"
         f"ROWS, WORKERS = [{ROW!r}], {WORKERS!r}\n"
         "def test_killed(gateway):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -148,19 +149,33 @@ def test_tests_beside_one_that_is_alone_and_one_that_is_killed_pass(tmp_path: Pa
         "def test_alone(gateway):\n"
         "    assert gateway.call('POST', WORKERS, ROWS).status == 200\n"
         "    gateway.clock.advance(86400)\n"
-        "    gateway.snapshot.save('plugin-test')\n"
+        "    gateway.snapshots.save('plugin-test')\n"
         "    gateway.reset()\n"
         "    assert gateway.records('workers') == []\n"
-        "    tenants = {each.tenant: each for each in gateway.snapshot.load('plugin-test')}\n"
+        "    tenants = {each.tenant: each for each in gateway.snapshots.load('plugin-test')}\n"
         "    assert len(tenants[gateway.tenant].records('workers')) == 1\n"
         "    assert len(gateway.records('workers')) == 1\n"
+        # The second to run sees nothing of the first, though it loads the same tenant.
+        "@pytest.mark.payroll_gateway_alone\n"
+        "@pytest.mark.parametrize('n', range(2))\n"
+        "def test_loaded(payroll_gateway, gateway, n):\n"
+        "    if 'base' not in gateway.snapshots.names():\n"
+        "        payroll_gateway.new_tenant(tenant='acme')\n"
+        "        gateway.snapshots.save('base')\n"
+        "    loaded = gateway.snapshots.load('base')\n"
+        "    [acme] = [each for each in loaded if each.tenant == 'acme']\n"
+        "    assert (acme.faults.rules(), acme.requests(), acme.clock.ahead) == ([], [], 0)\n"
+        "    acme.faults.add('/never', status=503)\n"
+        "    call('GET', acme.url + '/api/imports', None, acme.headers)\n"
+        "    assert len(acme.requests()) == 1\n"
+        "    acme.clock.advance(86400)\n"
         "@pytest.mark.parametrize('n', range(8))\n"
         "def test_other(gateway, n):\n"
         "    assert gateway.call('POST', WORKERS, ROWS).status == 200\n"
         "    assert len(gateway.records('workers')) == 1\n"
     )
     done = _pytest(tmp_path, tests, "-n", "2")
-    assert re.search(r"\b1 failed, 9 passed\b", done.stdout), done.stdout + done.stderr
+    assert re.search(r"\b1 failed, 11 passed\b", done.stdout), done.stdout + done.stderr
     folder = tmp_path / "base" / "payroll-gateway"
     assert (folder / "gateway.log").read_text().count("ready http") == 1
     _wait_for_end(folder)
@@ -204,8 +219,8 @@ def test_pip_installs_the_plugin_and_it_knows_where_the_gateway_is(tmp_path: Pat
     python = tmp_path / "venv" / "bin" / "python"
     _run(python, "-m", "pip", "install", "-q", ROOT / "standin")
     (tmp_path / "test_it.py").write_text(
-        "from payroll_gateway_standin import Gateway\n"
-        "def test_it(gateway: Gateway) -> None:\n"
+        "from payroll_gateway_standin import TenantGateway\n"
+        "def test_it(gateway: TenantGateway) -> None:\n"
         "    assert gateway.records('workers') == []\n"
     )
     output = _run(python, "-m", "pytest", "-q", f"--basetemp={tmp_path / 'base'}", tmp_path)

@@ -40,7 +40,7 @@ public class PayrollClientTest {
         }
     }
 
-    private static String verb(String method, String path, String body) throws Exception {
+    private static String control(String method, String path, String body) throws Exception {
         HttpRequest request = HttpRequest.newBuilder()
             .uri(URI.create(STANDIN + path))
             .header("Content-Type", "application/json")
@@ -60,13 +60,13 @@ public class PayrollClientTest {
     /** A call whose answer was lost is repeated, and the gateway has done the work once. */
     public static void main(String[] arguments) throws Exception {
         String tenant = System.getenv("GATEWAY_TENANT");
-        verb("POST", "/faults", "{\"path\":\"/api/import/*\",\"tenant\":\"" + tenant
+        control("POST", "/faults", "{\"path\":\"/api/import/*\",\"tenant\":\"" + tenant
             + "\",\"times\":1,\"fault\":{\"lost\":\"after\"}}");
         HttpResponse<String> answer = importWorkers(ROW);
         check(answer.statusCode() == 200, answer.body());
         check(answer.body().contains("\"importStatus\":\"OK\""), answer.body());
         check(answer.headers().firstValue("Idempotent-Replayed").isPresent(), "not replayed");
-        String journal = verb("GET", "/requests?tenant=" + tenant, "");
+        String journal = control("GET", "/requests?tenant=" + tenant, "");
         check(journal.contains("\"lost\""), journal);
         System.out.println("passed");
     }

@@ -9,7 +9,7 @@ const STANDIN = process.env.GATEWAY_STANDIN_URL;
 const ADA = { EmployerRef: "E1", PersonnelRef: "1", Surname: "Lovelace" };
 const NO_NAME = { EmployerRef: "E1", PersonnelRef: "2" };
 
-async function verb(method, path, body) {
+async function control(method, path, body) {
   const response = await fetch(`${STANDIN}${path}`, {
     method,
     headers: { "Content-Type": "application/json" },
@@ -22,7 +22,7 @@ async function verb(method, path, body) {
 
 // Each test has a tenant of its own, so tests can run side by side.
 async function newTenant() {
-  const made = await verb("POST", "/tenants", {});
+  const made = await control("POST", "/tenants", {});
   const client = new PayrollClient({
     GATEWAY_URL: process.env.GATEWAY_URL,
     GATEWAY_FUNCTIONS_KEY: made.functionsKey,
@@ -32,8 +32,8 @@ async function newTenant() {
   return {
     client,
     breakCalls: (fault, times) =>
-      verb("POST", "/faults", { path: "/api/import/*", tenant, times, fault }),
-    requests: async () => (await verb("GET", `/requests?tenant=${tenant}`)).items,
+      control("POST", "/faults", { path: "/api/import/*", tenant, times, fault }),
+    requests: async () => (await control("GET", `/requests?tenant=${tenant}`)).items,
   };
 }
 

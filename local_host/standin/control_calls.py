@@ -1,4 +1,4 @@
-"""What the verbs of the stand-in have in common: refusals, and a gate that holds calls back."""
+"""What the control calls have in common: refusals, and a gate that holds other calls back."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 
-class RefusedVerbError(Exception):
-    """A verb is refused. `faults` has a sentence for each thing that is wrong with the request."""
+class RefusedCallError(Exception):
+    """A control call is refused. `errors` has a sentence for each thing that is wrong with it."""
 
-    def __init__(self, status: int, message: str, faults: Sequence[str] = ()) -> None:
+    def __init__(self, status: int, message: str, errors: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.faults = list(faults)
+        self.errors = list(errors)
 
 
 class Gate:
-    """Lets calls of the app through, or holds them while a verb changes what they stand on."""
+    """Lets calls of the app through, or holds them while a control call changes what they use."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()
