@@ -710,11 +710,7 @@ def read_corrections(body: bytes, max_rows: int) -> dict[int, RowText]:
     indexes: list[int | None] = []
 
     def note_index(item: Mapping[str, Any]) -> None:
-        index = item.get("index")
-        is_correction = (
-            type(index) is int and index >= 0 and isinstance(item.get(_ROW_PROPERTY), dict)
-        )
-        indexes.append(index if is_correction else None)
+        indexes.append(index_of_correction(item))
 
     payload = read_payload(body, note_index, max_rows)
     corrections: dict[int, RowText] = {}
@@ -728,6 +724,13 @@ def read_corrections(body: bytes, max_rows: int) -> dict[int, RowText]:
             raise InvalidRequestError(f"The body has the row of index {index} twice: send it once.")
         corrections[index] = RowText(member_text(payload.text, raw.start, _ROW_PROPERTY))
     return corrections
+
+
+def index_of_correction(item: Mapping[str, Any]) -> int | None:
+    """The index of a corrected row; None for what is none."""
+    index = item.get("index")
+    is_correction = type(index) is int and index >= 0 and isinstance(item.get(_ROW_PROPERTY), dict)
+    return index if is_correction else None
 
 
 def check_indexes(corrections: Collection[int], failed: Collection[int], repaired: int) -> None:

@@ -338,7 +338,12 @@ ROWS = f"{HEAD}E1,P1,A\n".encode()
         (b"<html></html>", CSV, 400, "is XML or HTML"),
         (b'{"A":1}\n{"A"', {"Content-Type": "application/x-ndjson"}, 400, "line 2"),
         (b"[]", {"Content-Type": "application/ndjson"}, 501, "line 1 is a list"),
-        (gzip.compress(ROWS, mtime=0)[:-5], GZIP, 400, "end of the gzip body is missing"),
+        (
+            gzip.compress(ROWS, mtime=0)[:-5],
+            GZIP,
+            400,
+            "end of the compressed file or body is missing",
+        ),
         (gzip.compress(ROWS, mtime=0) + ROWS, GZIP, 400, "not gzip"),
         (ROWS, GZIP, 400, "not gzip"),
         (gzip.compress(gzip.compress(ROWS, mtime=0), mtime=0), GZIP, 400, "is compressed"),

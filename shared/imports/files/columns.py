@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import ChainMap, Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from json.encoder import encode_basestring
@@ -25,6 +25,7 @@ from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, WORDS, is_guarde
 from shared.imports.files.notes import Notes, line_notes
 from shared.imports.json_rows import (
     MAX_DEPTH,
+    MAX_NAME,
     MAX_ROW_BYTES,
     MAX_VALUES,
     RowText,
@@ -121,6 +122,7 @@ class Column:
 
 
 _MORE: Final = Column((MORE,), frozenset())
+_IGNORED: Final = ((INDEX,), (LINE,), (ERROR,))
 _NAMELESS: Final = Column((), frozenset())
 
 
@@ -144,7 +146,8 @@ class Header:
         self._schema = schema
         self._is_sensitive = is_sensitive
         self._blank_clears = blank_clears
-        self._columns = _read_columns(names, schema, line)
+        self._spellings: dict[tuple[Step, ...], Step] = {}
+        self._columns = _read_columns(names, schema, line, self._spellings)
         self._more_at = self._columns.index(_MORE) if _MORE in self._columns else len(names)
         self._nameless = [at for at, each in enumerate(self._columns) if each is _NAMELESS]
         self.unknown_columns = _unknown_columns(self._columns, schema, line)
@@ -175,7 +178,7 @@ class Header:
             return RowText(self._layout.render(texts) or "{}", self._notes(index, line, faults))
         columns, row_cells = self._with_more(cells[: len(self._columns)], name)
         tree: Tree = {}
-        for path, value in self._values(columns, row_cells, faults).items():
+        for path, value in self._values(columns, row_cells, faults, name).items():
             if len(path) == 1 and path[0] not in tree:
                 tree[path[0]] = value
             else:
@@ -201,8 +204,10 @@ class Header:
         more = more_cells(cells[place], name)
         known = [*columns]
         known[place] = None
+        spellings = ChainMap({}, self._spellings)
+        paths = (_same_case(path_of(each), spellings) for each in more)
         return (
-            [*known, *(_column(name, self._schema) for name in more)],
+            [*known, *(_column(path, self._schema) for path in paths)],
             [*cells, *[""] * (len(known) - len(cells)), *more.values()],
         )
 
@@ -232,14 +237,18 @@ class Header:
             return ""
 
     def _values(
-        self, columns: Sequence[Column | None], cells: Sequence[Cell], faults: list[Message]
+        self,
+        columns: Sequence[Column | None],
+        cells: Sequence[Cell],
+        faults: list[Message],
+        row: str,
     ) -> dict[tuple[Step, ...], str]:
         """The JSON text of each cell with a meaning, by its path; faults of cells are added.
 
         With `blank_clears`, a list is cleared by blanks in all its cells. A blank cell of another
         list is ignored, because the row's list has fewer elements than that of another row, or an
         element lacks a property. A blank cell is also ignored if another cell is above or below its
-        path.
+        path. Raises InvalidRequestError for a field that has a value in its column and in `_more`.
         """
         values: dict[tuple[Step, ...], str] = {}
         blank: dict[tuple[Step, ...], str] = {}
@@ -251,6 +260,8 @@ class Header:
             if len(faults) > count:
                 continue
             if text:
+                if column.path in values:
+                    raise more_twice_error(shown_path(column.path), row)
                 values[column.path] = text
             elif self._blank_clears:
                 blank[_list_of(column.path) or column.path] = "null"
@@ -269,14 +280,45 @@ def more_cells(cell: Cell, row: str) -> dict[str, str]:
     Raises InvalidRequestError.
     """
     try:
-        more = json.loads(restored(cell) or "{}") if isinstance(cell, str) else None
-    except (ValueError, RecursionError):
-        more = None
-    if not isinstance(more, dict) or not all(isinstance(each, str) for each in more.values()):
+        text = restored(cell) or "{}" if isinstance(cell, str) else ""
+        more = json.loads(text, object_pairs_hook=_more_fields)
+        if not isinstance(more, dict):
+            raise TypeError("no object")
+    except (ValueError, TypeError, RecursionError):
         raise InvalidRequestError(
             f"{row}: the column {MORE} must hold what the gateway has put there, or nothing."
-        )
+        ) from None
+    for name in more:
+        _check_name(name, f"{row}, column {MORE}")
     return more
+
+
+def _more_fields(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """The object of texts. Raises ValueError and TypeError for what is none."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a name twice")
+    # Half a surrogate pair is no character.
+    "".join((*fields, *fields.values())).encode()
+    return fields
+
+
+def more_twice_error(name: str, row: str) -> InvalidRequestError:
+    """The refusal of a row with a field that has two values."""
+    return InvalidRequestError(
+        f"{row} has a value for {escaped(name)} in its column and in the column {MORE}: leave one "
+        "of them out."
+    )
+
+
+def _check_name(name: str, place: str) -> None:
+    """Raises InvalidRequestError and TooLargeError for a path that no row may have."""
+    if name.count(".") + name.count("[") >= MAX_DEPTH:
+        raise InvalidRequestError(
+            f"{place} has a name that is nested more than {MAX_DEPTH} levels deep; correct it."
+        )
+    if len(name) > MAX_NAME and max(len(str(step)) for step in path_of(name)) > MAX_NAME:
+        raise over_limit_error(place, f"{MAX_NAME} characters in a name")
 
 
 def check_row_size(size: int, row: str) -> None:
@@ -301,24 +343,41 @@ def check_not_header(cells: Sequence[Cell], header: Sequence[str], index: int, l
 
 
 def _read_columns(
-    header: Sequence[str], schema: Mapping[str, Any], line: int
+    header: Sequence[str],
+    schema: Mapping[str, Any],
+    line: int,
+    spellings: MutableMapping[tuple[Step, ...], Step],
 ) -> list[Column | None]:
+    """The columns of a header; `spellings` gets how it writes each name (`_same_case`)."""
     if len(header) > MAX_COLUMNS:
         raise InvalidRequestError(
             f"The header in line {line} has {len(header)} columns and the limit is {MAX_COLUMNS}: "
             "check how the columns are separated."
         )
     names = [_name(name, schema, line) for name in header]
-    counts = Counter(name.lower() for name in names if name)
-    first = {name.lower(): name for name in reversed(names)}
-    repeated = sorted(first[name] for name, count in counts.items() if count > 1)
+    paths = [_same_case(path_of(name), spellings) if name else () for name in names]
+    counts = Counter(path for path in paths if path)
+    first = dict(zip(reversed(paths), reversed(names), strict=True))
+    repeated = sorted(first[path] for path, count in counts.items() if count > 1)
     if repeated:
         shown = ", ".join(map(escaped, repeated[:_MOST_NAMED]))[:_MAX_SHOWN]
         raise InvalidRequestError(
             f"The header in line {line} has more than one column of the same name: {shown}; leave "
             "one of them (names that differ only in upper and lower case count as the same)."
         )
-    return [_column(name, schema) if name else _NAMELESS for name in names]
+    return [_column(path, schema) if path else _NAMELESS for path in paths]
+
+
+def _same_case(
+    path: Sequence[Step], spellings: MutableMapping[tuple[Step, ...], Step]
+) -> tuple[Step, ...]:
+    """The path with its names as the file spells them first: `A.B` and `a.C` are in one object."""
+    key: tuple[Step, ...] = ()
+    steps = []
+    for step in path:
+        key = (*key, step.lower() if isinstance(step, str) else step)
+        steps.append(spellings.setdefault(key, step))
+    return tuple(steps)
 
 
 def _name(header: str, schema: Mapping[str, Any], line: int) -> str:
@@ -328,23 +387,18 @@ def _name(header: str, schema: Mapping[str, Any], line: int) -> str:
     and messages show it with these characters escaped.
     """
     name = restored(trimmed(header))
-    seen_names = without_hidden(name)
-    if not seen_names:
+    visible_name = without_hidden(name)
+    if not visible_name:
         return ""
-    if seen_names.count(".") + seen_names.count("[") >= MAX_DEPTH:
-        raise InvalidRequestError(
-            f"The header in line {line} has a column that is nested more than {MAX_DEPTH} levels "
-            "deep; correct its name."
-        )
-    is_known = seen_names in (INDEX, LINE, ERROR, MORE) or is_field(path_of(seen_names), schema)
-    return seen_names if is_known else name
+    _check_name(visible_name, f"The header in line {line}")
+    is_own = visible_name in (INDEX, LINE, ERROR, MORE)
+    return visible_name if is_own or is_field(path_of(visible_name), schema) else name
 
 
-def _column(name: str, schema: Mapping[str, Any]) -> Column | None:
-    """The column of a name; None for the columns of a command or an answer."""
-    if name in (INDEX, LINE, ERROR):
+def _column(path: tuple[Step, ...], schema: Mapping[str, Any]) -> Column | None:
+    """The column of a path; None for the columns of a command or an answer."""
+    if path in _IGNORED:
         return None
-    path = path_of(name)
     return _MORE if path == _MORE.path else Column(path, types_of(path, schema))
 
 
@@ -383,8 +437,8 @@ def node_at(path: Sequence[Step], schema: Mapping[str, Any]) -> Mapping[str, Any
 
 
 def _property(node: Mapping[str, Any], name: str) -> Any:
-    for properties, schema in node.get("properties", {}).items():
-        if properties.lower() == name.lower():
+    for property_name, schema in node.get("properties", {}).items():
+        if property_name.lower() == name.lower():
             return schema
     return None
 
@@ -596,7 +650,7 @@ def rendered(node: Tree | str) -> str:
     return f"{{{','.join(members)}}}"
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=2_000)
 def _member(name: Step) -> str:
     """The beginning of a member; the rows of a file have the same ones."""
     return f"{encode_basestring(str(name))}:"

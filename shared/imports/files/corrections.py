@@ -17,15 +17,22 @@ from shared.imports.csv_export import INDEX
 from shared.imports.files.columns import Cell, CellError, MakeRenderer, RowRenderer
 from shared.imports.files.formats import FileFormat, ReadOptions, header_maker, reader_of
 from shared.imports.files.mapping import ProfileMapping
+from shared.imports.files.ndjson_rows import numbered_lines, text_of_lines
 from shared.imports.import_type import Rules
-from shared.imports.json_rows import RowText, read_corrections
+from shared.imports.json_rows import (
+    RowText,
+    index_of_correction,
+    member_text,
+    read_corrections,
+    read_row_of_line,
+    too_many_rows_error,
+)
 from shared.imports.text_checks import trimmed
 
 # Reads the body of a retry into the corrected rows by their index, up to the given number.
 CorrectionsReader = Callable[[bytes, int], dict[int, RowText]]
 
 _INDEX: Final = re.compile("[0-9]{1,9}")
-_LINE_BREAK: Final = re.compile(rb"[\r\n]+")
 
 
 def corrections_reader(
@@ -48,8 +55,24 @@ def corrections_reader(
 
 
 def _read_ndjson(body: bytes, max_rows: int) -> dict[int, RowText]:
-    lines = [line for line in _LINE_BREAK.split(body) if line.strip()]
-    return read_corrections(b"[" + b",".join(lines) + b"]", max_rows)
+    corrections: dict[int, RowText] = {}
+    for number, match in numbered_lines(text_of_lines(body)):
+        line, place = match[0], len(corrections)
+        if place >= max_rows:
+            raise too_many_rows_error(f"more than {max_rows}", max_rows)
+        index = index_of_correction(read_row_of_line(line, place, number))
+        if index is None:
+            raise InvalidRequestError(
+                f"Line {number} needs an index (a whole number) and a row (an object)."
+            )
+        if index in corrections:
+            raise _index_twice_error(index)
+        corrections[index] = RowText(member_text(line, line.index("{"), "row"))
+    return corrections
+
+
+def _index_twice_error(index: int) -> InvalidRequestError:
+    return InvalidRequestError(f"The file has the row of index {index} twice: send it once.")
 
 
 def _read_columns(
@@ -67,7 +90,7 @@ def _read_columns(
     for row in payload.rows:
         index = make_renderer.indexes[row.index]
         if index in corrections:
-            raise InvalidRequestError(f"The file has the row of index {index} twice: send it once.")
+            raise _index_twice_error(index)
         corrections[index] = payload.row_text(row)
     return corrections
 

@@ -16,6 +16,8 @@ _STEP: Final = 256 * 1024
 # The most bytes that a compressed byte may become. Rows of text reach some 20, all equal rows 200;
 # a bomb reaches 1,000.
 _MAX_RATIO: Final = 400
+# Each member costs time, also an empty one. Blocks of 64 KB of the largest body are 1,600.
+_MAX_MEMBERS: Final = 10_000
 # A small body may have a high ratio: it does no harm.
 _SMALL: Final = 1024 * 1024
 
@@ -35,6 +37,7 @@ def unpacked(content: bytes, max_bytes: int) -> bytes:
     view = memoryview(content)
     member = zlib.decompressobj(_GZIP_BITS)
     has_begun = False
+    members = 0
     for start in range(0, len(content), _STEP):
         rest = bytes(view[start : start + _STEP])
         while rest:
@@ -45,12 +48,18 @@ def unpacked(content: bytes, max_bytes: int) -> bytes:
                     break
                 member = zlib.decompressobj(_GZIP_BITS)
                 has_begun = True
+                members += 1
+                if members > _MAX_MEMBERS:
+                    raise TooLargeError(
+                        f"The file or body has more than {_MAX_MEMBERS} members of gzip, which is "
+                        "the limit: compress it as a whole, and send it again."
+                    )
             try:
                 part = member.decompress(rest, _STEP)
             except zlib.error:
                 raise InvalidRequestError(
-                    "The body is not gzip, or was changed on the way: send the rows again, "
-                    "compressed once."
+                    "The file or body is not gzip, or was changed on the way: send the rows "
+                    "again, compressed once."
                 ) from None
             rest = member.unused_data if member.eof else member.unconsumed_tail
             buffer.write(part)
@@ -60,7 +69,7 @@ def unpacked(content: bytes, max_bytes: int) -> bytes:
         part = member.decompress(b"", _STEP)
         if not part:
             raise InvalidRequestError(
-                "The end of the gzip body is missing: send it again as a whole."
+                "The end of the compressed file or body is missing: send it again as a whole."
             )
         buffer.write(part)
         _check_size(buffer.tell(), len(content), max_bytes)
@@ -70,11 +79,11 @@ def unpacked(content: bytes, max_bytes: int) -> bytes:
 def _check_size(size: int, packed: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise TooLargeError(
-            f"The body has more than {max_bytes} bytes when it is unpacked, which is the limit: "
-            "send it in several calls."
+            f"The file or body has more than {max_bytes} bytes when it is unpacked, which is the "
+            "limit: send its rows in several files or calls."
         )
     if size > _SMALL and size > _MAX_RATIO * packed:
         raise TooLargeError(
-            f"The body becomes more than {_MAX_RATIO} times larger when it is unpacked, which is "
-            "the limit: send it without compression."
+            f"The file or body becomes more than {_MAX_RATIO} times larger when it is unpacked, "
+            "which is the limit: send it without compression."
         )

@@ -23,6 +23,7 @@ from shared.imports.files.columns import (
     TypedCell,
     check_names,
     more_cells,
+    more_twice_error,
     place_value,
     rendered,
     typed_text,
@@ -427,9 +428,9 @@ class SentHeader:
             for at, key in enumerate(self._keys)
             if key and key not in _OWN_COLUMNS
         }
-        first: dict[str, int] = {}
+        self._places: dict[str, int] = {}
         for at, key in enumerate(self._keys):
-            if key and first.setdefault(key, at) != at:
+            if key and self._places.setdefault(key, at) != at:
                 raise InvalidRequestError(
                     f"The header in line {line} has more than one column of the same name: "
                     f"{escaped(self.names[at])}; leave one of them (case, width and blanks are not "
@@ -443,7 +444,15 @@ class SentHeader:
 
     def more(self, cells: Sequence[Cell], row: str) -> Mapping[str, str]:
         """The cells of columns that are in the cell `_more`; `row` is its name in refusals."""
-        return more_cells(cells[self._more_at], row) if self._more_at < len(cells) else {}
+        if self._more_at >= len(cells):
+            return {}
+        more: dict[str, str] = {}
+        for name, text in more_cells(cells[self._more_at], row).items():
+            at = self._places.get(column_key(name))
+            if at is not None and at < len(cells) and cells[at]:
+                raise more_twice_error(name, row)
+            more[name if at is None else self.names[at]] = text
+        return more
 
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:
         """See `RowRenderer.render`."""

@@ -7,7 +7,7 @@ of `{"index", "row", "messages"}`, the record of `{"record", "type", "createdAt"
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from shared.errors import InvalidRequestError
@@ -64,29 +64,39 @@ def read_ndjson(
     Raises InvalidRequestError, UnsupportedPayloadError and TooLargeError, which name the line.
     """
     check_not_empty(body)
-    try:
-        text = body.decode("utf-8-sig").lstrip("\ufeff")
-    except UnicodeDecodeError:
-        raise not_utf8_error(body) from None
+    text = text_of_lines(body)
     wrapping = Wrapping()
     rows: list[RawRow] = []
     notes: dict[int, str] = {}
+    for number, match in numbered_lines(text):
+        index = len(rows)
+        if index >= max_rows:
+            raise too_many_rows_error(f"more than {max_rows}", max_rows)
+        row = read_row_of_line(match[0], index, number)
+        wrapping.note(row)
+        rows.append(RawRow(index, sort_key(row), *match.span()))
+        notes[index] = line_notes(number)
+    if wrapping.member:
+        rows = _unwrap(text, rows, wrapping.member, sort_key)
+    return TextPayload(text, rows, notes)
+
+
+def text_of_lines(body: bytes) -> str:
+    """The text of a body, without byte order marks. Raises InvalidRequestError."""
+    try:
+        return body.decode("utf-8-sig").lstrip("\ufeff")
+    except UnicodeDecodeError:
+        raise not_utf8_error(body) from None
+
+
+def numbered_lines(text: str) -> Iterator[tuple[int, re.Match[str]]]:
+    """The lines that are not blank, with their numbers from 1."""
     number, end = 1, 0
     for match in _LINE.finditer(text):
         number += len(_LINE_BREAK.findall(text, end, match.start()))
         end = match.end()
-        line = match[0]
-        if line.strip():
-            index = len(rows)
-            if index >= max_rows:
-                raise too_many_rows_error(f"more than {max_rows}", max_rows)
-            row = read_row_of_line(line, index, number)
-            wrapping.note(row)
-            rows.append(RawRow(index, sort_key(row), *match.span()))
-            notes[index] = line_notes(number)
-    if wrapping.member:
-        rows = _unwrap(text, rows, wrapping.member, sort_key)
-    return TextPayload(text, rows, notes)
+        if match[0].strip():
+            yield number, match
 
 
 def _unwrap(

@@ -9,6 +9,7 @@ bytes than the directory says is refused where it passes that size.
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -45,7 +46,11 @@ _DAMAGED: Final = (
 
 
 # What the libraries raise for a damaged part, and for one that is packed in a way they do not know.
-_DAMAGES: Final = (etree.XMLSyntaxError, zipfile.BadZipFile, zlib.error, EOFError, UnicodeError)
+# ValueError is also what a number raises that no program would have written.
+_DAMAGES: Final = (
+    *(etree.XMLSyntaxError, zipfile.BadZipFile, zlib.error, struct.error),
+    *(EOFError, ValueError, LookupError, OverflowError),
+)
 _UNSUPPORTED: Final = (RuntimeError, NotImplementedError, OSError)
 
 

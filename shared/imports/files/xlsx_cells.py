@@ -144,13 +144,20 @@ _BUILT_IN: Final[Mapping[int, NumberFormat]] = {
     22: NumberFormat(Shown.DATE_TIME),
 }
 _ELAPSED: Final = re.compile(r"\[(?:h+|m+|s+)\]", re.IGNORECASE)
-# Colours, conditions and languages; the width of a character; filling with a character.
-_UNSEEN: Final = re.compile(r"\[[^\]]*\]|_.|\*.")
-_LITERAL: Final = re.compile(r'"[^"]*"?|\\.')
+# What a cell does not show (colours, languages, the width of a character, filling with blanks), and
+# what it shows beside its digits (text, filling with a character, other brackets: a currency, a
+# condition, digits of another script).
+_MARK: Final = re.compile(
+    r"(?P<unseen>\[(?:black|blue|cyan|green|magenta|red|white|yellow|color ?[0-9]+|\$-[^\]]*)\]"
+    r"|_.|\* )"
+    r'|"[^"]*"?|\\.|\*.|\[[^\]]*\]',
+    re.IGNORECASE,
+)
 _EXPONENT: Final = re.compile(r"E[+-]")
 _DATE_LETTERS: Final = frozenset("ydgeb")
 _TIME_LETTERS: Final = frozenset("hs")
-_PLAIN_FORMAT: Final = re.compile(r"[#0,.? ()-]*")
+# Digits without further zeros in front, in groups of thousands or not, and a fraction.
+_PLAIN_FORMAT: Final = re.compile(r"(?:general|(?:[#?][#?,]*)?(?:0|(?<!,))(?:\.[0#?]*)?)?")
 _PADDED_FORMAT: Final = re.compile(r"0{2,15}")
 _LONGEST_FORMAT: Final = 255
 
@@ -162,7 +169,7 @@ def number_format(code: str) -> NumberFormat:
         return GENERAL
     if _ELAPSED.search(first):
         return NumberFormat(Shown.TIME)
-    visible = _UNSEEN.sub("", _LITERAL.sub("\0", first))
+    visible = _MARK.sub(lambda mark: "" if mark["unseen"] else "\0", first).strip()
     if _EXPONENT.search(visible):
         return NumberFormat(Shown.EXPONENT)
     letters = {*visible.lower().replace("am/pm", "h").replace("general", "").replace("a/p", "h")}
@@ -175,7 +182,7 @@ def number_format(code: str) -> NumberFormat:
         return NumberFormat(Shown.PERCENT)
     if _PADDED_FORMAT.fullmatch(visible):
         return NumberFormat(Shown.PADDED, len(visible))
-    is_plain = _PLAIN_FORMAT.fullmatch(visible.replace("General", ""))
+    is_plain = _PLAIN_FORMAT.fullmatch(visible.lower())
     return GENERAL if is_plain else NumberFormat(Shown.DECORATED)
 
 
@@ -351,7 +358,8 @@ class _Styles(_Part):
                 self._is_in_cells = True
             case "xf" if self._is_in_cells:
                 number = attributes.get("numFmtId", "0")
-                built_in = _BUILT_IN.get(int(number), GENERAL) if number.isdecimal() else GENERAL
+                is_short = number.isdecimal() and len(number) < 9
+                built_in = _BUILT_IN.get(int(number), GENERAL) if is_short else GENERAL
                 self.formats.append(self._codes.get(number, built_in))
         if len(self.formats) + len(self._codes) > _MAX_FORMATS:
             raise damaged_error("it has too many formats")

@@ -9,6 +9,7 @@ import gzip
 import json
 import lzma
 import os
+import re
 from collections.abc import Sequence
 from io import BytesIO, StringIO
 from itertools import combinations
@@ -293,11 +294,43 @@ def test_an_apostrophe_is_removed_only_before_a_text_that_needs_it(cell: str, te
     assert json.loads(row) == {"EmployerRef": "C1", "PersonnelRef": text}
 
 
-@pytest.mark.parametrize("more", ["[]", "5", '{"a": 1}', "{", '"x"'])
+@pytest.mark.parametrize(
+    "more",
+    ["[]", "5", '{"a": 1}', "{", '"x"', r'{"a": "\ud800"}', r'{"\ud800": ""}', '{"a":"","a":""}'],
+)
 def test_a_column_of_further_fields_that_failed_rows_do_not_have_is_refused(more: str) -> None:
     cell = more.replace('"', '""')
     with pytest.raises(RowFileError, match="_more must hold"):
         read_csv(f'EmployerRef,_more\nC1,"{cell}"\n', WORKERS)
+
+
+@pytest.mark.parametrize(
+    ("header", "more", "message"),
+    [
+        ("EmployerRef", f'{{"{"a." * 5_000}a":"x"}}', "is nested more than 32 levels"),
+        ("EmployerRef", f'{{"{"a" * 1_001}":"x"}}', "more than 1000 characters in a name"),
+        ("EmployerRef", '{"employerRef":"x"}', "EmployerRef in its column and in the column _more"),
+        (f"EmployerRef,{'a' * 1_001}", "", "more than 1000 characters in a name"),
+        ("EmployerRef,Rates[0].PayRate,Rates[00].PayRate", "", "more than one column of the same"),
+    ],
+)
+def test_a_column_or_a_further_field_that_no_row_can_have_is_refused(
+    header: str, more: str, message: str
+) -> None:
+    line = ",".join(["C1"] * len(header.split(",")))
+    with pytest.raises(RowFileError, match=re.escape(message)):
+        read_csv(f'{header},_more\n{line},"{more.replace(chr(34), chr(34) * 2)}"\n', ASSIGNMENTS)
+
+
+def test_parts_of_one_field_may_differ_in_case() -> None:
+    header = "WorkerAddress.Postcode,workerAddress.Town,Extra.A,EXTRA.b,_more"
+    more = '"{""WORKERADDRESS.line1"":""1 Road""}"'
+    [row, other] = read_csv(f"{header}\nAB1,Leeds,1,2,{more}\nAB2,York,,,\n", WORKERS).rows
+    assert json.loads(row) == {
+        "WorkerAddress": {"Postcode": "AB1", "Town": "Leeds", "line1": "1 Road"},
+        "Extra": {"A": "1", "b": "2"},
+    }
+    assert json.loads(other) == {"WorkerAddress": {"Postcode": "AB2", "Town": "York"}}
 
 
 @pytest.mark.parametrize(
@@ -505,7 +538,7 @@ def test_another_archive_must_be_unpacked_and_text_named_as_a_spreadsheet_is_rea
     packed = gzip.compress(b"Surname\nA\n")
     for name in ("rows.csv", "rows.csv.gz", "rows.gz"):
         assert _read(tmp_path, name, packed) == ['{"Surname":"A"}']
-    with pytest.raises(RowFileError, match="end of the gzip body is missing"):
+    with pytest.raises(RowFileError, match="end of the compressed file or body is missing"):
         _read(tmp_path, "rows.csv.gz", packed[:-1])
     assert _read(tmp_path, "rows.xls", "Surname\nA\n") == ['{"Surname":"A"}']
     with pytest.raises(RowFileError, match=r"rows\.xlsx: .*\.xlsx"):

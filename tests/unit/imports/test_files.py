@@ -7,13 +7,16 @@ import json
 import random
 import tracemalloc
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import InvalidRequestError, TooLargeError
+from shared.errors import InvalidRequestError, RefusedError, TooLargeError
+from shared.imports.files.corrections import corrections_reader
 from shared.imports.files.formats import (
     FileFormat,
     ReadOptions,
@@ -24,10 +27,13 @@ from shared.imports.files.formats import (
     reader_of,
 )
 from shared.imports.files.gzip_bodies import unpacked
+from shared.imports.files.mapping import ProfileMapping
 from shared.imports.files.notes import Notes, with_notes
+from shared.imports.files.profile import ProfileRef, read_profile
 from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import (
     Payload,
+    RowText,
     fold_names,
     line_of,
     read_line,
@@ -40,6 +46,9 @@ from shared.imports.row_reader import read_key
 from shared.imports.workers.rules import RULES
 from tests.builders import a_full_worker, workers
 from tests.files_of_rows import SentFile, in_every_format
+from tests.unit.imports.test_xlsx_cells import raw_sheet, with_parts
+
+STYLES = "xl/styles.xml"
 
 
 def read(file: SentFile, max_rows: int = 1_000) -> Payload:
@@ -204,6 +213,150 @@ def test_a_bomb_is_refused_before_it_is_unpacked(level: int) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 25_000_000
+
+
+def test_members_of_gzip_are_limited() -> None:
+    many = gzip.compress(b"x") * 9_999
+    assert unpacked(many, 10_000) == b"x" * 9_999
+    with pytest.raises(TooLargeError, match="compress it as a whole"):
+        unpacked(many + gzip.compress(b"") * 2, 10_000)
+
+
+def test_corrected_rows_as_ndjson_may_begin_with_a_byte_order_mark() -> None:
+    reader = corrections_reader(FileFormat.NDJSON, RULES, ReadOptions())
+    body = b'\xef\xbb\xbf{"index":5,"row":{"Surname":"A"}}\r\n\n'
+    assert reader(body, 10) == {5: RowText('{"Surname":"A"}')}
+    for line, message in (
+        (b"{", "index 1, line 3 is not valid JSON"),
+        (b'{"index":5,"row":{}}', "index 5 twice"),
+        (b'{"row":{}}', "Line 3 needs an index"),
+        (b'{"index":6,"row":{}}', "limit is 1"),
+    ):
+        with pytest.raises(RefusedError, match=message):
+            reader(body + line, 1 if "limit" in message else 10)
+
+
+# Nothing but a refusal leaves a reader, whatever the file holds.
+
+_SPICE = (
+    "", "A", "007", "1E+05", "null", "[]", "{}", "'=x", "=1", "true", "2026-02-31", "01.02.2026",
+    "1.234,5", "\x00", "\x1f", "\ufeff", "\u2028", "\U0001f600", "9" * 400, "1e999", "-", '""',
+    "[0]", "Rates[0].PayRate", "a.b.c", "x" * 1_001, "a." * 40, "_x0041_", "_xD800_",
+    r'{"a":"\ud800"}', '{"a.b":"1"}', '{"Surname":"x"}',
+)  # fmt: skip
+_HEADER = (
+    "EmployerRef", "PersonnelRef", "Surname", "StartDate", "IsStudent", "Gender",
+    "WorkerAddress.Postcode", "workeraddress.Town", "Extra[0].A", "Extra[1]", "_more", "_index",
+)  # fmt: skip
+_NUMBER_CELLS = st.builds(
+    "<c t='{}' s='{}'>{}<v>{}</v></c>".format,
+    st.sampled_from(("n", "s", "b", "d", "e", "str", "?")),
+    st.sampled_from(("", "0", "1", "2", "-1", "99999999999", "x")),
+    st.sampled_from(("", "<f/>")),
+    st.sampled_from(
+        ("", "0", "1", "x", "-1", "45000", "60", "1e308", "1" * 400, "1E400", "NaN", "2026-99-99",
+         "2026-01-01T", "0001-01-01", "9999999", "-0.5")
+    ),
+)  # fmt: skip
+_TEXT_CELLS = st.sampled_from(_SPICE).map(
+    lambda text: f"<c t='inlineStr'><is><t>{escape(without_control(text))}</t></is></c>"
+)
+_STYLES = (
+    f'<numFmts><numFmt numFmtId="{"9" * 5_000}" formatCode="00-00-00"/>'
+    '<numFmt numFmtId="170" formatCode="dd/mm/yyyy"/></numFmts>'
+    f'<cellXfs><xf/><xf numFmtId="170"/><xf numFmtId="{"9" * 5_000}"/></cellXfs>'
+)
+_MAPPING = ProfileMapping(
+    ProfileRef("hostile", 1),
+    read_profile(
+        json.dumps(
+            {
+                "type": "workers",
+                "columns": {
+                    **{name: name for name in _HEADER[:5]},
+                    "Gender": "Gender",
+                    "Extra[1]": "DateOfBirth",
+                },
+                "values": {"Gender": {"entries": {"1": 2}, "otherwise": "keep"}},
+                "dates": "DD.MM.YYYY",
+                "decimal": ",",
+                "skip": {"Extra[0].A": "any"},
+            }
+        )
+    ),
+)
+
+
+def without_control(text: str) -> str:
+    return text.replace("\x00", "").replace("\x1f", "")
+
+
+def read_or_refuse(file_format: FileFormat, body: bytes) -> None:
+    """Also as a retry, and also stored."""
+    for mapping in (None, _MAPPING):
+        options = ReadOptions(mapping=mapping)
+        retry = corrections_reader(file_format, RULES, ReadOptions(), mapping)
+        with suppress(RefusedError):
+            retry(readable_content(file_format, body), 100)
+        with suppress(RefusedError):
+            payload = reader_of(file_format, RULES, options)(
+                readable_content(file_format, body), sort_key, 100
+            )
+            for row in payload.rows:
+                line = read_line(payload.line(row)[:-1])
+                assert Notes.from_text(line.notes).line or file_format is FileFormat.JSON
+
+
+_HEADERS = st.lists(st.sampled_from(_HEADER), min_size=3, max_size=8, unique=True)
+_ROWS = st.lists(st.lists(st.sampled_from(_SPICE), max_size=9), max_size=4)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    header=_HEADERS, rows=_ROWS, mark=st.sampled_from(",;\t"), end=st.sampled_from(("\n", "\r", ""))
+)
+def test_nothing_but_a_refusal_leaves_the_reader_of_csv(
+    header: list[str], rows: list[list[str]], mark: str, end: str
+) -> None:
+    lines = [
+        mark.join(f'"{cell}"' if mark in cell else cell for cell in [*header, *spice])
+        for spice in ([], *rows)
+    ]
+    lines[1:] = [line.removeprefix(mark.join(header)).removeprefix(mark) for line in lines[1:]]
+    read_or_refuse(FileFormat.CSV, ("\n".join(lines) + end).encode())
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    rows=st.lists(
+        st.dictionaries(
+            st.sampled_from((*_HEADER, "index", "row", "record")),
+            st.one_of(
+                st.sampled_from(_SPICE),
+                st.sampled_from((None, True, 10**400, 1.5, -0.0, [], {}, {"a": [1]}, "\ud800")),
+            ),
+        ),
+        max_size=4,
+    ),
+    mark=st.sampled_from(("", "\ufeff")),
+)
+def test_nothing_but_a_refusal_leaves_the_readers_of_json(rows: list[Any], mark: str) -> None:
+    lines = [json.dumps({"index": 1, "row": row} if "row" in row else row) for row in rows]
+    read_or_refuse(FileFormat.NDJSON, (mark + "\n".join(lines)).encode())
+    read_or_refuse(FileFormat.JSON, (mark + f"[{','.join(lines)}]").encode())
+
+
+@settings(deadline=None, max_examples=40)
+@given(header=_HEADERS, rows=st.lists(st.lists(st.one_of(_NUMBER_CELLS, _TEXT_CELLS)), max_size=4))
+def test_nothing_but_a_refusal_leaves_the_reader_of_spreadsheets(
+    header: list[str], rows: list[list[str]]
+) -> None:
+    names = "".join(f"<c t='str'><v>{name}</v></c>" for name in header)
+    data = "".join(f"<row>{''.join(cells)}</row>" for cells in ([names], *rows))
+    read_or_refuse(
+        FileFormat.XLSX,
+        with_parts(raw_sheet(data), {STYLES: f"<styleSheet>{_STYLES}</styleSheet>".encode()}),
+    )
 
 
 NAMES = (

@@ -132,6 +132,12 @@ def test_what_is_no_number_is_not_read(text: str) -> None:
         plain_number(text)
 
 
+BETWEEN = (
+    *("00-00-00", "000-00-0000", "00 00 00", "00.00.00", "0000 0000", "(000) 000", "# ##0"),
+    *("(0)", "-0", "0-", "General-0"),
+)
+
+
 @pytest.mark.parametrize(
     ("code", "shown", "width"),
     [
@@ -145,7 +151,18 @@ def test_what_is_no_number_is_not_read(text: str) -> None:
         ("0%", Shown.PERCENT, 0),
         ('"A-"0000', Shown.DECORATED, 0),
         ("000\\-00\\-0000", Shown.DECORATED, 0),
-        ("[$£-809]#,##0.00", Shown.PLAIN, 0),
+        ("[$£-809]#,##0.00", Shown.DECORATED, 0),
+        ("[$-809]0", Shown.PLAIN, 0),
+        ("_-* #,##0.00_-;-* #,##0.00_-", Shown.PLAIN, 0),
+        ("0.0#", Shown.PLAIN, 0),
+        ("GENERAL", Shown.PLAIN, 0),
+        # Marks between the digits, as libraries write them: without a backslash in front.
+        *((code, Shown.DECORATED, 0) for code in BETWEEN),
+        # More zeros than a number of that size has, or fewer digits.
+        *((code, Shown.DECORATED, 0) for code in ("00,000", "0000.00", "0#", "0" * 16, "#,##0,")),
+        ("*00", Shown.DECORATED, 0),
+        ("[>999]#,##0;00000", Shown.DECORATED, 0),
+        ("[DBNum1]0", Shown.DECORATED, 0),
         ("# ?/?", Shown.DECORATED, 0),
         ("dd/mm/yyyy", Shown.DATE, 0),
         ("[$-409]mmmm\\ yy;@", Shown.DATE, 0),
