@@ -387,6 +387,7 @@ def compose_chunks(
         clock=dependencies.clock,
         stop=dependencies.stop,
         handler_seconds=dependencies.settings.handler_seconds,
+        sweep_seconds=dependencies.settings.sweep_after_seconds,
         on_ended=follow_up,
     )
     return chunks

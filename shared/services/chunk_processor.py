@@ -27,6 +27,7 @@ from shared.process_stop import ProcessStop
 from shared.services.background import Completions, to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage, is_small, may_hold_back, queue_for
 from shared.services.import_log import ImportLog
+from shared.services.import_watch import ImportWatch, WatchedImport
 from shared.services.results import Payloads, Results
 from shared.services.row_processor import (
     BeforeCommit,
@@ -391,8 +392,6 @@ def may_overlap_earlier(open_import: OpenImport, all_open: Sequence[OpenImport])
 
 # Seconds until a message that an ending process has requeued is visible.
 _DELAY_AFTER_STOP = 1
-# Seconds for which the cancel flag is cached. Rows that are committed meanwhile stay.
-_CANCEL_FLAG_SECONDS = 1.0
 
 
 class ChunkProcessor:
@@ -411,11 +410,13 @@ class ChunkProcessor:
         clock: Clock,
         stop: ProcessStop,
         handler_seconds: float,
+        sweep_seconds: float,
         on_ended: Callable[[ImportRecord], Awaitable[None]] | None = None,
     ) -> None:
-        """`on_ended` is called with each import that has ended, once or more often. It raises
-        nothing.
+        """`sweep_seconds` is how long the sweep waits for a sign of an import. `on_ended` is called
+        with each import that has ended, once or more often. It raises nothing.
         """
+        self._watch = ImportWatch(imports, clock, sweep_seconds)
         self._payloads = payloads
         self._queues = queues
         self._hold_back = hold_back
@@ -549,10 +550,11 @@ class ChunkProcessor:
     async def _run_lines(self, record: ImportRecord, lines: ChunkLines) -> Sequence[RowResult]:
         if not lines.rows:
             return ()
-        record = await self._imports.repairs.with_retries(record)
-        return await self._processors.for_import(record).run(
-            record, lines.usable, self._commit_guard(record)
-        )
+        with self._watch.watching(record) as watched:
+            record = await self._imports.repairs.with_retries(record)
+            return await self._processors.for_import(record).run(
+                record, lines.usable, self._commit_guard(record, watched)
+            )
 
     async def _lines(
         self, record: ImportRecord, number: int, *, is_broken: bool = False
@@ -598,27 +600,20 @@ class ChunkProcessor:
         results = await self._processors.for_import(record).end(record, lines.usable, code)
         return _in_order(record, lines, results)
 
-    def _commit_guard(self, record: ImportRecord) -> BeforeCommit:
-        """Make the function that checks the cancel flag and the remaining time before each commit.
+    def _commit_guard(self, record: ImportRecord, watched: WatchedImport) -> BeforeCommit:
+        """Make the function that checks the remaining time and the cancel flag before each commit.
 
         The announced end of the process ends that time too, but not for a chunk without a queue,
         which is a document and quickly done.
         """
-        started_at = flag_read_at = self._clock.elapsed()
+        started_at = self._clock.elapsed()
         has_queues = import_type(record.type_name, record.type_version).has_queues
 
         async def before_commit() -> None:
-            nonlocal flag_read_at
-            now = self._clock.elapsed()
-            if now - started_at > self._handler_seconds or (has_queues and self._stop.is_announced):
+            is_time_up = self._clock.elapsed() - started_at > self._handler_seconds
+            if is_time_up or (has_queues and self._stop.is_announced):
                 raise HandlerTimeUpError
-            if now - flag_read_at > _CANCEL_FLAG_SECONDS:
-                current = await self._imports.read(record.tenant, record.number)
-                flag_read_at = now
-                if current is not None and current.is_cancelled:
-                    raise ImportCancelledError
-                if current is None or not current.is_open:
-                    raise SupersededError
+            await watched.check()
 
         return before_commit
 

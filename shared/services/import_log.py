@@ -31,6 +31,7 @@ from shared.storage import result_records as results
 from shared.storage import waiting_chunks as waiting
 from shared.storage.import_records import (
     Counts,
+    ImportFlags,
     ImportOutline,
     ImportRecord,
     ImportSummary,
@@ -216,6 +217,14 @@ class ImportLog:
         """The record with that number."""
         entity = await self._tables.get(IMPORTS, tenant, records.record_row(number))
         return None if entity is None else await self._complete_record(records.from_entity(entity))
+
+    async def flags_of(self, record: ImportRecord) -> ImportFlags:
+        """Whether an import is open and cancelled now. One whose record is gone has ended."""
+        row = records.record_row(record.number)
+        found = await self._tables.query(
+            IMPORTS, record.tenant, row, row, select=records.FLAG_COLUMNS, most=1
+        )
+        return records.flags_from_entity(found[0]) if found else ImportFlags(False, False)
 
     async def find(self, tenant: str, import_id: str) -> ImportRecord | None:
         """The record of that import id in this tenant."""
@@ -453,7 +462,7 @@ class ImportLog:
         return True
 
     async def note_progress(self, record: ImportRecord, now: str) -> None:
-        """Record that an import without a queue goes on, so that the sweep leaves it alone."""
+        """Record that an import goes on, so that the sweep leaves it alone."""
         row = records.record_row(record.number)
         with suppress(PreconditionFailedError):
             await self._tables.write(IMPORTS, Merge(Entity(record.tenant, row, {"SweptAt": now})))

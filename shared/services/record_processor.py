@@ -87,7 +87,8 @@ Prepare = Callable[[Sequence[StoredRecord]], Awaitable[None]]
 class RecordCommitter:
     """Commits the records of one chunk in one table.
 
-    `before_commit` is awaited before each transaction and may raise an error to stop there.
+    `before_commit` is awaited before records are read and before each transaction, and may raise
+    an error to stop there.
     `number` is the number of the import, to recognise its own stamps on records that cannot be
     read. `blobs` takes former values that are too long for a record, under the import's id,
     `correlation_id`. `one_in` is that of `load_records`. `prepare` is awaited with records as they
@@ -131,6 +132,7 @@ class RecordCommitter:
         """
         for partition, group in groupby(keys, key=lambda rows: rows.key.partition):
             in_partition = list(group)
+            await self._before_commit()
             entities = await load_records(
                 self._tables,
                 self._table,

@@ -223,6 +223,22 @@ class ImportRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportFlags:
+    """What a handler at work has to know of its import."""
+
+    is_open: bool
+    is_cancelled: bool
+
+
+FLAG_COLUMNS = ("CancelledAt", "EndedAt")
+
+
+def flags_from_entity(entity: Entity) -> ImportFlags:
+    """The flags of an import whose record was read with `FLAG_COLUMNS`."""
+    return ImportFlags(not entity.text("EndedAt"), bool(entity.text("CancelledAt")))
+
+
+@dataclass(frozen=True, slots=True)
 class OpenImport:
     """An open import, as its open-import entity describes it."""
 

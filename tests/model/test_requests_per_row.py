@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -22,9 +23,19 @@ from shared.imports.import_type import ImportType, Options
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
+from shared.services.chunk_messages import ChunkMessage
 from tests.builders import workers
-from tests.model.harness import TENANT, CountedProcess
+from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
+from tests.model.harness import (
+    TENANT,
+    CountedIds,
+    CountedProcess,
+    LoopClock,
+    make_process,
+    run_at_once,
+)
 
+_T = TypeVar("_T")
 Rows = list[dict[str, Any]]
 Cost = Counter[str]
 ROWS = 1_000
@@ -167,3 +178,67 @@ def test_an_undo_asks_no_more_of_storage_than_the_import(
                 assert written_back <= written
 
     asyncio.run(scenario())
+
+
+# The requests of a large import do not depend on how long storage takes.
+
+MANY = 10_000
+HANDLERS = 4
+SLOW_SECONDS = 4.0
+# Less than a chunk takes.
+SWEEP_SECONDS = 120
+
+
+class SlowRequests(CountedRequests):
+    """Each request takes so many seconds."""
+
+    async def passed(self, kind: str, work: Callable[[], _T]) -> _T:
+        await asyncio.sleep(SLOW_SECONDS)
+        return await super().passed(kind, work)
+
+
+async def _requests_when_slow(*payloads: Rows) -> list[float]:
+    """The requests per row of imports one after the other, with the sweep every half minute.
+
+    The sweep's own requests are not counted.
+    """
+    requests = SlowRequests()
+    swept = CountedRequests()
+    tables, blobs, queues = MemoryTables(requests), MemoryBlobs(requests), MemoryQueues(requests)
+    limits = {"max_rows": MANY, "chunk_rows": 1_000, "chunk_bytes": 4 * 1024 * 1024}
+    limits["sweep_after_seconds"] = SWEEP_SECONDS
+    clock, ids = LoopClock(), CountedIds()
+    process = make_process(tables, blobs, queues, clock, ids, handler_seconds=300, **limits)
+    sweeping = MemoryTables(swept)
+    sweeping.tables, sweeping._rows = tables.tables, tables._rows
+    sweeper = make_process(sweeping, blobs, queues, clock, ids, **limits).sweep
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(30)
+            await sweeper.run()
+
+    async def handle() -> None:
+        while queues.messages:
+            message = ChunkMessage.from_text(queues.messages.pop(0).text)
+            await process.chunks.process(message)
+
+    found: list[float] = []
+    timer = asyncio.create_task(sweep())
+    for rows in payloads:
+        requests.counts.clear()
+        await process.intake.accept(WORKERS, CALLER, json.dumps(rows).encode())
+        await asyncio.gather(*(handle() for _ in range(HANDLERS)))
+        assert await process.imports.open_of(TENANT) == []
+        found.append(requests.counts.total() / len(rows))
+    timer.cancel()
+    return found
+
+
+def test_requests_per_row_are_few_however_long_an_import_takes() -> None:
+    """New, unchanged and changed rows with look-ups; no message is sent again meanwhile."""
+    rows = [row | {"ExternalWorkerRef": f"X{at}"} for at, row in enumerate(workers(MANY))]
+    changed = [row | {"Title": "Dr"} for row in rows]
+    new, unchanged, changed_all = run_at_once(_requests_when_slow(rows, rows, changed))
+    found = (new, unchanged, changed_all)
+    assert all(map(float.__le__, found, (0.061, 0.016, 0.03))), found
