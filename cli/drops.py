@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +16,25 @@ from cli.tenants import SoftwareKey, TenantOption
 from shared.gateway import Gateway
 from shared.imports.file_names import plain_name
 
+if TYPE_CHECKING:
+    from shared.services.row_drops import DroppedFile, DropProgress
+
 _SECONDS_BETWEEN_LOOKS = 0.5
+# How long --wait waits for something to happen to the file.
+_PATIENCE_SECONDS = 600.0
+GONE = (
+    "The file was overwritten or deleted before it was imported, so nothing of it was imported: "
+    "drop it again under a name of its own."
+)
+NOT_IMPORTED = (
+    "No gateway has imported the file in the last {minutes:.0f} minutes. It stays in row-drop, and "
+    "is imported once a gateway can: check that one is running, that the tenant does not have too "
+    "many open imports, and `manage.py poison list`."
+)
+NOT_ENDED = (
+    "The import of the file has not gone on for {minutes:.0f} minutes: check that a gateway is "
+    "running, and follow it with `manage.py imports show`."
+)
 
 DroppedPath = Annotated[
     Path,
@@ -42,18 +61,15 @@ def drop(
 ) -> None:
     """Drop a file of rows, which a running gateway imports.
 
-    Exit status 1 with --wait where a row fails, or where the file is refused.
+    Exit status 1 with --wait where a row fails, where the file is refused, and where it is not
+    imported: it waits for the operator, was overwritten, or nothing has happened for ten minutes.
     """
 
     async def put(gateway: Gateway) -> tuple[dict[str, Any], Mapping[str, Any]]:
         owner = await gateway.tenants.find(tenant)
         dropped = await gateway.row_drops.drop(owner.id, software_key, type_name, file)
         shown = {"container": "row-drop", "name": dropped.name, "importId": dropped.import_id}
-        result: Mapping[str, Any] | None = None
-        # Another process writes the result.
-        while wait and (result := await gateway.row_drops.result_of(dropped)) is None:  # noqa: ASYNC110
-            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-        return shown, result or {}
+        return shown, await wait_for_result(gateway, dropped) if wait else {}
 
     dropped, result = on_gateway(put)
     lines = [
@@ -68,5 +84,29 @@ def drop(
         if rows:
             lines.append(f"Rows: {rows['total']}, failed: {rows.get('failed', 0)}{skipped}")
     show(as_json, dropped | {"result": dict(result) or None}, lines)
-    if rows.get("failed") or result.get("state") == "Rejected":
+    if rows.get("failed") or (result and "rows" not in result):
         raise typer.Exit(1)
+
+
+async def wait_for_result(
+    gateway: Gateway, dropped: DroppedFile, patience: float = _PATIENCE_SECONDS
+) -> Mapping[str, Any]:
+    """The result of a file that another process imports.
+
+    Where none comes, it has a state and a message alone.
+    """
+    before: DropProgress | None = None
+    changed_at = time.monotonic()
+    while True:
+        progress = await gateway.row_drops.progress_of(dropped)
+        if progress.result is not None:
+            return progress.result
+        is_accepted = progress.rows_done is not None
+        if not is_accepted and not progress.is_there:
+            return {"state": "Gone", "message": GONE}
+        if progress != before:
+            before, changed_at = progress, time.monotonic()
+        elif time.monotonic() - changed_at >= patience:
+            text = NOT_ENDED if is_accepted else NOT_IMPORTED
+            return {"state": "NoResult", "message": text.format(minutes=patience / 60)}
+        await asyncio.sleep(min(_SECONDS_BETWEEN_LOOKS, patience))

@@ -343,6 +343,16 @@ The meaning of the words in calls and answers. This page is written by
 (`GET /api/import/workers.v1.schema`), and the messages are in [messages.md](messages.md).
 """
 
+_DROP_STATES = """\
+A [dropped file](importing-files.md#drops) that is no import has one of these states in its
+`result.json`, with a `message`; one without rows is `Completed`.
+
+| State | What it says |
+| --- | --- |
+| `Rejected` | The file was refused as a whole. It lies in `row-rejected`. |
+| `Waiting` | The operator must mend what the message says. The file is imported then. |
+"""
+
 
 def render_values_page() -> str:
     """The whole page, in Markdown."""
@@ -354,6 +364,7 @@ def render_values_page() -> str:
         _VALUES_HEAD,
         "## States of an import\n",
         markdown_table(("State", "What it says"), _meaning_rows(STATE_MEANINGS)),
+        _DROP_STATES,
         "## Outcomes of a row\n",
         markdown_table(("Outcome", "What it says"), _meaning_rows(OUTCOME_MEANINGS)),
         "## importAction of licenses\n",

@@ -40,7 +40,7 @@ from shared.services.background import to_thread_if_large
 from shared.services.changes import ChangedType, ChangeFeed
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
-from shared.services.drops import MOST_WAIT_SECONDS, DropSweep, PoisonedDrops
+from shared.services.drops import LEASE_SECONDS, DropSweep, PoisonedDrops
 from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.health import Health
 from shared.services.idempotency import FingerprintKeys, IdempotencyKeys, IdempotencyStore
@@ -259,7 +259,7 @@ def _row_drop_sweep(
 ) -> DropSweep:
     """Imports dropped rows that the trigger missed, once nothing writes to them any more."""
     settings = dependencies.settings
-    missed = min(settings.document_sweep_seconds, MOST_WAIT_SECONDS)
+    missed = min(settings.document_sweep_seconds, LEASE_SECONDS)
     quiet = max(missed, settings.row_drop_seconds)
     return DropSweep(account.row_drops, row_drops, dependencies.clock, quiet, list_tenants)
 

@@ -173,6 +173,7 @@ def check_database_version(caller: Caller, contract: Contract) -> None:
 FUNCTION_KEY_HEADER = "x-functions-key"
 AUTHORIZATION_HEADER = "authorization"
 SOFTWARE_KEY_HEADER = "x-software-key"
+NO_INTEGRATION = "Integration missing for Software Key or disabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ class KeyPairAuthenticator:
             raise WrongSoftwareKeyError("Key name does not match Software Key")
         integration = credential.integration
         if not software_key or integration is None or not integration.enabled:
-            raise ForbiddenError("Integration missing for Software Key or disabled")
+            raise ForbiddenError(NO_INTEGRATION)
         return Caller(key.tenant, key.name, integration.software_key, integration)
 
     async def _identify(self, headers: Mapping[str, str]) -> _Credential:

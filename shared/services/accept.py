@@ -107,6 +107,12 @@ class ImportAcceptor:
         draft = replace(draft, profile=profile)
         return await self.accept_planned(kind, draft, plan)
 
+    def check_can_seal(self, kind: ImportType, tenant: str) -> None:
+        """Raises DataKeysNotSetError for a type with sensitive fields that cannot be sealed."""
+        if kind.sealed_names and not self._can_seal:
+            log.warning("data_keys.missing", tenant=tenant, reason="GATEWAY_DATA_KEYS")
+            raise DataKeysNotSetError
+
     async def check_not_erased(self, parent: ImportRecord) -> None:
         """See `ImportLog.check_not_erased`."""
         await self._imports.check_not_erased(parent)
@@ -190,9 +196,7 @@ class ImportAcceptor:
         StorageUnavailableError, and DataKeysNotSetError for a type with sensitive fields where they
         cannot be sealed.
         """
-        if kind.sealed_names and not self._can_seal:
-            log.warning("data_keys.missing", tenant=draft.tenant, reason="GATEWAY_DATA_KEYS")
-            raise DataKeysNotSetError
+        self.check_can_seal(kind, draft.tenant)
         if draft.is_undo and kind.undo_covers_tenant:
             span = tenant_span(draft.tenant)
             draft = replace(

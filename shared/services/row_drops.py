@@ -24,18 +24,26 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from shared import log
-from shared.auth.callers import Caller, check_database, check_database_version, find_integration
+from shared.auth.callers import (
+    NO_INTEGRATION,
+    Caller,
+    check_database,
+    check_database_version,
+    find_integration,
+)
 from shared.auth.integrations import ReadPermission
 from shared.auth.lookups import TenantLookups, disabled_message
 from shared.clock import derived_id
 from shared.dependencies import Dependencies
 from shared.errors import (
     ConflictError,
+    DataKeysNotSetError,
     ForbiddenError,
+    GatewayError,
     GatewayStoppingError,
     GoneError,
     InvalidRequestError,
@@ -57,6 +65,7 @@ from shared.imports.file_names import (
     tenant_of,
 )
 from shared.imports.files.formats import (
+    ENDINGS,
     FileFormat,
     ReadOptions,
     format_of_name,
@@ -74,7 +83,7 @@ from shared.imports.results import Outcome
 from shared.imports.sender import CallerKind, Sender, named_caller, source_name
 from shared.services.accept import Reader, SortKeyReader
 from shared.services.background import UpkeepFaults
-from shared.services.drops import MOST_WAIT_SECONDS, DropOutcome
+from shared.services.drops import LEASE_SECONDS, DropOutcome
 from shared.services.failed_rows import failed_rows_csv
 from shared.services.idempotency import FingerprintKeys
 from shared.services.import_views import import_view, result_view
@@ -110,7 +119,18 @@ UNKNOWN_TENANT: Final = (
     "The tenant of the dropped file is not known: begin the path with the id of the tenant, which "
     "the operator of the gateway knows."
 )
-NO_INTEGRATION: Final = "Integration missing for Software Key or disabled"
+DROP_WITHOUT_INTEGRATION: Final = (
+    f"{NO_INTEGRATION}: the second part of the path must be the software key of an enabled "
+    "integration of the tenant, in its own case."
+)
+NO_DATA_KEY: Final = (
+    "The file waits, because the gateway has no key to seal sensitive data with: ask the operator "
+    "of the gateway to set GATEWAY_DATA_KEYS. The file is imported then; do not drop it again."
+)
+STORED_UNREADABLE: Final = (
+    "The file waits, because stored data that its import needs cannot be read: ask the operator of "
+    "the gateway to read the log. The file is imported when that is mended."
+)
 NOT_PROCESSED: Final = (
     "The file could not be processed: drop it again, which is safe, and send it to the operator of "
     "the gateway if it happens again."
@@ -186,8 +206,8 @@ class FileReaders:
         file_format = format_of_name(file_name)
         if file_format is None:
             raise InvalidRequestError(
-                "The ending of the file's name says no format: name it .csv, .ndjson, .json or "
-                ".xlsx, with .gz behind it where it is compressed."
+                "The ending of the file's name says no format: end it in one of "
+                f"{', '.join(ENDINGS)}, with .gz behind it where it is compressed."
             )
         if encoding not in ("", "gzip"):
             raise InvalidRequestError(
@@ -218,8 +238,20 @@ class DroppedFile:
     import_id: str
 
 
+class DropProgress(NamedTuple):
+    """What has become of a dropped file so far.
+
+    `result` is the content of its `result.json`, None while there is none; `rows_done` the rows of
+    its import that have a result, None while it is not accepted; `is_there`: it is in `row-drop`.
+    """
+
+    result: Mapping[str, Any] | None
+    rows_done: int | None
+    is_there: bool
+
+
 @dataclass(frozen=True, slots=True)
-class _Accepted:
+class _DropContent:
     """What the file of a drop says: its sender's integration, and its rows."""
 
     kind: ImportType
@@ -258,6 +290,8 @@ class RowDrops:
         self._shares = shares
         self._readers = readers
         self._pause = pause
+        # The ids of the imports whose files are being read in this process.
+        self._reading: set[str] = set()
         self._run_number = 0
 
     async def import_drop(self, name: str) -> DropOutcome:
@@ -282,7 +316,7 @@ class RowDrops:
         age = self._clock.now() - drop.changed_at
         if drop.size == 0:
             return age >= _EMPTY_FOR
-        if drop.is_leased and age < timedelta(seconds=MOST_WAIT_SECONDS):
+        if drop.is_leased and age < timedelta(seconds=LEASE_SECONDS):
             return False
         seconds = self._settings.row_drop_seconds
         left = seconds + _RESOLUTION - age.total_seconds()
@@ -298,28 +332,45 @@ class RowDrops:
         import_id = row_drop_id(drop)
         tenant = tenant_of(drop.name)
         record = None if tenant is None else await self._imports.find(tenant, import_id)
-        if record is None:
-            try:
-                accepted = await self._read(drop)
-            except TooManyRequestsError:
-                # The sweep comes to it when the tenant has fewer open imports.
-                log.event("drop.waits", import_id=import_id, drop=plain_name(drop.name))
-                return DropOutcome.WAITS
-            except RefusedError as error:
-                await self._reject(drop, import_id, error)
-                return DropOutcome.DONE
-            if not accepted.plan.rows:
-                await self._settle_without_rows(drop, accepted, import_id)
-                return DropOutcome.DONE
-            await self._accept(drop, import_id, accepted)
-            return DropOutcome.DONE
-        await self._settle_if_ended(record, drop.name, drop.etag)
-        return DropOutcome.NOTHING_TO_DO
+        if record is not None:
+            await self._settle_if_ended(record, drop.name, drop.etag)
+            return DropOutcome.NOTHING_TO_DO
+        if import_id in self._reading:
+            # The trigger and the sweep may come to one drop, and reading it may take minutes.
+            return DropOutcome.WAITS
+        self._reading.add(import_id)
+        try:
+            return await self._read_and_accept(drop, import_id)
+        finally:
+            self._reading.discard(import_id)
 
-    async def _read(self, drop: Drop) -> _Accepted:
+    async def _read_and_accept(self, drop: Drop, import_id: str) -> DropOutcome:
+        """Accept the import of a drop, or reject the drop, or say why it waits for the operator."""
+        try:
+            content = await self._read(drop)
+            if content.plan.rows:
+                await self._accept(drop, import_id, content)
+            else:
+                await self._settle_without_rows(drop, content, import_id)
+        except TooManyRequestsError:
+            # The sweep comes to it when the tenant has fewer open imports.
+            log.event("drop.waits", import_id=import_id, drop=plain_name(drop.name))
+            return DropOutcome.WAITS
+        except RefusedError as error:
+            await self._reject(drop, import_id, error)
+        except DataKeysNotSetError as error:
+            await self._note_waiting(drop, import_id, NO_DATA_KEY, error)
+            return DropOutcome.WAITS
+        except UnreadableDataError as error:
+            await self._note_waiting(drop, import_id, STORED_UNREADABLE, error)
+            return DropOutcome.WAITS
+        return DropOutcome.DONE
+
+    async def _read(self, drop: Drop) -> _DropContent:
         """Check the drop in the order of docs/contracts.md#0 and read its rows.
 
-        Raises a RefusedError with the reason for which it is rejected.
+        Raises a RefusedError with the reason for which it is rejected, DataKeysNotSetError and
+        UnreadableDataError where it waits for the operator.
         """
         segments = path_segments(drop.name)
         if segments is None or len(segments) != len(PATH_PARTS):
@@ -334,12 +385,13 @@ class RowDrops:
             raise ForbiddenError(disabled_message(tenant))
         integration = await find_integration(self._tables, tenant, software_key)
         if integration is None or not integration.enabled:
-            raise ForbiddenError(NO_INTEGRATION)
+            raise ForbiddenError(DROP_WITHOUT_INTEGRATION)
         caller = Caller(tenant, integration.software_key, integration.software_key, integration)
         segment = read_type_segment(type_segment)
         check_database(caller, segment.kind.contract)
         check_database_version(caller, segment.kind.contract)
         self._check_blob(drop)
+        self._intake.check_can_seal(segment.kind, tenant)
         await self._shares.open_imports.check(tenant)
         reader, profile = await self._readers.make(segment, tenant, file_name, drop.encoding)
         async with self._shares.acceptance.place(tenant):
@@ -350,18 +402,18 @@ class RowDrops:
                 body_hash = await self._fingerprint_keys.body_hash(body)
             except (RefusedError, StorageUnavailableError, PreconditionFailedError):
                 raise
-            except GatewayStoppingError:
+            except (GatewayStoppingError, DataKeysNotSetError, UnreadableDataError):
                 raise
             except Exception as error:
                 # A fault of our code would fail every attempt, so it is the outcome of the file.
-                log.failure("drop.failed", error, tenant=tenant, drop=plain_name(drop.name))
+                log.failure("drop.not_processed", error, tenant=tenant, drop=plain_name(drop.name))
                 raise InvalidRequestError(NOT_PROCESSED) from None
-        return _Accepted(segment.kind, caller, plan, body_hash, profile)
+        return _DropContent(segment.kind, caller, plan, body_hash, profile)
 
     def _check_blob(self, drop: Drop) -> None:
         limit = self._settings.max_body_bytes
         if drop.size == 0:
-            raise InvalidRequestError("The file is empty: drop one with a row at least.")
+            raise InvalidRequestError("The file is empty: drop a file with at least one row.")
         if drop.size > limit:
             raise TooLargeError(
                 f"The file has {drop.size} bytes and the limit is {limit}: drop its rows as "
@@ -388,18 +440,18 @@ class RowDrops:
                 "The content of the file does not match its Content-MD5: drop it again."
             )
 
-    async def _accept(self, drop: Drop, import_id: str, accepted: _Accepted) -> None:
+    async def _accept(self, drop: Drop, import_id: str, content: _DropContent) -> None:
         """Accept the import of a drop. Its end settles it, also if another call has accepted it."""
-        tenant, kind = accepted.caller.tenant, accepted.kind
+        tenant, kind = content.caller.tenant, content.kind
         note = json.dumps({"name": drop.name, "etag": drop.etag}, ensure_ascii=False).encode()
         await self._blobs.put(ROW_PENDING, f"{tenant}/{import_id}", [note])
         sender = Sender(
-            named_caller(CallerKind.DROP, drop.name), source_name(drop.name), accepted.body_hash
+            named_caller(CallerKind.DROP, drop.name), source_name(drop.name), content.body_hash
         )
-        options = accepted.caller.options
-        draft = self._intake.draft(kind, tenant, accepted.plan, options, import_id, sender)
-        draft = replace(draft, profile=accepted.profile)
-        await self._intake.accept_planned(kind, draft, accepted.plan)
+        options = content.caller.options
+        draft = self._intake.draft(kind, tenant, content.plan, options, import_id, sender)
+        draft = replace(draft, profile=content.profile)
+        await self._intake.accept_planned(kind, draft, content.plan)
 
     async def drop(self, tenant: str, software_key: str, type_name: str, file: Path) -> DroppedFile:
         """Drop a file for an integration of the tenant.
@@ -422,9 +474,15 @@ class RowDrops:
             ) from None
         return DroppedFile(tenant, name, _import_id(name, etag))
 
-    async def result_of(self, dropped: DroppedFile) -> Mapping[str, Any] | None:
-        """The content of `result.json` of a dropped file; None while it is not written."""
-        return await self._read_result(settled_path(dropped.name, dropped.import_id))
+    async def progress_of(self, dropped: DroppedFile) -> DropProgress:
+        """What has become of a dropped file so far."""
+        # In this order, since the file leaves when its import is accepted and its result written.
+        drop = await self._drops.find(dropped.name)
+        is_there = drop is not None and row_drop_id(drop) == dropped.import_id
+        record = await self._imports.find(dropped.tenant, dropped.import_id)
+        done = None if record is None else (await self._reporting.report(record)).counts.done
+        result = await self._read_result(settled_path(dropped.name, dropped.import_id))
+        return DropProgress(result, done, is_there=is_there)
 
     async def _read_result(self, place: str) -> Mapping[str, Any] | None:
         data = await self._blobs.read(ROW_RESULTS, f"{place}/{RESULT}")
@@ -449,7 +507,7 @@ class RowDrops:
     async def settle_ended(self) -> None:
         """Settle the imports that have ended and were not settled, for the sweep."""
         faults = UpkeepFaults("sweep.drop_not_settled")
-        notes = await self._blobs.names_before(ROW_PENDING, "", self._later())
+        notes = await self._blobs.names_before(ROW_PENDING, "", self._after_every_write())
         first = self._run_number * _MOST_SETTLED_PER_RUN % max(1, len(notes))
         self._run_number += 1
         slots = asyncio.Semaphore(_CONCURRENCY)
@@ -474,7 +532,9 @@ class RowDrops:
         record = await self._imports.find(tenant, import_id)
         if record is not None:
             await self._settle_if_ended(record, name, etag)
-        elif await self._blobs.names_before(ROW_PENDING, note, self._later(-_NOTE_WITHOUT_IMPORT)):
+            return
+        an_hour_ago = self._clock.now() - _NOTE_WITHOUT_IMPORT
+        if await self._blobs.names_before(ROW_PENDING, note, an_hour_ago):
             # The call died before it was accepted. A drop that is still there gets a new note.
             await self._blobs.delete(ROW_PENDING, note)
 
@@ -520,7 +580,7 @@ class RowDrops:
                 raise StorageUnavailableError("a drop cannot be moved now") from None
             return True
         if not await self._drops.remove(drop):
-            log.event("drop.left", import_id=record.import_id, drop=plain_name(name))
+            log.event("drop.not_removed", import_id=record.import_id, drop=plain_name(name))
         return True
 
     async def _has_results(self, record: ImportRecord, place: str) -> bool:
@@ -532,7 +592,7 @@ class RowDrops:
         return result is not None and result.get("importId") == record.import_id
 
     async def _write_results(self, record: ImportRecord, name: str, place: str) -> None:
-        """`result.json` comes last, so that who finds it finds all."""
+        """`result.json` comes last, so that a reader of it finds the other files too."""
         kind = TYPE_CATALOGUE.find(record.type_name, record.type_version)
         if record.counts.failed and kind is not None:
             is_masked = not await self._may_read_sensitive(record.tenant, name)
@@ -564,18 +624,18 @@ class RowDrops:
         integration = await find_integration(self._tables, tenant, segments[1])
         return integration is not None and integration.read is ReadPermission.FULL
 
-    async def _settle_without_rows(self, drop: Drop, accepted: _Accepted, import_id: str) -> None:
+    async def _settle_without_rows(self, drop: Drop, content: _DropContent, import_id: str) -> None:
         """A file without rows is done at once, and is no import."""
         place = settled_path(drop.name, import_id)
         rows = {"total": 0}
-        if accepted.profile.name:
-            rows["skipped"] = accepted.plan.payload.skipped
+        if content.profile.name:
+            rows["skipped"] = content.plan.payload.skipped
         view = {
             "importId": None,
-            "type": accepted.kind.name,
+            "type": content.kind.name,
             "state": "Completed",
             "rows": rows,
-            "profile": accepted.profile._asdict() if accepted.profile.name else None,
+            "profile": content.profile._asdict() if content.profile.name else None,
         }
         await self._write_result(place, view | {"file": drop.name})
         is_kept = self._settings.keep_drop_days > 0
@@ -592,7 +652,7 @@ class RowDrops:
         metadata = {"reason": quote(error.message[:_MOST_REASON]), "importid": import_id}
         if not await self._drops.copy(drop, ROW_REJECTED, place, metadata):
             # The sweep tries again until storage has copied all of it.
-            log.event("drop.rejecting", import_id=import_id, drop=plain_name(drop.name))
+            log.event("drop.copy_pending", import_id=import_id, drop=plain_name(drop.name))
             return
         await self._drops.remove(drop)
         log.event(
@@ -602,14 +662,26 @@ class RowDrops:
             drop=plain_name(drop.name),
         )
 
+    async def _note_waiting(
+        self, drop: Drop, import_id: str, message: str, error: GatewayError
+    ) -> None:
+        """Say in `result.json` that the drop waits for the operator. It stays where it is."""
+        log.failure("drop.blocked", error, import_id=import_id, drop=plain_name(drop.name))
+        place = settled_path(drop.name, import_id)
+        view = {"importId": None, "state": "Waiting", "message": message, "file": drop.name}
+        with suppress(UnreadableDataError):
+            if await self._read_result(place) == view:
+                return
+        await self._write_result(place, view)
+
     async def _write_result(self, place: str, view: Mapping[str, Any]) -> None:
         text = json.dumps(view, ensure_ascii=False, indent=2)
         data = text.encode("utf-8", "replace")
         await self._blobs.put(ROW_RESULTS, f"{place}/{RESULT}", [data])
 
-    def _later(self, more: timedelta = timedelta(days=1)) -> datetime:
-        """By default after the last write of any blob, whose time is that of storage."""
-        return self._clock.now() + more
+    def _after_every_write(self) -> datetime:
+        """A time after the last write of any blob, whose time is that of storage."""
+        return self._clock.now() + timedelta(days=1)
 
 
 def row_drop_id(drop: Drop) -> str:

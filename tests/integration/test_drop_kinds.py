@@ -6,6 +6,7 @@ that lists and logs cannot hold; and that no drop holds up the others.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import logging
@@ -21,7 +22,7 @@ from shared.clock import derived_id
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.imports.documents.messages import DocumentMessageId
 from shared.imports.messages import MessageId
-from shared.services.drops import select_drops
+from shared.services.drops import DropOutcome, DropRuns, select_drops
 from shared.storage.dropped_blobs import Drop
 from shared.storage.import_records import index_row, record_row
 from shared.storage.names import DOCUMENT_DROP, DOCUMENT_REJECTED, IMPORTS
@@ -312,6 +313,38 @@ def test_the_drops_of_a_turn_are_of_every_tenant() -> None:
     assert all(len(turn) == 500 and all(drop in turn[:6] for drop in few) for turn in turns)
     assert {drop.name for turn in turns for drop in turn} == {each.name for each in [*many, *few]}
     assert select_drops([], 1) == []
+
+
+def test_a_drop_that_takes_longer_goes_on_and_is_not_begun_again() -> None:
+    """The sweep goes on to the others meanwhile, up to a limit for each tenant."""
+
+    class Importer:
+        """Imports a drop once `may_end` is set."""
+
+        def __init__(self) -> None:
+            self.begun: list[str] = []
+            self.may_end = asyncio.Event()
+
+        async def import_drop(self, name: str) -> DropOutcome:
+            self.begun.append(name)
+            await self.may_end.wait()
+            return DropOutcome.DONE
+
+    async def play() -> None:
+        runs, importer = DropRuns(seconds=0.001), Importer()
+        for _ in range(2):
+            assert await runs.run(importer, "a/1") is DropOutcome.WAITS
+        for number in range(9):
+            await runs.run(importer, f"a/{number}")
+        await runs.run(importer, "b/1")
+        assert importer.begun == ["a/1", "a/0", "a/2", "a/3", "b/1"]
+        importer.may_end.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert await runs.run(importer, "a/9") is DropOutcome.DONE
+        assert await runs.run(importer, "a/1") is DropOutcome.DONE
+
+    asyncio.run(play())
 
 
 def test_a_list_that_fails_as_a_whole_is_read_by_tenant(delivered: str) -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,15 +17,17 @@ import pytest
 from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlobTier
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
+from cli.drops import wait_for_result
 from shared.app import compose, retention_of
 from shared.auth.integrations import Database, ReadPermission
 from shared.services.drops import DropOutcome
-from shared.services.row_drops import RowDrops, row_drop_id
+from shared.services.row_drops import DroppedFile, RowDrops, row_drop_id
 from shared.services.status import ImportReport, ImportState
 from shared.storage.names import ROW_DONE, ROW_DROP, ROW_PENDING, ROW_REJECTED, ROW_RESULTS
 from tests.builders import a_worker, body_of
 from tests.emulator import Emulator, settings_for
 from tests.faults.proxy import Act, FaultProxy, Request, Rule, running_proxy
+from tests.files_of_rows import as_xlsx
 from tests.integration.harness import Harness, play
 from tests.integration.test_retention import LaterClock
 from tests.tenants import new_sender
@@ -173,6 +176,7 @@ def test_files_of_every_format_are_imported(delivered: str) -> None:
             "workers/c.ndjson": json.dumps(a_worker("P1")).encode() + b"\n",
             "workers.v1/d.json.gz": gzip.compress(body_of([a_worker("P1")])),
             "workers/e.csv.gz": CSV,  # as some programs unpack it on the way
+            "workers/f.xlsx": as_xlsx([a_worker("P1")], "xlsxwriter").body,
             "licenses/f.xml": license_xml(sample_rows()),
             "licenses/g.json": body_of(sample_rows()),
         }
@@ -416,7 +420,10 @@ def test_a_file_that_is_told_of_many_times_at_once_is_one_import(delivered: str)
     async def scenario(box: Box) -> None:
         good = await box.put([GOOD])
         bad = await box.put(b"[", "workers/b.json")
-        await asyncio.gather(*(box.drops.import_drop(name) for name in (good, bad) * 5))
+        outcomes = await asyncio.gather(*(box.drops.import_drop(each) for each in [good] * 5))
+        # One call reads the file; the others do not read it as well.
+        assert outcomes.count(DropOutcome.DONE) == 1
+        await asyncio.gather(*(box.drops.import_drop(bad) for _ in range(5)))
         await box.stage.drain()
         await asyncio.gather(*(box.drops.import_drop(good) for _ in range(3)))
         await asyncio.gather(*(box.drops.settle_ended() for _ in range(3)))
@@ -467,6 +474,54 @@ def test_a_file_that_was_refused_first_gets_the_results_of_its_import(delivered:
         await box.stage.drain()
         assert (await box.result())["state"] == "Completed"
         assert await box.is_settled()
+
+    boxes(delivered, scenario)
+
+
+def test_a_file_that_cannot_be_sealed_says_that_it_waits_and_is_imported_later(
+    delivered: str,
+) -> None:
+    async def scenario(box: Box) -> None:
+        name = await box.put([GOOD])
+        unsealed = compose(settings_for(delivered, row_drop_seconds=0, data_keys=""))
+        for _ in range(2):
+            assert await unsealed.row_drops.import_drop(name) is DropOutcome.WAITS
+        await unsealed.account.close()
+        result = await box.result()
+        assert (result["state"], result["importId"], result["file"]) == ("Waiting", None, name)
+        assert "GATEWAY_DATA_KEYS" in result["message"]
+        assert (await box.names(ROW_DROP), await box.names(ROW_PENDING)) == ([name], [])
+        await box.drops.import_drop(name)
+        await box.stage.drain()
+        assert (await box.result())["state"] == "Completed"
+        assert await box.is_settled()
+
+    boxes(delivered, scenario)
+
+
+def test_a_command_that_waits_ends_whatever_becomes_of_the_file(
+    delivered: str, tmp_path: Path
+) -> None:
+    async def scenario(box: Box) -> None:
+        file = tmp_path / "a.csv"
+        file.write_bytes(CSV)
+
+        async def drop() -> DroppedFile:
+            return await box.drops.drop(box.tenant, box.key, "workers", file)
+
+        dropped = await drop()
+        result = await wait_for_result(box.gateway, dropped, patience=0.1)
+        assert "No gateway has imported the file" in result["message"]
+        await box.drops.import_drop(dropped.name)
+        result = await wait_for_result(box.gateway, dropped, patience=0.1)
+        assert "has not gone on" in result["message"]
+        await box.stage.drain()
+        assert (await wait_for_result(box.gateway, dropped))["rows"]["new"] == 1
+        dropped = await drop()
+        await box.put(CSV, "workers/a.csv")
+        assert (await wait_for_result(box.gateway, dropped))["state"] == "Gone"
+        await box.box.delete_blob(dropped.name)
+        assert (await wait_for_result(box.gateway, dropped))["state"] == "Gone"
 
     boxes(delivered, scenario)
 

@@ -166,7 +166,7 @@ class Drops:
         if not imported.is_imported:
             await self._reject(drop, record.import_id, imported.result.messages[0])
         elif not await self._drops.remove(drop):
-            log.event("drop.left", import_id=record.import_id, drop=plain_name(drop.name))
+            log.event("drop.not_removed", import_id=record.import_id, drop=plain_name(drop.name))
         return DropOutcome.DONE
 
     def _read_upload(self, drop: Drop, tenant: str) -> Upload:
@@ -223,7 +223,7 @@ class Drops:
         path = settled_path(drop.name, import_id)
         if not await self._drops.copy(drop, DOCUMENT_REJECTED, path, metadata):
             # The sweep tries again until storage has copied all of it.
-            log.event("drop.rejecting", import_id=import_id, drop=plain_name(drop.name))
+            log.event("drop.copy_pending", import_id=import_id, drop=plain_name(drop.name))
             return
         await self._drops.remove(drop)
         log.event(

@@ -19,7 +19,7 @@ from shared.imports.registry import TYPE_CATALOGUE
 from shared.services.admin.tenants import TenantService
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
-from shared.services.drops import MOST_WAIT_SECONDS, DropSweep
+from shared.services.drops import LEASE_SECONDS, DropSweep
 from shared.services.idempotency import FingerprintKeys
 from shared.services.row_processor import HandlerTimeUpError, RowProcessor
 from shared.storage.account import Account
@@ -55,7 +55,7 @@ def compose_documents(
     dropped = account.document_drops
     drops = Drops(dependencies, dropped, files, intake, features, tenant_lookups, fingerprint_keys)
     reading = DocumentList(account.tables, files, workers)
-    quiet_seconds = min(dependencies.settings.document_sweep_seconds, MOST_WAIT_SECONDS)
+    quiet_seconds = min(dependencies.settings.document_sweep_seconds, LEASE_SECONDS)
     return DocumentServices(
         features=features,
         rounds=rounds,
