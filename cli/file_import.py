@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,8 @@ from shared.imports.authdata.definition import AUTHDATA
 from shared.imports.files.formats import FILE_TYPES, FileFormat, format_of_name
 from shared.imports.files.gzip_bodies import is_gzip
 from shared.imports.import_type import Rules
-from shared.imports.json_rows import member_span
+from shared.imports.json_rows import fold_names, member_span
+from shared.services.import_views import message_view
 
 # Up to so many rows of a file, all results are requested, not only those of failed rows.
 SMALL_FILE = 100
@@ -66,11 +68,36 @@ class ImportProgress:
         """The number of failed rows."""
         return [result for result in self.results if result["outcome"] == "failed"]
 
+    def index_of(self, first: int, place: int) -> int:
+        """The index in the file of a row of the call whose rows begin at place `first` of those
+        that are sent.
+        """
+        return self.file.sent_indexes[first + place]
+
     def add(self, first: int, results: Sequence[Result]) -> None:
         """Note results of the rows from place `first` on under their place in the file."""
         self.results += [
-            with_line({**item, "index": item["index"] + first}, self.file.lines) for item in results
+            with_line({**item, "index": self.index_of(first, item["index"])}, self.file.lines)
+            for item in results
         ]
+
+    def add_unreadable(self, rules: Rules) -> None:
+        """Note the rows that are not sent, because they have a cell that cannot be read."""
+        results = [
+            with_line(
+                {
+                    "index": index,
+                    "key": _key_of(json.loads(self.file.rows[index]), rules),
+                    "outcome": "failed",
+                    "messages": [message_view(message) for message in messages],
+                },
+                self.file.lines,
+            )
+            for index, messages in self.file.faults.items()
+        ]
+        self.counts["failed"] += len(results)
+        self.groups.add_results(results)
+        self.results = sorted([*self.results, *results], key=_index)
 
     def add_judged(self, first: int, results: Sequence[Result]) -> None:
         """Note the results of a dry run of the rows from place `first` on."""
@@ -80,7 +107,9 @@ class ImportProgress:
                 any(message["messageType"] == severity for message in item["messages"])
                 for item in results
             )
-        self.groups.add_results(first, results)
+        self.groups.add_results(
+            {**item, "index": self.index_of(first, item["index"])} for item in results
+        )
         is_small = self.total <= SMALL_FILE
         self.add(first, [item for item in results if is_small or item["outcome"] == "failed"])
 
@@ -145,11 +174,19 @@ def follow(
     report = client.follow(import_id, lambda done: on_progress(first + done))
     progress.counts.update({name: report["rows"][name] for name in _COUNTS})
     if has_messages(report):
-        progress.groups.add_groups(first, client.message_groups(import_id))
+        index_of = partial(progress.index_of, first)
+        progress.groups.add_groups(client.message_groups(import_id), index_of)
     is_small = progress.total <= SMALL_FILE
     if is_small or report["rows"]["failed"]:
         results = client.results(import_id, "" if is_small else "failed")
         progress.add(first, sorted(results, key=_index))
+
+
+def _key_of(row: Mapping[str, Any], rules: Rules) -> dict[str, str]:
+    """The key of a row that was not sent, as far as its cells could be read."""
+    values = fold_names(row)
+    found = {name: values.get(name.lower()) for name in rules.key_fields}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def _index(result: Result) -> int:
@@ -306,7 +343,10 @@ def read_batch_file(path: Path, rules: Rules, *, blank_clears: bool, sheet: str 
             return BatchFile(read_array(surrounding + text[start:end]), options)
         except RefusedError as error:
             raise RowFileError(f"{path.name}: {error.message}") from None
-    return BatchFile(read_rows(path, rules, blank_clears=blank_clears, sheet=sheet))
+    file = read_rows(path, rules, blank_clears=blank_clears, sheet=sheet)
+    # The totals and thresholds of a batch are those of all its records.
+    file.check_cells(path.name)
+    return BatchFile(file)
 
 
 def read_batch_options(call_options: Mapping[str, str]) -> dict[str, bool]:

@@ -131,13 +131,17 @@ def _send_rows(job: ImportJob, client: ImportClient) -> Report:
     capabilities = client.capabilities()
     limits = limits_of(capabilities, job.part_rows, dry_run=job.dry_run)
     call_text = json.dumps([kind.name, job.call_options, job.repeat_word])
-    chunks = cut_into_chunks(file.rows, limits, call_text, job.secret, file.lines)
+    rows = [file.rows[index] for index in file.sent_indexes]
+    lines_of_file = [file.lines[index] for index in file.sent_indexes]
+    chunks = cut_into_chunks(rows, limits, call_text, job.secret, lines_of_file)
     progress = ImportProgress(file)
     with _progress(job, progress) as on_progress:
         file_import = FileImport(
             client, find_import_path(capabilities, kind.name), job.call_options, on_progress
         )
         (file_import.dry_run if job.dry_run else file_import.send)(chunks, progress)
+        progress.add_unreadable(kind.rules)
+        on_progress(progress.total)
     lines = _report_lines(progress, chunks, schema, dry_run=job.dry_run)
     return Report(progress.document(), lines, file.rows, progress.failed, not progress.failed)
 

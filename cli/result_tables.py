@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -229,18 +229,18 @@ class GroupTally:
     def __init__(self) -> None:
         self._groups: dict[tuple[int, str | None], dict[str, Any]] = {}
 
-    def add_groups(self, first: int, groups: Iterable[Group]) -> None:
-        """Add the groups of the import of the rows from place `first` on."""
+    def add_groups(self, groups: Iterable[Group], index_of: Callable[[int], int]) -> None:
+        """Add the groups of an import; `index_of` makes the index in the file of one of its own."""
         for group in groups:
-            places = [index + first for index in group["firstIndexes"]]
+            places = [index_of(index) for index in group["firstIndexes"]]
             self._add({**group, "firstIndexes": places})
 
-    def add_results(self, first: int, results: Iterable[Mapping[str, Any]]) -> None:
-        """Add the messages of results, in order of their indexes, for a call that has no import."""
+    def add_results(self, results: Iterable[Mapping[str, Any]]) -> None:
+        """Add the messages of results, in order of their indexes in the file."""
         for result in results:
             for message in result["messages"]:
                 group = {name: message[name] for name in _MESSAGE_MEMBERS if name in message}
-                place = [result["index"] + first]
+                place = [result["index"]]
                 self._add(
                     {
                         **group,

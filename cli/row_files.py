@@ -10,12 +10,13 @@ are read too; the row is their `row`. So are records that the gateway returned (
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from shared.errors import GatewayError, InvalidRequestError, RefusedError
+from shared.errors import GatewayError, RefusedError
 from shared.imports.files.columns import Header, UnknownColumn
 from shared.imports.files.formats import (
     FileFormat,
@@ -30,6 +31,7 @@ from shared.imports.files.notes import Notes
 from shared.imports.files.text import is_zip, not_utf8_error, utf8_body
 from shared.imports.import_type import Rules
 from shared.imports.json_rows import member_text, read_payload
+from shared.imports.messages import Message
 
 # The number of rows of a file is limited by memory only, that of a call by its part.
 FAR_MORE_THAN_ANY = 2**40
@@ -47,13 +49,40 @@ class RowFileError(UnreadableFileError):
     """The rows of the file cannot be read. The message has the place and the reason, no content."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RowFile:
-    """The JSON text of each row of a file, and the line of the file that it begins in, from 1."""
+    """The JSON text of each row of a file, and the line of the file that it begins in, from 1.
+
+    `faults` has the errors of cells that cannot be read, by the index of their row. Such a row
+    fails and is not sent.
+    """
 
     rows: Sequence[str]
     lines: Sequence[int]
     unknown_columns: Sequence[UnknownColumn] = field(default=())
+    faults: Mapping[int, Sequence[Message]] = field(default_factory=dict)
+
+    @cached_property
+    def sent_indexes(self) -> Sequence[int]:
+        """The indexes of the rows that are sent, in order."""
+        every_index = range(len(self.rows))
+        if not self.faults:
+            return every_index
+        return [index for index in every_index if index not in self.faults]
+
+    def check_cells(self, name: str) -> None:
+        """Raises RowFileError for a file with a cell that cannot be read."""
+        faults = [
+            f"{message.field} of index {index} (line {self.lines[index]}): {message.text}"
+            for index, messages in self.faults.items()
+            for message in messages
+        ]
+        if faults:
+            more = len(faults) - _MOST_FAULTS
+            raise RowFileError(
+                f"{name}: {'; '.join(faults[:_MOST_FAULTS])}"
+                f"{f'; and {more} more' if more > 0 else ''}. Correct the cells: nothing was sent."
+            )
 
 
 def read_text_file(path: Path) -> str:
@@ -163,24 +192,16 @@ def _read_file(
     payload = reader(content, lambda _row: None, FAR_MORE_THAN_ANY)
     rows: list[str] = []
     lines: list[int] = []
-    faults: list[str] = []
+    faults: dict[int, Sequence[Message]] = {}
     for each in payload.rows:
         text, notes_text = payload.row_text(each)
         notes = Notes.from_text(notes_text)
-        faults += [
-            f"{message.field} of index {each.index} (line {notes.line}): {message.text}"
-            for message in notes.messages
-            if message.is_error
-        ]
+        errors = [message for message in notes.messages if message.is_error]
+        if errors:
+            faults[each.index] = errors
         rows.append(text)
         lines.append(notes.line or 0)
-    if faults:
-        more = len(faults) - _MOST_FAULTS
-        raise InvalidRequestError(
-            f"{'; '.join(faults[:_MOST_FAULTS])}{f'; and {more} more' if more > 0 else ''}. "
-            "Correct the cells: nothing was sent."
-        )
-    return RowFile(rows, lines, headers[0].unknown_columns if headers else ())
+    return RowFile(rows, lines, headers[0].unknown_columns if headers else (), faults)
 
 
 def read_array(text: str) -> RowFile:

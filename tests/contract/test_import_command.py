@@ -24,6 +24,7 @@ from shared.imports.registry import MESSAGE_TYPES
 from tests.builders import a_worker
 from tests.contract.calls import DRY_RUN_ROWS, MAX_ROWS
 from tests.e2e.gateway_process import GatewayProcess
+from tests.files_of_rows import as_xlsx
 from tests.integration.manage import Manage, Ran
 from tests.tenants import Sender
 from tests.waiting import wait_until
@@ -99,6 +100,29 @@ def test_a_small_file_shows_every_row_and_a_table_of_what_failed(client: Client)
     assert "0 rows with warnings, 1 row with infos." in ran.stdout
     assert lines[-2] == "3 rows: 2 new, 0 updated, 0 unchanged; 1 failed."
     assert lines[-1].startswith("Import ")
+
+
+def test_a_faulty_cell_of_a_spreadsheet_fails_its_row_alone_as_in_a_call(
+    client: Client, gateway: GatewayProcess, sender: Sender, tmp_path: Path
+) -> None:
+    rows = [a_worker("007"), a_worker("008", Surname=12.5), a_worker("009", Gender="x")]
+    sent = as_xlsx(rows, "openpyxl")
+    file = tmp_path / "rows.xlsx"
+    file.write_bytes(sent.body)
+    address = "/api/import/workers?dryRun=true&view=rows"
+    in_call = gateway.call("POST", address, sent.body, {**sender.headers, **sent.headers})
+    dry = client.document("workers", str(file), "--dry-run")
+    expected = {"line": 3, **in_call.json["items"][1]}
+    assert dry["results"][1] == {name: expected[name] for name in dry["results"][1]}
+    assert dry["rows"]["failed"] == 2
+    assert [result["index"] for result in dry["results"]] == [0, 1, 2]
+    failed = tmp_path / "failed.csv"
+    ran = client.run("workers", str(file), "--failed-rows", str(failed))
+    assert ran.returncode == 1
+    assert "3 rows: 1 new, 0 updated, 0 unchanged; 2 failed." in ran.stdout
+    assert re.search(r"1 +3 +E1 / 008 +1002 +Surname .* the cell \w+ has a number", ran.stdout)
+    assert re.search(r"2 +4 +E1 / 009 +1002 +Gender", ran.stdout)
+    assert failed.read_text("utf-8-sig").count("E1") == 2
 
 
 def test_control_characters_of_rows_and_file_names_do_not_reach_the_terminal(
