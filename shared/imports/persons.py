@@ -45,6 +45,14 @@ class Identity:
         return cls(IdentityKind(packed[0]), tuple(map(str, packed[1:])))
 
 
+# The fields of rows that name a person or a record of one, in lower case.
+REFERENCE_FIELDS: Final = frozenset(
+    (
+        *("personnelref", "externalworkerref", "assignmentref", "placementref", "timesheetnumber"),
+        *("employeenumber", "employeepersonalid", "licensekey", "employeeid", "workerexternalid"),
+    )
+)
+
 # The group and the reference of a record.
 RecordName = tuple[str, str]
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import xlsxwriter
 
-from shared.errors import InvalidRequestError, NotFoundError
+from shared.errors import ConflictError, InvalidRequestError, NotFoundError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.files.profile import ProfileRefusedError
 from shared.imports.persons import Identity, IdentityKind
 from shared.imports.workers.definition import WORKERS
 from shared.storage.import_records import record_row
-from shared.storage.names import IMPORTS
+from shared.storage.names import IMPORTS, ROW_DONE, ROW_REJECTED, ROW_RESULTS
 from tests.emulator import open_ready_gateway, settings_for
 from tests.integration.manage import Manage
 from tests.integration.test_row_drops import Box, boxes
@@ -144,5 +146,62 @@ def test_a_dropped_file_names_a_profile_and_what_was_sent_is_sealed_masked_and_e
         record = (await box.imports())[0].record
         assert [rows async for rows in gateway.failed_rows.chunks(record)] == []
         assert (await gateway.reporting.unmapped_values(record)).sorted() == []
+
+    boxes(delivered, scenario)
+
+
+REF = "012-34-5678"
+
+
+def test_no_copy_of_a_dropped_file_is_left_that_names_an_erased_person(delivered: str) -> None:
+    async def scenario(box: Box) -> None:
+        person = Identity(IdentityKind.WORKER, ("E1", REF))
+        text = a_profile(columns={"Name": "Surname"}, skip={"Aus": "any"})
+        await box.gateway.profiles.set(box.tenant, "payroll", text)
+        locked = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le")
+        sheet = BytesIO()
+        with xlsxwriter.Workbook(sheet) as book:
+            shown = book.add_format({"num_format": r"000\-00\-0000"})
+            rows = book.add_worksheet()
+            rows.write_row(0, 0, ["Mandant", "Nr", "Name"])
+            rows.write_row(1, 0, ["E1", 12345678, "Faulty-key"], shown)
+        header = "Mandant;Nr;Name;Aus\n"
+        files = {
+            "workers@payroll/skipped.csv": f"{header}E1;{REF};Left;x\nE1;P8;Other;\n".encode(),
+            "workers@payroll/all-skipped.csv": f"{header}E1;{REF};Left;x\n".encode(),
+            "workers@payroll/faulty.xlsx": sheet.getvalue(),
+            "workers/refused.csv": f"nothing\n{REF}\n".encode(),
+            "workers/locked.xlsx": locked,
+            "workers/others.csv": b"nothing\n012\n2012-34-56\n5678,34\n",
+        }
+        for path, content in files.items():
+            await box.drops.import_drop(await box.put(content, path))
+        await box.stage.drain()
+        assert await box.is_settled()
+        waiting = await box.put(locked, "workers/waits.xlsx")
+        with pytest.raises(ConflictError, match=r"waits and cannot be searched: .*waits\.xlsx"):
+            await box.gateway.persons.erase(box.tenant, [person])
+        await box.box.delete_blob(waiting)
+
+        erased = await box.gateway.persons.erase(box.tenant, [person])
+        assert erased.report.counts == {
+            "dropped files": 4,
+            "results of dropped files": 3,
+            "dropped files that cannot be searched": 1,
+            "imports": 1,
+            "rows of payloads": 1,
+            "results of rows": 1,
+        }
+        left = {each for name in (ROW_DONE, ROW_REJECTED) for each in await box.names(name)}
+        assert [name.split("/")[3] for name in left] == ["others.csv"]
+        for container in (ROW_DONE, ROW_REJECTED, ROW_RESULTS):
+            for name in await box.names(container):
+                assert REF.encode() not in await box.read(container, name), name
+        for report in await box.imports():
+            if report.record.type_name == WORKERS.name:
+                assert "Faulty-key" not in report.record.inline
+                assert "12345678" not in report.record.inline
+        again = await box.gateway.persons.erase(box.tenant, [person])
+        assert again.report.counts == {}
 
     boxes(delivered, scenario)

@@ -11,7 +11,7 @@ the file decides how much memory is allocated (docs/decisions/0006-reading-sprea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -663,3 +663,101 @@ def _sheet_part(sheets: Sequence[_Sheet], relations: Mapping[str, _Relation], wa
 def _type_of(sheet: _Sheet, relations: Mapping[str, _Relation]) -> str:
     relation = relations.get(sheet.relation)
     return "" if relation is None else relation.type
+
+
+# Everything in a spreadsheet, for the search for a person.
+
+# Parts without values of cells: pictures, formats, and where things stand.
+_NO_VALUES: Final = re.compile(
+    r"(?:.*\.(?:rels|vml|png|jpe?g|gif|emf|wmf|tiff?|svg)|.*/printerSettings[0-9]*\.bin"
+    r"|.*/theme[0-9]*\.xml|\[Content_Types\]\.xml|.*/)",
+    re.IGNORECASE | re.DOTALL,
+)
+_OUTSIDE_NUMBER: Final = re.compile(r"\s*-?[0-9.]+\s*")
+
+
+class _Everything(_Rows):
+    """The cells of a sheet, also merged ones, and the texts of any other part."""
+
+    def __init__(
+        self,
+        book: _Book,
+        formats: Sequence[NumberFormat],
+        texts: Sequence[Cell | None],
+        number_elements: Collection[str],
+    ) -> None:
+        """`number_elements` may have a number that is a value; others have numbers of places."""
+        super().__init__(book, formats, texts)
+        self.texts: list[Cell] = []
+        self._number_elements = number_elements
+        self._outside: list[str] = []
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._end_text("")
+        if tag.endswith("mergeCell"):
+            return
+        if not self._is_in_cell and "v" in attributes and _local(tag) in ("s", "n"):
+            # What a pivot table keeps of the cells.
+            self.texts.append(Cell(CellKind.TEXT, _unescaped(attributes["v"])))
+        super().start(tag, attributes)
+
+    def data(self, text: str) -> None:
+        super().data(text)
+        if not self._is_in_cell:
+            self._outside.append(text)
+
+    def end(self, tag: str) -> None:
+        self._end_text(tag)
+        super().end(tag)
+
+    def _end_text(self, tag: str) -> None:
+        if not self._outside:
+            return
+        text = "".join(self._outside)
+        self._outside = []
+        if not _OUTSIDE_NUMBER.fullmatch(text) or _local(tag) in self._number_elements:
+            self.texts.append(Cell(CellKind.TEXT, _unescaped(text)))
+
+
+def all_cells(body: bytes, max_bytes: int) -> Iterator[Cell]:
+    """The cells of all sheets, hidden ones too, and what else has texts: comments, names of sheets,
+    shared texts that no cell has any more.
+
+    Raises what `read_sheet` raises, at the end also where a part is none that can be read.
+    """
+    archive = Archive(body, max_bytes)
+    root = _Relations("")
+    if "_rels/.rels" in archive.names:
+        archive.feed("_rels/.rels", root)
+    place = root.find("officeDocument") or ""
+    workbook, relations = _Workbook(), _Relations(dirname(place))
+    rels = join(dirname(place), "_rels", f"{place.rpartition('/')[2]}.rels")
+    if place in archive.names and rels in archive.names:
+        archive.feed(place, workbook)
+        archive.feed(rels, relations)
+    styles, texts = _Styles(), _Texts()
+    styles_place, texts_place = relations.find("styles"), relations.find("sharedStrings")
+    if styles_place in archive.names:
+        archive.feed(styles_place, styles)
+    if texts_place in archive.names:
+        for _ in archive.feed_in_blocks(texts_place, texts):
+            if len(texts.texts) > MAX_CELLS:
+                raise _too_many_cells_error()
+    yield from (Cell(CellKind.TEXT, each.name) for each in workbook.book.sheets)
+    yield from (each for each in texts.texts if each is not None)
+    is_readable = True
+    for name in sorted(archive.names - {styles_place, texts_place}):
+        if _NO_VALUES.fullmatch(name):
+            continue
+        if not name.lower().endswith(".xml"):
+            is_readable = False  # an embedded file, macros, a sheet of .xlsb
+            continue
+        # A chart has the numbers of dates; those of its other values are in cells too.
+        elements = ("t",) if "/charts/" in name else ("t", "v")
+        part = _Everything(workbook.book, styles.formats, texts.texts, elements)
+        for _ in archive.feed_in_blocks(name, part):
+            yield from part.texts
+            yield from (cell for row in part.rows for cell in row.cells.values())
+            part.texts, part.rows = [], []
+    if not is_readable:
+        raise damaged_error("a part of it is of another program")

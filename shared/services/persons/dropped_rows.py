@@ -1,31 +1,47 @@
-"""What dropped rows keep of a person (docs/persons-and-tenants.md).
+"""What dropped rows keep of a person (docs/persons-and-tenants.md#dropped).
 
-A file of rows belongs to many persons. So it is deleted as a whole, together with the results
-beside it; its rows are erased in its import as in any other. A file that was refused is deleted if
-it names the person, by its text, since it was never read as rows. While a file waits that names the
-person, or the results of its import are being written, an erasure is refused.
+A file of rows belongs to many persons. So a copy that names the person is deleted as a whole; its
+rows are erased in its import as in any other. A copy that cannot be searched is deleted too, since
+nobody needs it. While a file waits that names the person or cannot be searched, or the results of
+its import are being written, an erasure is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-import zipfile
-from collections.abc import Collection, Iterator
-from io import BytesIO
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote
 
 from shared.clock import ANY_TIME
-from shared.errors import RefusedError
-from shared.imports.files.gzip_bodies import is_gzip, unpacked
-from shared.imports.files.text import utf8_body
+from shared.errors import ConflictError
+from shared.imports.file_names import plain_name
+from shared.services.persons.dropped_file import MOST_BYTES, Mention, References, find_mention
 from shared.services.persons.search import BlobRange, PersonSearch
 from shared.storage.names import ROW_DONE, ROW_DROP, ROW_PENDING, ROW_REJECTED, ROW_RESULTS
 from shared.storage.ports import StoredBlobs
 
-# The most bytes of a compressed file that are searched. A larger one counts as unreadable.
-_MOST_BYTES = 256 * 1024 * 1024
-_DROPPED = "dropped files"
+UNSEARCHED: Final = "dropped files that cannot be searched"
+
+
+@dataclass(slots=True)
+class DroppedCopies:
+    """What is stored of dropped rows and has to go.
+
+    `files` name the person, `results` too, and `unsearched` cannot be searched. `others` are known
+    not to name the person.
+    """
+
+    files: list[BlobRange] = field(default_factory=list)
+    results: list[BlobRange] = field(default_factory=list)
+    unsearched: list[BlobRange] = field(default_factory=list)
+    others: set[BlobRange] = field(default_factory=set)
+
+    @property
+    def blobs(self) -> list[BlobRange]:
+        """All of them, in the order to delete them: a refused file leads to its results."""
+        return [*self.results, *self.files, *self.unsearched]
 
 
 class DroppedRows:
@@ -34,42 +50,58 @@ class DroppedRows:
     def __init__(self, blobs: StoredBlobs) -> None:
         self._blobs = blobs
 
-    async def files_of(self, tenant: str, import_ids: Collection[str]) -> list[BlobRange]:
-        """The files of these imports and their results."""
-        if not import_ids:
-            return []
-        done = await self._names(ROW_DONE, tenant)
-        results = await self._names(ROW_RESULTS, tenant)
-        return [
-            *(BlobRange(ROW_DONE, name) for name in done if name.split("/")[-1] in import_ids),
-            *(
-                BlobRange(ROW_RESULTS, each)
-                for each in results
-                if each.split("/")[-2] in import_ids
-            ),
-        ]
+    async def copies(
+        self,
+        search: PersonSearch,
+        import_ids: Collection[str],
+        others: Collection[BlobRange],
+        beat: Callable[[], Awaitable[None]],
+    ) -> DroppedCopies:
+        """The copies and results that name the person, and those of these imports.
 
-    async def rejected_files(self, search: PersonSearch) -> list[BlobRange]:
-        """The refused files that name the person, with the results that say why.
-
-        Files that cannot be searched are counted as unreadable.
+        `others` were found not to name the person, and are not read again. `beat` is called in
+        between.
         """
-        found: list[BlobRange] = []
-        for name in await self._names(ROW_REJECTED, search.tenant):
-            if await self._is_named(search, ROW_REJECTED, name):
-                found.append(BlobRange(ROW_REJECTED, name))
-                found.append(BlobRange(ROW_RESULTS, f"{name}/result.json"))
+        found = DroppedCopies()
+        refused: set[str] = set()
+        references = References([*search.keys.texts()])
+        for container in (ROW_DONE, ROW_REJECTED, ROW_RESULTS):
+            for name in await self._names(container, search.tenant):
+                blob = BlobRange(container, name)
+                is_result = container == ROW_RESULTS
+                path = name.rpartition("/")[0] if is_result else name
+                file, _, import_id = path.rpartition("/")
+                if import_id in import_ids or import_id in refused:
+                    mention = Mention.YES
+                elif blob in others:
+                    mention = Mention.NO
+                else:
+                    await beat()
+                    mention = await self._mention(references, blob, file)
+                if mention is Mention.YES and container == ROW_REJECTED:
+                    # The reason may name columns, as which a file without a header has values.
+                    refused.add(import_id)
+                match mention:
+                    case Mention.NO:
+                        found.others.add(blob)
+                    case Mention.UNKNOWN:
+                        found.unsearched.append(blob)
+                    case _:
+                        (found.results if is_result else found.files).append(blob)
         return found
 
-    async def waiting_file(self, search: PersonSearch) -> str | None:
-        """A file that waits to be imported and may name the person."""
+    async def check_waiting(self, search: PersonSearch) -> None:
+        """Raises ConflictError while a file waits to be imported that may name the person."""
+        references = References([*search.keys.texts()])
         for name in await self._names(ROW_DROP, search.tenant):
-            unreadable = search.unreadable[_DROPPED]
-            if await self._is_named(search, ROW_DROP, name):
-                return name
-            if search.unreadable[_DROPPED] > unreadable:
-                return name
-        return None
+            blob = BlobRange(ROW_DROP, name)
+            mention = await self._mention(references, blob, name)
+            if mention is not Mention.NO:
+                what = "names the person" if mention is Mention.YES else "cannot be searched"
+                raise ConflictError(
+                    f"A dropped file waits and {what}: let {plain_name(name)} be imported or "
+                    "refused, or delete it, then repeat the command."
+                )
 
     async def unsettled(self, tenant: str) -> list[str]:
         """The ids of the imports whose results are not written yet."""
@@ -78,42 +110,12 @@ class DroppedRows:
     async def _names(self, container: str, tenant: str) -> list[str]:
         return await self._blobs.names_before(container, f"{tenant}/", ANY_TIME)
 
-    async def _is_named(self, search: PersonSearch, container: str, name: str) -> bool:
-        data = await self._blobs.read(container, name)
+    async def _mention(self, references: References, blob: BlobRange, path: str) -> Mention:
+        """Whether a blob names the person; `path` is that of the file as it was dropped."""
+        file = unquote(path.rpartition("/")[2])
+        if references.are_in_name(file):
+            return Mention.YES
+        data = await self._blobs.read(blob.container, blob.name, 0, MOST_BYTES + 1)
         if data is None:
-            return False
-        try:
-            return await asyncio.to_thread(names_person, data, frozenset(search.keys.texts()))
-        except (RefusedError, zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-            search.unreadable[_DROPPED] += 1
-            return False
-
-
-def names_person(data: bytes, texts: Collection[str]) -> bool:
-    """Whether one of the texts stands in a file as a whole word.
-
-    Raises RefusedError, BadZipFile and others for what cannot be unpacked.
-    """
-    words = {word for text in texts if text for word in (text, json.dumps(text)[1:-1])}
-    if not words:
-        return False
-    word = "|".join(re.escape(each) for each in sorted(words))
-    pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{word})(?![A-Za-z0-9])".encode())
-    return any(pattern.search(part) for part in _parts(data))
-
-
-def _parts(data: bytes) -> Iterator[bytes]:
-    """The text of a file, of all its members if it is an archive."""
-    if is_gzip(data):
-        data = unpacked(data, _MOST_BYTES)
-    if not data.startswith(b"PK\x03\x04"):
-        try:
-            yield utf8_body(data, "")
-        except RefusedError:
-            yield data
-        return
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        if sum(each.file_size for each in archive.infolist()) > _MOST_BYTES:
-            raise ValueError("an archive is too large")
-        for member in archive.infolist():
-            yield archive.read(member)
+            return Mention.NO
+        return await asyncio.to_thread(find_mention, file, data, references)

@@ -31,7 +31,6 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
-from shared.imports.file_names import plain_name
 from shared.imports.import_type import Options
 from shared.imports.json_rows import line_of, read_lines
 from shared.imports.messages import Message
@@ -41,7 +40,7 @@ from shared.imports.results import Outcome, RowResult, failed
 from shared.imports.sender import NO_SENDER, Sender
 from shared.services.idempotency import IdempotencyStore
 from shared.services.import_log import AcceptanceCheck, ImportLog
-from shared.services.persons.dropped_rows import DroppedRows
+from shared.services.persons.dropped_rows import UNSEARCHED, DroppedCopies, DroppedRows
 from shared.services.persons.imports import NamedImport, PersonImports
 from shared.services.persons.register import ErasureReport, PersonRegister
 from shared.services.persons.search import (
@@ -55,7 +54,7 @@ from shared.services.persons.search import (
 from shared.services.row_processor import BeforeCommit
 from shared.storage import import_records
 from shared.storage.import_records import EVERYTHING, ImportRecord
-from shared.storage.names import IMPORTS, ROW_REJECTED
+from shared.storage.names import IMPORTS
 from shared.storage.ports import (
     MAX_OPERATIONS,
     Operation,
@@ -241,12 +240,7 @@ class PersonErasure:
                     f"The results of import {import_id}, which names the person, are being "
                     "written: repeat the command in a minute."
                 )
-        waiting = await self._dropped_rows.waiting_file(search)
-        if waiting is not None:
-            raise ConflictError(
-                f"A dropped file waits and may name the person: let {plain_name(waiting)} be "
-                "imported, or delete it, then repeat the command."
-            )
+        await self._dropped_rows.check_waiting(search)
 
     async def _is_named(self, search: PersonSearch, record: ImportRecord) -> bool:
         if record.batch and search.keys.employee_ids:
@@ -256,32 +250,38 @@ class PersonErasure:
 
     async def _erase(self, record: ImportRecord, keys: PersonKeys) -> None:
         """Erase until nothing is found any more."""
-        tenant = record.tenant
+        beat = partial(self._beat, record)
+        # Files that do not name the person, by the keys as they were.
+        others: set[BlobRange] = set()
         for _ in range(_MOST_PASSES):
             await self._beat(record, is_due=True)
             search = self._search(record.tenant, keys)
+            before = key_count(keys)
             traces = await find_traces(search, self._sources)
-            beat = partial(self._beat, record)
+            if key_count(keys) != before:
+                others.clear()
             found_imports = self._person_imports.find(
                 record.tenant, keys, beat, search.unreadable, record.number
             )
             named = [each async for each in found_imports]
-            rejected = await self._dropped_rows.rejected_files(search)
-            counts = _count(traces, named, rejected)
+            ids = {each.record.import_id for each in named}
+            dropped = await self._dropped_rows.copies(search, ids, others, beat)
+            others |= dropped.others
+            counts = _count(traces, named, dropped)
             await self._register.keep_report(
                 record, ErasureReport(dict(counts), dict(search.unreadable))
             )
             answers = await self._forget_answers(record, keys, named)
             if not counts and not answers:
                 return
-            ids = {each.record.import_id for each in named}
-            await self._delete_blobs([*rejected, *await self._dropped_rows.files_of(tenant, ids)])
+            await self._delete_blobs(dropped.blobs)
             for each in named:
                 await self._beat(record)
                 await self._erase_import(record, keys, each)
             # Once more, since results may have been written until the records said that they are
             # erased.
-            await self._delete_blobs(await self._dropped_rows.files_of(tenant, ids))
+            again = await self._dropped_rows.copies(search, ids, others, beat)
+            await self._delete_blobs(again.blobs)
             await self._forget_drops(record.tenant, keys)
             await self._erase_traces(record, traces)
         raise StorageUnavailableError("the data of a person keep changing")
@@ -388,11 +388,13 @@ class PersonErasure:
 
 
 def _count(
-    traces: Sequence[Trace], named: Sequence[NamedImport], rejected: Sequence[BlobRange]
+    traces: Sequence[Trace], named: Sequence[NamedImport], dropped: DroppedCopies
 ) -> Counter[str]:
     """What was found, by area."""
     counts: Counter[str] = Counter(trace.area for trace in traces)
-    counts["dropped files"] += sum(each.container == ROW_REJECTED for each in rejected)
+    counts["dropped files"] += len(dropped.files)
+    counts["results of dropped files"] += len(dropped.results)
+    counts[UNSEARCHED] += len(dropped.unsearched)
     counts["imports"] = len(named)
     counts["rows of payloads"] = sum(len(each.rows) for each in named)
     counts["results of rows"] = sum(len(each.results) for each in named)

@@ -15,12 +15,17 @@ from typing import Any
 from urllib.parse import unquote
 
 from shared.errors import PayloadGoneError, UnreadableDataError
+from shared.imports.csv_export import leaves_of
+from shared.imports.files.notes import Notes
 from shared.imports.json_rows import fold_names, line_of, split_line
-from shared.imports.persons import PersonKeys
+from shared.imports.messages import Message
+from shared.imports.persons import REFERENCE_FIELDS, PersonKeys
 from shared.imports.results import RowResult, erased
+from shared.imports.row_reader import usable_reference
 from shared.imports.sender import CallerKind, Sender
 from shared.services.background import Offload
 from shared.services.import_log import ImportLog
+from shared.services.persons.dropped_file import References
 from shared.services.persons.search import BlobRange, PersonSource, Sources
 from shared.services.results import Payloads, Results
 from shared.storage import import_records, result_records
@@ -102,6 +107,7 @@ class PersonImports:
         if source is None or record.is_broken:
             return None
         rows: Mapping[int, str] = {}
+        references = References([*keys.texts()])
         try:
             rows = await self._named_rows(record, source, keys)
         except PayloadGoneError:
@@ -114,10 +120,16 @@ class PersonImports:
                 results += [
                     result
                     for result in chunk
-                    if (result.index in rows or source.names_key(keys, result.key))
+                    if result.index in rows
+                    or source.names_key(keys, result.key)
+                    or (
+                        _is_in_group(keys, result.key[0] if result.key else None)
+                        and _messages_name(result.messages, references)
+                    )
                 ]
         indexes = frozenset(rows) | {result.index for result in results}
-        if not indexes and not _plan_names(record, keys):
+        is_named = bool(indexes) or _plan_names(record, keys)
+        if not is_named and not references.are_in_name(record.sender.source):
             return None
         return NamedImport(record, indexes, rows, results)
 
@@ -236,11 +248,14 @@ def _without_person(sender: Sender, keys: PersonKeys, *, has_files: bool) -> Sen
     """
     caller, source = sender.caller, sender.source
     texts = [text.lower() for text in keys.texts()]
-    if has_files or any(text in source.lower() for text in texts):
+    references = References([*keys.texts()])
+    is_in_source = references.are_in_name(source)
+    if has_files or is_in_source or any(text in source.lower() for text in texts):
         source = ""
     if caller is not None and caller.kind is CallerKind.DROP:
         path = unquote(caller.name).lower()
-        caller = None if has_files or any(text in path for text in texts) else caller
+        is_in_path = is_in_source or any(text in path for text in texts)
+        caller = None if has_files or is_in_path else caller
     return replace(sender, caller=caller, source=source)
 
 
@@ -258,32 +273,64 @@ def erase_lines(data: bytes, indexes: frozenset[int]) -> bytes:
 
 def _rows_of_person(lines: bytes, source: PersonSource, keys: PersonKeys) -> dict[int, str]:
     """The texts of the rows that name the person, by index."""
-    if not source.has_key_variants and not _may_name(lines, keys):
+    references = References([*keys.texts()])
+    if not source.has_key_variants and not _may_name(lines, references):
         return {}
     named: dict[int, str] = {}
-    for index, text, row in _parsed(lines):
+    for index, text, row, notes in _parsed(lines):
         with suppress(Exception):  # a row that its own reader cannot read names no person
-            if source.names_row(keys, row):
+            group = row.get("employerref") or row.get("companycode")
+            if source.names_row(keys, row) or (
+                _is_in_group(keys, group) and _notes_name(notes, references)
+            ):
                 named[index] = text
     return named
 
 
-def _parsed(lines: bytes) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+def _is_in_group(keys: PersonKeys, group: Any) -> bool:
+    """Whether the person may be in a group: an employer, a company, or an unknown one."""
+    employees = (*keys.license_employees, *keys.license_personal_ids)
+    groups = {each[0] for each in (*keys.workers, *employees)} | keys.employee_ids
+    return not isinstance(group, str) or usable_reference(group) in groups
+
+
+def _notes_name(text: str, references: References) -> bool:
+    """Whether the cells of a row name the person, where a fault has kept a reference out of it."""
+    if '"messages"' not in text:
+        return False
+    notes = Notes.from_text(text)
+    if _messages_name(notes.messages, references):
+        return True
+    if not notes.sent or not any(map(_is_about_reference, notes.messages)):
+        return False
+    return any(references.has_shown(str(value)) for _, value in leaves_of(json.loads(notes.sent)))
+
+
+def _messages_name(messages: Sequence[Message], references: References) -> bool:
+    """Whether a message about a reference has one of the person."""
+    return any(
+        each.value is not None and _is_about_reference(each) and references.has_shown(each.value)
+        for each in messages
+    )
+
+
+def _is_about_reference(message: Message) -> bool:
+    return (message.field or "").lower() in REFERENCE_FIELDS
+
+
+def _parsed(lines: bytes) -> Iterator[tuple[int, str, Mapping[str, Any], str]]:
     for line in lines.split(b"\n"):
         with suppress(ValueError, RecursionError):
-            index, text, _ = split_line(line)
+            index, text, notes = split_line(line)
             row = json.loads(text)
             if isinstance(row, dict):
-                yield index, text.decode(), fold_names(row)
+                yield index, text.decode(), fold_names(row), notes.decode()
 
 
-def _may_name(lines: bytes, keys: PersonKeys) -> bool:
+def _may_name(lines: bytes, references: References) -> bool:
     """Whether lines may name the person. A text may be written with escapes, or in another form of
     Unicode.
     """
-    texts = list(keys.texts())
-    if any(not text.isascii() for text in texts) or b"\\" in lines:
+    if not references.is_ascii or any(sign in lines for sign in _BECOMES_ASCII):
         return True
-    if any(sign in lines for sign in _BECOMES_ASCII):
-        return True
-    return any(json.dumps(text)[1:-1].encode() in lines for text in texts)
+    return b"\\" in lines or references.stand_in(lines)
