@@ -89,6 +89,7 @@ for _heading, _groups in (
         EMERGENCIES,
         {
             "key": tenants.key_commands,
+            "secret": tenants.secret_commands,
             "signing-key": maintenance.signing_key_commands,
             "data-key": maintenance.data_key_commands,
             "poison": maintenance.poison_commands,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -13,11 +14,21 @@ from cli.commands import Overview, command, on_gateway
 from cli.output import AsJson, columns, show
 from shared.app import tenant_erasure_of
 from shared.auth.clients import Client, Scope
-from shared.auth.integrations import DEFAULT_DATABASE_VERSION, Database, Integration, ReadPermission
+from shared.auth.integrations import (
+    DEFAULT_DATABASE_VERSION,
+    PERMISSIONS,
+    Database,
+    Integration,
+    ReadPermission,
+    read_permissions,
+)
+from shared.auth.stored_keys import StoredKey
+from shared.errors import InvalidRequestError
 from shared.gateway import Gateway
 from shared.imports.import_type import OnExisting
-from shared.services.admin.clients import IssuedClient
-from shared.services.admin.tenants import IssuedKey, Tenant, integration_settings
+from shared.services.admin.clients import IssuedClient, client_view
+from shared.services.admin.tenants import IssuedKey, Tenant, integration_settings, key_view
+from shared.web.audit import read_moment
 
 # `manage.py tenant`: create, rename, disable and enable, list, show, erase.
 
@@ -163,7 +174,7 @@ integration_commands = typer.Typer(
 key_commands = typer.Typer(
     cls=Overview,
     no_args_is_help=True,
-    help="Function keys: replace one that was lost or leaked.",
+    help="Function keys: add a second one, revoke the old one, replace one that leaked.",
 )
 
 
@@ -228,6 +239,32 @@ ReadOption = Annotated[
 ]
 
 
+_PERMISSIONS = ", ".join(PERMISSIONS)
+PermissionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--permissions",
+        metavar="LIST",
+        help=f"What it may do, with commas between: {_PERMISSIONS}. A new one may do everything "
+        "but admin.",
+    ),
+]
+ExpiresOption = Annotated[
+    str | None,
+    typer.Option(
+        "--expires",
+        metavar="TIME",
+        help="When the key or the secret stops, as 2027-01-31 or 2027-01-31T08:30:00Z; in UTC "
+        "where it has no offset. By default it does not expire.",
+    ),
+]
+
+
+def expiry(text: str | None) -> datetime | None:
+    """The value of --expires. Raises InvalidRequestError."""
+    return read_moment("--expires", text)
+
+
 @command(integration_commands, "add", example="integration add --tenant acme --software-key HR1")
 def add_integration(
     tenant: TenantOption,
@@ -237,12 +274,15 @@ def add_integration(
     database_active: ActiveOption = None,
     database_version: VersionOption = None,
     read: ReadOption = None,
+    permissions: PermissionsOption = None,
+    expires: ExpiresOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Add an integration and print its function key, which is shown only once."""
-    options = (name, on_existing, database_active, database_version, read)
+    options = (name, on_existing, database_active, database_version, read, permissions)
     integration = _apply_options(Integration(tenant, software_key, ""), *options)
-    issued_key = on_gateway(lambda gateway: gateway.tenants.add_integration(integration))
+    moment = expiry(expires)
+    issued_key = on_gateway(lambda gateway: gateway.tenants.add_integration(integration, moment))
     _show_issued(issued_key, as_json, "Added an integration with this software key.")
 
 
@@ -259,10 +299,11 @@ def change_integration(
     database_active: ActiveOption = None,
     database_version: VersionOption = None,
     read: ReadOption = None,
+    permissions: PermissionsOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Change settings of an integration; they take effect within five seconds."""
-    options = (name, on_existing, database_active, database_version, read)
+    options = (name, on_existing, database_active, database_version, read, permissions)
     if all(value is None for value in options):
         raise typer.BadParameter("name at least one setting to change; --help lists the options.")
     _change_integration(
@@ -274,7 +315,10 @@ def change_integration(
 def list_integrations(tenant: TenantOption, as_json: AsJson = False) -> None:
     """List the integrations of a tenant."""
     integrations = on_gateway(lambda gateway: gateway.tenants.list_integrations(tenant))
-    head = ("SOFTWARE KEY", "NAME", "ENABLED", "ON EXISTING", "DATABASE", "READS RECORDS")
+    head = (
+        *("SOFTWARE KEY", "NAME", "ENABLED", "ON EXISTING", "DATABASE", "READS RECORDS"),
+        "PERMISSIONS",
+    )
     rows = [
         (
             item.software_key,
@@ -283,6 +327,7 @@ def list_integrations(tenant: TenantOption, as_json: AsJson = False) -> None:
             item.on_existing.value,
             _database(item),
             item.read.value,
+            " ".join(sorted(item.permissions)),
         )
         for item in integrations
     ]
@@ -315,13 +360,71 @@ def disable_integration(
     )
 
 
+KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="As `key list` shows it.")]
+
+
+@command(key_commands, "add", example="key add --tenant acme --software-key HR1")
+def add_key(
+    tenant: TenantOption,
+    software_key: SoftwareKey,
+    expires: ExpiresOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a second function key and print it once; the first one works as before.
+
+    An integration has at most two keys that are valid. To rotate without an outage, add the second
+    one, send it with every call, and revoke the first one when `key list` shows that it is not used
+    any more.
+    """
+    moment = expiry(expires)
+    issued_key = on_gateway(lambda gateway: gateway.tenants.add_key(tenant, software_key, moment))
+    _show_issued(issued_key, as_json, "Made a function key; the one before works as well.")
+
+
+@command(key_commands, "list", example="key list --tenant acme --software-key HR1")
+def list_keys(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
+    """List the function keys of an integration by their ids; the keys themselves are not stored.
+
+    The last use is noted once an hour.
+    """
+    keys = on_gateway(lambda gateway: gateway.tenants.list_keys(tenant, software_key))
+    show(as_json, {"keys": [key_view(key) for key in keys]}, _key_table(keys))
+
+
+@command(key_commands, "revoke", example="key revoke 3f2a90c1d4e5 --tenant acme --software-key HR1")
+def revoke_key(
+    key_id: KeyId, tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False
+) -> None:
+    """Revoke a function key; it is refused within five seconds.
+
+    The last key that is valid cannot be revoked: add another one first, or disable the integration.
+    """
+    key = on_gateway(lambda gateway: gateway.tenants.revoke_key(tenant, software_key, key_id))
+    show(as_json, key_view(key), [f"Key {key.id} is revoked: it is refused within five seconds."])
+
+
 @command(key_commands, "rotate", example="key rotate --tenant acme --software-key HR1")
-def rotate_key(tenant: TenantOption, software_key: SoftwareKey, as_json: AsJson = False) -> None:
-    """Make a new function key and print it once; the old key is refused within five seconds."""
-    issued_key = on_gateway(lambda gateway: gateway.tenants.rotate_key(tenant, software_key))
-    _show_issued(
-        issued_key, as_json, "Made a new function key; the old key is refused within five seconds."
+def rotate_key(
+    tenant: TenantOption,
+    software_key: SoftwareKey,
+    expires: ExpiresOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new function key and print it once; all others are refused within five seconds."""
+    moment = expiry(expires)
+    issued_key = on_gateway(
+        lambda gateway: gateway.tenants.rotate_key(tenant, software_key, moment)
     )
+    _show_issued(
+        issued_key, as_json, "Made a new function key; all others are refused within five seconds."
+    )
+
+
+def _key_table(keys: Sequence[StoredKey]) -> list[str]:
+    rows = [
+        (key.id, key.created_at or "-", key.expires_at or "-", key.used_at or "-") for key in keys
+    ]
+    return columns(("ID", "CREATED", "EXPIRES", "LAST USED"), rows)
 
 
 def _change_integration(tenant: str, software_key: str, as_json: bool, change: Change) -> None:
@@ -348,6 +451,7 @@ def _apply_options(
     active: Truth | None,
     version: int | None,
     read: ReadPermission | None,
+    permissions: str | None,
 ) -> Integration:
     """The integration with the given options; None leaves a value unchanged."""
     database = integration.database
@@ -360,14 +464,23 @@ def _apply_options(
             version=database.version if version is None else version,
         ),
         read=read or integration.read,
+        permissions=integration.permissions
+        if permissions is None
+        else read_permissions(permissions.split(",")),
     )
 
 
 def _show_issued(issued: IssuedKey, as_json: bool, note: str) -> None:
-    document = {**_integration_document(issued.integration), "functionKey": issued.function_key}
+    document = {
+        **_integration_document(issued.integration),
+        "functionKey": issued.function_key,
+        "key": key_view(issued.key),
+    }
     lines = [
         note,
         *_integration_lines(issued.integration),
+        f"Key id           {issued.key.id}",
+        f"Key expires      {issued.key.expires_at or 'never'}",
         f"X-Functions-Key  {issued.function_key}",
         "Keep the function key now: it is shown only here.",
     ]
@@ -390,6 +503,7 @@ def _integration_lines(integration: Integration) -> list[str]:
         f"On existing      {integration.on_existing.value}",
         f"Database         {_database(integration)}",
         f"Reads records    {integration.read.value}",
+        f"Permissions      {' '.join(sorted(integration.permissions))}",
         f"X-Software-Key   {integration.software_key}",
     ]
 
@@ -443,17 +557,21 @@ def add_client(
     scope: Scopes,
     name: ClientName = "",
     client_id: ApplicationId = "",
+    expires: ExpiresOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a client and print its id and its secret, which is shown only once.
 
     With --client-id the client is an application of Entra, which keeps the secret itself.
     """
+    moment = expiry(expires)
 
     async def make(gateway: Gateway) -> IssuedClient:
         if client_id:
+            if moment is not None:
+                raise InvalidRequestError("Entra keeps this client's secret: set its expiry there.")
             return await gateway.clients.register(tenant, client_id, name, scope)
-        return await gateway.clients.add(tenant, name, scope)
+        return await gateway.clients.add(tenant, name, scope, moment)
 
     issued_client = on_gateway(make)
     document = _client_document(issued_client.client)
@@ -506,15 +624,73 @@ def revoke_client(
     )
 
 
+# `manage.py secret`: the secrets of a client.
+
+secret_commands = typer.Typer(
+    cls=Overview,
+    no_args_is_help=True,
+    help="Secrets of OAuth clients: add a second one, revoke the old one.",
+)
+
+SecretId = Annotated[
+    str, typer.Option("--id", metavar="SECRET_ID", help="As `secret list` shows it.")
+]
+
+
+@command(secret_commands, "add", example="secret add hr-system")
+def add_secret(
+    client_id: ClientId,
+    tenant: OptionalTenant = "",
+    expires: ExpiresOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a second secret and print it once; the first one works as before.
+
+    A client has at most two secrets that are valid.
+    """
+    moment = expiry(expires)
+    issued = on_gateway(lambda gateway: gateway.clients.add_secret(client_id, tenant, moment))
+    secret = issued.client.secrets[0]
+    document = {**key_view(secret), "clientSecret": issued.client_secret}
+    lines = [
+        "Made a secret; the one before works as well.",
+        f"Secret id      {secret.id}",
+        f"Expires        {secret.expires_at or 'never'}",
+        f"Client secret  {issued.client_secret}",
+        "Keep the secret now: it is shown only here.",
+    ]
+    show(as_json, document, lines)
+
+
+@command(secret_commands, "list", example="secret list hr-system")
+def list_secrets(client_id: ClientId, tenant: OptionalTenant = "", as_json: AsJson = False) -> None:
+    """List the secrets of a client by their ids; the secrets themselves are not stored.
+
+    The last use, for a token, is noted once an hour.
+    """
+    client = on_gateway(lambda gateway: gateway.clients.find(client_id, tenant))
+    document = {"secrets": [key_view(secret) for secret in client.secrets]}
+    show(as_json, document, _key_table(client.secrets))
+
+
+@command(secret_commands, "revoke", example="secret revoke hr-system --id 3f2a90c1d4e5")
+def revoke_secret(
+    client_id: ClientId, secret_id: SecretId, tenant: OptionalTenant = "", as_json: AsJson = False
+) -> None:
+    """Revoke a secret; it and its tokens are refused within five seconds.
+
+    The last secret that is valid cannot be revoked: add another one first, or revoke the client.
+    """
+    client = on_gateway(lambda gateway: gateway.clients.revoke_secret(client_id, secret_id, tenant))
+    show(
+        as_json,
+        _client_document(client),
+        [f"Secret {secret_id} is revoked: it and its tokens are refused within five seconds."],
+    )
+
+
 def _client_document(client: Client) -> dict[str, Any]:
-    return {
-        "clientId": client.client_id,
-        "tenant": client.tenant,
-        "name": client.name,
-        "scopes": sorted(client.scopes),
-        "identityProvider": "entra" if client.is_entra_client else "local",
-        "createdAt": client.created_at,
-    }
+    return {"tenant": client.tenant, **client_view(client)}
 
 
 def _scopes(client: Client) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import azure.functions as func
 
+from shared.auth.integrations import ANY
 from shared.bootstrap import gateway
 from shared.errors import NotFoundError, StorageUnavailableError, UnknownMessageTypeError
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
@@ -148,6 +149,6 @@ async def import_zz_unknown_type(req: func.HttpRequest) -> func.HttpResponse:
     The host uses the first matching route in the order of function names (docs/platform.md#1.3), so
     this name sorts after those of all message types.
     """
-    await (await gateway()).callers.authenticate(req.headers)
+    await (await gateway()).callers.authenticate(req.headers, ANY)
     names = ", ".join(IMPORT_TYPES)
     raise UnknownMessageTypeError(f"Message Type not found/implemented: there are {names}.")

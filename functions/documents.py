@@ -6,6 +6,7 @@ import azure.functions as func
 
 from shared import log
 from shared.auth.clients import Scope
+from shared.auth.integrations import READ
 from shared.bootstrap import gateway
 from shared.settings import drops_come_as_events
 from shared.storage_time import BACKGROUND_SECONDS, storage_time
@@ -66,7 +67,7 @@ async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
     from shared.imports.documents.http import document_view, row_from_text
 
     app = await gateway()
-    caller = await app.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
+    caller = await app.callers.authenticate_for(req.headers, READ, Scope.IMPORT_INBOX)
     query = query_names.DOCUMENTS_LIST.read(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
     page = await app.documents.reading.page(
@@ -94,7 +95,7 @@ async def documents_content(req: func.HttpRequest) -> func.HttpResponse:
     from shared.imports.documents.http import content_answer
 
     app = await gateway()
-    caller = await app.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
+    caller = await app.callers.authenticate_for(req.headers, READ, Scope.IMPORT_INBOX)
     query_names.NONE.read(req)
     document = await app.documents.reading.find(caller.tenant, req.route_params["documentId"])
     return content_answer(document, await app.documents.reading.content(caller.tenant, document))

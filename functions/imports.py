@@ -7,7 +7,7 @@ from dataclasses import replace
 import azure.functions as func
 
 from shared.auth.callers import AnyCaller
-from shared.auth.integrations import ReadPermission
+from shared.auth.integrations import ANY, OPERATE, ReadPermission
 from shared.bootstrap import gateway
 from shared.errors import GoneError, NotFoundError
 from shared.gateway import Gateway
@@ -45,7 +45,7 @@ _MOST_ANCESTORS = 100
 async def imports_list(req: func.HttpRequest) -> func.HttpResponse:
     """The tenant's imports that the caller sees, newest first, optionally of one type or state."""
     app = await gateway()
-    caller = await app.callers.authenticate_any(req.headers)
+    caller = await app.callers.authenticate_any(req.headers, ANY)
     query = query_names.IMPORTS_LIST.read(req)
     size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
     after, is_wanted = views.number_from_text(query), views.imports_wanted(query)
@@ -175,7 +175,7 @@ async def imports_unmapped(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_retry(req: func.HttpRequest) -> func.HttpResponse:
     """Retry the failed rows as a child import. The body may contain corrected rows."""
     app = await gateway()
-    caller, report = await _seen(app, req, query_names.IMPORTS_RETRY)
+    caller, report = await _seen(app, req, query_names.IMPORTS_RETRY, OPERATE)
     return await retry_call(app, caller, report.record, req)
 
 
@@ -187,7 +187,7 @@ async def imports_retry(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_undo(req: func.HttpRequest) -> func.HttpResponse:
     """Undo an import by a child import, or judge that in a dry run."""
     app = await gateway()
-    caller = await app.callers.authenticate_any(req.headers)
+    caller = await app.callers.authenticate_any(req.headers, OPERATE)
     options = UndoOptions.from_query(query_names.IMPORTS_UNDO.read(req))
     report = await _find(app, caller, req)
     return await undo_call(app, caller, report.record, req, options)
@@ -201,7 +201,7 @@ async def imports_undo(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_cancel(req: func.HttpRequest) -> func.HttpResponse:
     """Cancel an import. Committed rows stay."""
     app = await gateway()
-    caller, report = await _seen(app, req)
+    caller, report = await _seen(app, req, permission=OPERATE)
     return await cancel_call(app, caller, report.record, req)
 
 
@@ -234,13 +234,16 @@ async def _report(
 
 
 async def _seen(
-    app: Gateway, req: func.HttpRequest, names: QueryNames = query_names.NONE
+    app: Gateway,
+    req: func.HttpRequest,
+    names: QueryNames = query_names.NONE,
+    permission: str = ANY,
 ) -> tuple[AnyCaller, ImportReport]:
     """The caller, and the import of the address. Raises NotFoundError if the caller may not see it.
 
     Raises InvalidRequestError for a query parameter other than `names`.
     """
-    caller = await app.callers.authenticate_any(req.headers)
+    caller = await app.callers.authenticate_any(req.headers, permission)
     names.read(req)
     return caller, await _find(app, caller, req)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.auth.callers import Callers, KeyPairAuthenticator
 from shared.auth.lookups import TenantLookups
+from shared.auth.stored_keys import LastUses
 from shared.budgets import DryRunBudget, FailureThrottle
 from shared.clock import Clock, StoredTime, SystemClock, same_time
 from shared.dependencies import Dependencies
@@ -125,7 +126,8 @@ def compose(
     ids, imports = dependencies.ids, dependencies.imports
     tenants = TenantService(account.tables, clock, audit)
     tenant_lookups = TenantLookups(account.tables, clock, settings.cache_seconds)
-    identity = Identity(settings, account.tables, clock, ids, tenant_lookups)
+    uses = LastUses(clock)
+    identity = Identity(settings, account.tables, clock, ids, tenant_lookups, uses)
     fingerprint_keys = FingerprintKeys(account.tables, settings.authdata_keys)
     failed_rows = FailedRows(dependencies.reporting, dependencies.payloads)
     authdata = compose_authdata(dependencies)
@@ -135,7 +137,7 @@ def compose(
 
     chunks = compose_chunks(dependencies, authdata, poison=account.poison, on_ended=settle_drop)
     dry_runs = compose_dry_runs(dependencies)
-    key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds)
+    key_pairs = KeyPairAuthenticator(account.tables, clock, settings.cache_seconds, uses)
     shares = _shares(dependencies)
     row_drops = RowDrops(
         dependencies,

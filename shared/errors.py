@@ -3,10 +3,12 @@
     GatewayError
     ├── RefusedError                 the call is refused; nothing was accepted
     │   ├── UnauthenticatedError     no key, or an unknown one
+    │   │   ├── ExpiredKeyError      the function key was valid until it expired
     │   │   └── BearerTokenError     the same where a bearer token is taken
     │   │       └── ExpiredTokenError  the token was right until it expired
     │   ├── ForbiddenError           the caller is known, but not allowed
     │   │   ├── WrongSoftwareKeyError  the function key is another software key's
+    │   │   ├── MissingPermissionError  the integration lacks the permission of this endpoint
     │   │   └── MissingScopeError    the token lacks the scope of this endpoint
     │   ├── TokenRefusedError        a token request is refused, as RFC 6749 names it
     │   ├── NotBuiltError            part of the contract, not built in this version
@@ -61,6 +63,10 @@ class UnauthenticatedError(RefusedError):
     """The call has no credential, or an unknown one."""
 
 
+class ExpiredKeyError(UnauthenticatedError):
+    """The function key was valid until it expired."""
+
+
 class BearerTokenError(UnauthenticatedError):
     """No valid credential for an endpoint that takes tokens. `is_sent`: the call had a token."""
 
@@ -79,6 +85,10 @@ class ForbiddenError(RefusedError):
 
 class WrongSoftwareKeyError(ForbiddenError):
     """The function key is known, but belongs to another software key than the call names."""
+
+
+class MissingPermissionError(ForbiddenError):
+    """The integration is known, but lacks the permission of this endpoint."""
 
 
 class MissingScopeError(ForbiddenError):

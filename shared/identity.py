@@ -12,13 +12,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from shared.settings import IdentityProvider
+from shared.storage.names import CLIENTS
 
 if TYPE_CHECKING:
     from shared.auth.bearer import BearerAuthenticator, TokenReader
     from shared.auth.callers import TokenCaller
-    from shared.auth.clients import ClientLookups
+    from shared.auth.clients import Client, ClientLookups
     from shared.auth.local_tokens import KeyStore, LocalTokens
     from shared.auth.lookups import TenantLookups
+    from shared.auth.stored_keys import LastUses, StoredKey
     from shared.clock import Clock, Ids
     from shared.services.admin.tokens import IssuedToken, TokenRequest, TokenRequests, TokenSource
     from shared.settings import Settings
@@ -46,12 +48,14 @@ class Identity:
         clock: Clock,
         ids: Ids,
         tenants: TenantLookups,
+        uses: LastUses,
     ) -> None:
         self._settings = settings
         self._tables = tables
         self._clock = clock
         self._ids = ids
         self._tenants = tenants
+        self._uses = uses
 
     async def authenticate(self, authorization: str) -> TokenCaller:
         """Find the caller of a bearer token. Raises BearerTokenError, StorageUnavailableError."""
@@ -92,7 +96,7 @@ class Identity:
     def _bearers(self) -> BearerAuthenticator:
         from shared.auth.bearer import BearerAuthenticator
 
-        return BearerAuthenticator(self._provider.reader, self._clients)
+        return BearerAuthenticator(self._provider.reader, self._clients, self._clock)
 
     @cached_property
     def _requests(self) -> TokenRequests:
@@ -107,13 +111,19 @@ class Identity:
         return ClientLookups(self._tables, self._clock, self._settings.cache_seconds)
 
     def _local(self) -> _Provider:
-        from shared.auth.clients import SecretChecker
+        from shared.auth.clients import SecretChecker, use_of_secret
         from shared.services.admin.tokens import LocalTokenSource
 
         async def public_keys() -> list[Jwk]:
             return [key.jwk for key in await self.key_store.published()]
 
-        source = LocalTokenSource(self.local_tokens, SecretChecker())
+        def note_use(client: Client, secret: StoredKey) -> None:
+            def write(at: str) -> Awaitable[object]:
+                return self._tables.write(CLIENTS, use_of_secret(client, secret, at))
+
+            self._uses.note(secret, write)
+
+        source = LocalTokenSource(self.local_tokens, SecretChecker(), self._clock, note_use)
         return _Provider(self.local_tokens, source, public_keys)
 
     def _entra(self) -> _Provider:

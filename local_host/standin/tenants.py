@@ -40,6 +40,7 @@ from shared.auth.integrations import (
     key_to_entity,
     new_function_key,
 )
+from shared.auth.stored_keys import StoredKey
 from shared.bootstrap import gateway
 from shared.clock import to_iso
 from shared.errors import GatewayError, PreconditionFailedError
@@ -110,7 +111,7 @@ class TestTenants:
             registration=str(uuid.uuid4()),
             created_at=to_iso(datetime.now(UTC)),
             # The secret has 256 random bits; a slow hash would cost each test half a second.
-            secret_hash=hash_client_secret(secret, log_n=1, p=1),
+            secrets=(StoredKey(hash_client_secret(secret, log_n=1, p=1)),),
         )
         tenant = Tenant(slug, properties.get("name") or slug, client.created_at)
         tables = app.account.tables
@@ -129,7 +130,8 @@ class TestTenants:
                 FUNCTION_KEYS, Insert(key_to_entity(FunctionKey(key_hash, slug, software_key)))
             ),
             tables.write(
-                INTEGRATIONS, Insert(integration_to_entity(replace(integration, key_hash=key_hash)))
+                INTEGRATIONS,
+                Insert(integration_to_entity(replace(integration, keys=(StoredKey(key_hash),)))),
             ),
             tables.write(CLIENTS, Insert(client_to_entity(client))),
             tables.write(

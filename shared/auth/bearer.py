@@ -16,6 +16,7 @@ import jwt
 
 from shared.auth.callers import TokenCaller
 from shared.auth.clients import ClientLookups, Scope
+from shared.clock import Clock, SystemClock
 from shared.errors import BearerTokenError, ExpiredTokenError
 
 # How far the clocks of two machines may differ.
@@ -45,13 +46,15 @@ class TokenClaims:
     """The claims about the client in a token with a valid signature.
 
     `tenant` and `registration` are those that the client had when the gateway issued the token.
-    They are None in a token of another issuer, which does not know them.
+    They are None in a token of another issuer, which does not know them. `secret_id` is the secret
+    that the token was issued for; None in a token of an earlier version too.
     """
 
     client_id: str
     scopes: frozenset[Scope]
     tenant: str | None = None
     registration: str | None = None
+    secret_id: str | None = None
 
 
 class TokenReader(Protocol):
@@ -144,9 +147,12 @@ _BEARER = re.compile(r"\s*bearer +([A-Za-z0-9_.=-]+)\s*", re.IGNORECASE)
 class BearerAuthenticator:
     """Finds the caller of a bearer token."""
 
-    def __init__(self, tokens: TokenReader, clients: ClientLookups) -> None:
+    def __init__(
+        self, tokens: TokenReader, clients: ClientLookups, clock: Clock | None = None
+    ) -> None:
         self._tokens = tokens
         self._clients = clients
+        self._clock = clock or SystemClock()
 
     async def authenticate(self, authorization: str) -> TokenCaller:
         """Find the caller by the value of its Authorization header. Raises BearerTokenError."""
@@ -172,4 +178,11 @@ class BearerAuthenticator:
                 "The client of this token is not known, or was revoked: ask the "
                 "operator of the gateway for a client."
             )
-        return TokenCaller(client.tenant, client.client_id, claims.scopes & client.scopes)
+        secret_id = claims.secret_id
+        if secret_id is not None and not client.has_valid_secret(secret_id, self._clock.now()):
+            raise ExpiredTokenError(
+                "The secret that this token was issued for was revoked, or has expired: get a new "
+                "token with the client's present secret."
+            )
+        scopes = claims.scopes & client.scopes
+        return TokenCaller(client.tenant, client.client_id, scopes, secret_id or "")

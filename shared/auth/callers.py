@@ -1,13 +1,16 @@
 """The one place that decides who is calling (docs/contracts.md#0, who is calling).
 
-    authenticate(headers)             key pair only: workers, assignments, licenses
-    authenticate_for(headers, scope)  key pair, or a token of that scope: documents, authdata
-    authenticate_any(headers)         key pair, or a token of any scope: `/api/imports…`
+    authenticate(headers, permission)             key pair only: workers, assignments, licenses
+    authenticate_for(headers, permission, scope)  key pair, or a token of that scope: documents
+    authenticate_any(headers, permission)         key pair, or a token of any scope: `/api/imports…`
+
+`permission` is what the integration of a key pair must be allowed (docs/contracts.md#0,
+permissions). The operations in `shared.web.openapi` name it too, and a test calls each of them.
 
 The gateway counts wrong credentials. Beyond the budgets of `FailureThrottle` it answers a wrong
-credential with 429 in place of 401 or 403. An expired token was valid once and is not counted: its
-owner has to see the 401 to ask for a new one. Callers of a disabled tenant are refused with 403
-after their credential has been accepted.
+credential with 429 in place of 401 or 403. An expired key or token was valid once and is not
+counted: its owner has to see the 401 to ask for a new one. Callers of a disabled tenant are refused
+with 403 after their credential has been accepted.
 
 If `Authorization: Bearer` is sent to an endpoint that takes tokens, the token alone decides. Any
 other Authorization header is ignored beside a key pair, and every Authorization header is ignored
@@ -18,12 +21,11 @@ need not know which credential it used.
 
 from __future__ import annotations
 
-import hmac
 import re
 import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -31,23 +33,30 @@ from shared import log
 from shared.auth.clients import Scope
 from shared.auth.integrations import (
     MOST_SOFTWARE_KEY,
+    OPERATE,
+    READ,
     ROW,
     FunctionKey,
     Integration,
     ReadPermission,
     hash_function_key,
+    import_permission,
     integration_from_entity,
     integration_keys,
     key_from_entity,
+    use_of_key,
 )
 from shared.auth.lookups import CachedLookups, TenantLookups
+from shared.auth.stored_keys import LastUses, StoredKey
 from shared.budgets import FailureThrottle
 from shared.clock import Clock
 from shared.errors import (
     BearerTokenError,
+    ExpiredKeyError,
     ExpiredTokenError,
     ForbiddenError,
     InvalidRequestError,
+    MissingPermissionError,
     MissingScopeError,
     UnauthenticatedError,
     UnreadableDataError,
@@ -70,6 +79,7 @@ class Caller:
     key_name: str
     software_key: str
     integration: Integration
+    key_id: str = ""
 
     @property
     def name(self) -> str:
@@ -89,11 +99,20 @@ class Caller:
     @property
     def read(self) -> ReadPermission:
         """What it may read of stored records."""
-        return self.integration.read
+        return self.integration.read if self.integration.may(READ) else ReadPermission.NONE
 
-    def sees(self, type_name: str) -> bool:  # noqa: ARG002 (a token's caller looks at the type)
-        """Whether the caller may see imports of this type. A key pair sees all of its tenant."""
-        return True
+    def sees(self, type_name: str) -> bool:
+        """Whether it may see imports of this type: all of its tenant's, or those it may send."""
+        wanted = (READ, OPERATE, import_permission(type_name))
+        return any(self.integration.may(each) for each in wanted)
+
+    def check(self, permission: str) -> None:
+        """Raises MissingPermissionError if the integration lacks the permission."""
+        if not self.integration.may(permission):
+            raise MissingPermissionError(
+                f"This integration lacks the permission {permission} for this call: ask the "
+                "administrator of the gateway to add it to the integration."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +122,7 @@ class TokenCaller:
     tenant: str
     client_id: str
     scopes: frozenset[Scope]
+    secret_id: str = ""
 
     @property
     def name(self) -> str:
@@ -130,6 +150,9 @@ class TokenCaller:
     def sees(self, type_name: str) -> bool:
         """Whether one of the token's scopes covers imports of this type."""
         return any(scope.type_name == type_name for scope in self.scopes)
+
+    def check(self, permission: str) -> None:
+        """A token has scopes in place of permissions."""
 
 
 AnyCaller = Caller | TokenCaller
@@ -178,17 +201,25 @@ NO_INTEGRATION = "Integration missing for Software Key or disabled"
 
 @dataclass(frozen=True, slots=True)
 class _Credential:
-    """The stored function key, and its integration if that can be read."""
+    """The stored function key, and its integration if that can be read, with what it says of it."""
 
     key: FunctionKey
     integration: Integration | None
+    stored_key: StoredKey | None = None
 
 
 class KeyPairAuthenticator:
-    """Finds the caller of a key pair. Caches look-ups for `cache_seconds`."""
+    """Finds the caller of a key pair. Caches look-ups for `cache_seconds`.
 
-    def __init__(self, tables: Tables, clock: Clock, cache_seconds: float) -> None:
+    Each look-up knows when its key expires, so an expired key is refused at once.
+    """
+
+    def __init__(
+        self, tables: Tables, clock: Clock, cache_seconds: float, uses: LastUses | None = None
+    ) -> None:
         self._tables = tables
+        self._clock = clock
+        self._uses = uses
         self.lookups: CachedLookups[_Credential] = CachedLookups(self._read, clock, cache_seconds)
 
     async def authenticate(self, headers: Mapping[str, str]) -> Caller:
@@ -204,7 +235,14 @@ class KeyPairAuthenticator:
         integration = credential.integration
         if not software_key or integration is None or not integration.enabled:
             raise ForbiddenError(NO_INTEGRATION)
-        return Caller(key.tenant, key.name, integration.software_key, integration)
+        stored_key = credential.stored_key
+        assert stored_key is not None
+        if self._uses is not None:
+            self._uses.note(
+                stored_key,
+                lambda at: self._tables.write(FUNCTION_KEYS, use_of_key(stored_key.hash, at)),
+            )
+        return Caller(key.tenant, key.name, integration.software_key, integration, stored_key.id)
 
     async def _identify(self, headers: Mapping[str, str]) -> _Credential:
         key = headers.get(FUNCTION_KEY_HEADER, "").strip()
@@ -220,6 +258,12 @@ class KeyPairAuthenticator:
                 "The function key in X-Functions-Key is not known: check it, or ask for the new "
                 "one if it was rotated."
             )
+        stored_key = credential.stored_key
+        if stored_key is not None and stored_key.has_expired(self._clock.now()):
+            raise ExpiredKeyError(
+                "The function key in X-Functions-Key has expired: send the new one, or ask the "
+                "administrator of the gateway for one."
+            )
         return credential
 
     async def _read(self, key_hash: str) -> _Credential | None:
@@ -230,9 +274,10 @@ class KeyPairAuthenticator:
         integration = await find_integration(self._tables, key.tenant, key.name)
         if integration is None:
             return _Credential(key, None)
-        if not hmac.compare_digest(integration.key_hash, key_hash):
+        stored_key = integration.find_key(key_hash)
+        if stored_key is None:
             return None
-        return _Credential(key, integration)
+        return _Credential(key, integration, replace(stored_key, used_at=key.used_at))
 
 
 async def find_integration(tables: Tables, tenant: str, software_key: str) -> Integration | None:
@@ -318,24 +363,32 @@ class Callers:
         self._tenants = tenants
         self._failures = failures
 
-    async def authenticate(self, headers: Mapping[str, str]) -> Caller:
-        """The caller of an endpoint that takes the key pair only."""
+    async def authenticate(self, headers: Mapping[str, str], permission: str) -> Caller:
+        """The caller of an endpoint that takes the key pair only.
+
+        Raises MissingPermissionError for an integration without that permission.
+        """
         try:
             caller = await self._key_pairs.authenticate(headers)
+        except ExpiredKeyError:
+            raise
         except (UnauthenticatedError, WrongSoftwareKeyError):
             key = headers.get(FUNCTION_KEY_HEADER, "").strip()
             if key:
                 self._failures.count(headers, "function key", key)
             raise
         await self._tenants.check_enabled(caller.tenant)
+        caller.check(permission)
         return caller
 
-    async def authenticate_for(self, headers: Mapping[str, str], scope: Scope) -> AnyCaller:
+    async def authenticate_for(
+        self, headers: Mapping[str, str], permission: str, scope: Scope
+    ) -> AnyCaller:
         """The caller of an endpoint that takes the key pair or a token of this scope.
 
-        Raises MissingScopeError for a token without it.
+        Raises MissingScopeError for a token without it, MissingPermissionError.
         """
-        caller = await self.authenticate_any(headers)
+        caller = await self.authenticate_any(headers, permission)
         if isinstance(caller, TokenCaller) and scope not in caller.scopes:
             raise MissingScopeError(
                 f"The token lacks the scope for this: ask /connect/token for scope {scope}, which "
@@ -344,7 +397,7 @@ class Callers:
             )
         return caller
 
-    async def authenticate_any(self, headers: Mapping[str, str]) -> AnyCaller:
+    async def authenticate_any(self, headers: Mapping[str, str], permission: str) -> AnyCaller:
         """The caller of an endpoint that takes the key pair or a token of any scope."""
         authorization = headers.get(AUTHORIZATION_HEADER)
         has_key = bool(headers.get(FUNCTION_KEY_HEADER, "").strip())
@@ -353,7 +406,7 @@ class Callers:
         if not has_key:
             raise BearerTokenError(NO_CREDENTIAL, is_sent=False)
         try:
-            return await self.authenticate(headers)
+            return await self.authenticate(headers, permission)
         except UnauthenticatedError as error:
             raise BearerTokenError(error.message, is_sent=False) from None
 

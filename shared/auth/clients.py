@@ -15,16 +15,19 @@ import re
 import secrets
 import unicodedata
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from shared.auth.lookups import CachedLookups
+from shared.auth.stored_keys import MOST_KEYS, StoredKey, keys_from_text, keys_to_text
 from shared.clock import Clock, is_guid
 from shared.imports.registry import IMPORT_TYPES
 from shared.storage.entities import encode
 from shared.storage.names import CLIENTS
-from shared.storage.ports import Entity, Tables
+from shared.storage.ports import Entity, Merge, Tables, reading
 
 # The scopes of bearer tokens, and the import types that each covers (docs/contracts.md#0 and
 # docs/contracts.md#4).
@@ -37,6 +40,7 @@ class Scope(StrEnum):
     IMPORT_AUTHDATA = "import_authdata"
     READ_RECORDS = "read_records"
     READ_SENSITIVE = "read_sensitive"
+    ADMIN = "admin"
 
     @property
     def type_name(self) -> str:
@@ -53,6 +57,7 @@ class Scope(StrEnum):
 _MEANINGS: Final = {
     Scope.READ_RECORDS.value: "Stored records; their sensitive values are masked.",
     Scope.READ_SENSITIVE.value: "With read_records: also the sensitive values of records.",
+    Scope.ADMIN.value: "Administration of the tenant: `/api/admin/…`.",
 }
 # All clients share a partition: they are few, and listed in order of their id.
 PARTITION = "clients"
@@ -62,7 +67,10 @@ MOST_CLIENT_ID = 200
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One client. `secret_hash` is empty for a client of Entra, `created_at` is ISO text."""
+    """One client. `secrets`, the newest first, are empty for a client of Entra.
+
+    `created_at` is ISO text.
+    """
 
     client_id: str
     tenant: str
@@ -70,12 +78,16 @@ class Client:
     scopes: frozenset[Scope]
     registration: str
     created_at: str = ""
-    secret_hash: str = field(default="", repr=False)
+    secrets: tuple[StoredKey, ...] = ()
 
     @property
     def is_entra_client(self) -> bool:
         """Whether Entra keeps its secret."""
-        return not self.secret_hash
+        return not self.secrets
+
+    def has_valid_secret(self, secret_id: str, now: datetime) -> bool:
+        """Whether it has a secret of that id that has not expired."""
+        return any(each.id == secret_id and not each.has_expired(now) for each in self.secrets)
 
 
 def normal_client_id(text: str) -> str:
@@ -93,7 +105,9 @@ def client_row(client_id: str) -> str:
     return encode(normal_client_id(client_id))
 
 
-def client_to_entity(client: Client) -> Entity:
+def client_to_entity(client: Client, etag: str = "") -> Entity:
+    """The entity of a client. A conditional write needs the `etag` of the last read."""
+    uses = {_use_column(each.id): each.used_at for each in client.secrets if each.used_at}
     values = {
         "clientId": client.client_id,
         "tenant": client.tenant,
@@ -101,9 +115,33 @@ def client_to_entity(client: Client) -> Entity:
         "scopes": " ".join(sorted(client.scopes)),
         "registration": client.registration,
         "createdAt": client.created_at,
-        "secretHash": client.secret_hash,
+        # Earlier versions know the newest secret alone.
+        "secretHash": client.secrets[0].hash if client.secrets else "",
+        "secrets": keys_to_text(client.secrets),
+        **uses,
     }
-    return Entity(PARTITION, client_row(client.client_id), values)
+    return Entity(PARTITION, client_row(client.client_id), values, etag)
+
+
+def use_of_secret(client: Client, secret: StoredKey, at: str) -> Merge:
+    """Writes the last use of a secret, where the client is still stored."""
+    row = client_row(client.client_id)
+    return Merge(Entity(PARTITION, row, {_use_column(secret.id): at}))
+
+
+def _use_column(secret_id: str) -> str:
+    return f"used{secret_id}"
+
+
+@reading("a client")
+def _secrets(entity: Entity) -> tuple[StoredKey, ...]:
+    """The secrets; of a client of an earlier version the one that it knows."""
+    text, newest = entity.text("secrets"), entity.text("secretHash")
+    if not text:
+        return (StoredKey(newest, entity.text("createdAt")),) if newest else ()
+    return tuple(
+        replace(each, used_at=entity.text(_use_column(each.id))) for each in keys_from_text(text)
+    )
 
 
 def client_from_entity(entity: Entity) -> Client:
@@ -115,7 +153,7 @@ def client_from_entity(entity: Entity) -> Client:
         scopes=known_scopes(entity.text("scopes").split()),
         registration=entity.text("registration"),
         created_at=entity.text("createdAt"),
-        secret_hash=entity.text("secretHash"),
+        secrets=_secrets(entity),
     )
 
 
@@ -158,7 +196,7 @@ class ClientLookups:
 # keyed digest. Three bytes of a quick hash are stored beside the slow one. They refuse all wrong
 # guesses but one in sixteen million, so that a flood of wrong secrets does not compute slow
 # hashes. A thief of the record still has to guess 232 bits. An unknown client and a wrong secret
-# take the same short time.
+# take the same short time, for which each client counts as one with the most secrets.
 
 # The prefix of every secret, so that a scanner for leaked secrets can recognise one.
 PREFIX = "pigs_"
@@ -212,6 +250,15 @@ def matches(secret_hash: str, secret: str) -> bool:
     return hmac.compare_digest(actual, bytes.fromhex(expected))
 
 
+def may_match_any(keys: Sequence[StoredKey], secret: str) -> bool:
+    """Whether the slow hash of one of a client's secrets has to be computed.
+
+    It takes the same time however many secrets the client has, and for an unknown client.
+    """
+    hashes = [*(key.hash for key in keys), *[""] * MOST_KEYS][: max(MOST_KEYS, len(keys))]
+    return any(may_match(each, secret) for each in hashes)
+
+
 class SecretChecker:
     """Compares secrets with stored hashes in threads, so that the event loop is not blocked."""
 
@@ -220,6 +267,13 @@ class SecretChecker:
         self._verified: OrderedDict[bytes, None] = OrderedDict()
         self._slots = asyncio.Semaphore(_MOST_CONCURRENT)
         self.computed = 0
+
+    async def find(self, keys: Sequence[StoredKey], secret: str) -> StoredKey | None:
+        """The one of a client's secrets that `secret` is."""
+        for key in keys:
+            if await self.is_right(key.hash, secret):
+                return key
+        return None
 
     async def is_right(self, secret_hash: str, secret: str) -> bool:
         """Whether `secret` has this hash. `computed` counts the slow hashes so far."""

@@ -1,21 +1,24 @@
 """An integration: one vendor system of a tenant, with the options for importing its rows.
 
-The integration records the hash of its current function key, and only that key is valid. So a
-rotation is one conditional write, even if the process dies around it.
+The integration records the hashes of its function keys, and only those keys are valid. So adding,
+revoking and rotating a key is one conditional write each, even if the process dies around it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared.errors import UnreadableDataError
+from shared.auth.stored_keys import StoredKey, keys_from_text, keys_to_text
+from shared.errors import InvalidRequestError, UnreadableDataError
 from shared.imports.import_type import OnExisting, Options
+from shared.imports.registry import IMPORT_TYPES
 from shared.storage.entities import decode, encode
-from shared.storage.ports import Entity, Value, reading
+from shared.storage.ports import Entity, Merge, Value, reading
 
 # The version of a new integration's database (docs/contracts.md#1).
 DEFAULT_DATABASE_VERSION = 1
@@ -33,6 +36,35 @@ class ReadPermission(StrEnum):
     FULL = "full"
 
 
+# What an integration may do (docs/contracts.md#0, permissions). Each call needs one of them.
+
+IMPORT = "import"
+READ = "read"
+OPERATE = "operate"
+ADMIN = "admin"
+# For calls that any of them allows: what they show depends on which.
+ANY = "any"
+# `import:workers` and the like; `import` alone is the imports of every type.
+PERMISSIONS = (IMPORT, *(f"{IMPORT}:{name}" for name in IMPORT_TYPES), READ, OPERATE, ADMIN)
+# What an integration may do if nothing else is said, and those of earlier versions.
+DEFAULT_PERMISSIONS = frozenset({IMPORT, READ, OPERATE})
+
+
+def import_permission(type_name: str) -> str:
+    """The permission to import rows of a type."""
+    return f"{IMPORT}:{type_name}"
+
+
+def read_permissions(names: Iterable[str]) -> frozenset[str]:
+    """The permissions of these names. Raises InvalidRequestError for others, and for none."""
+    permissions = frozenset(name.strip().lower() for name in names)
+    if not permissions or not permissions <= set(PERMISSIONS):
+        raise InvalidRequestError(
+            f"An integration has one or more of these permissions, name them: {', '.join(PERMISSIONS)}."
+        )
+    return permissions
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """The Pay & Bill database of the integration, as the vendor's contract knows it."""
@@ -43,7 +75,7 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """One integration. `key_hash` is the SHA-256 of its current function key, in hex."""
+    """One integration. `keys` are its function keys, the newest first."""
 
     tenant: str
     software_key: str
@@ -52,7 +84,19 @@ class Integration:
     on_existing: OnExisting = OnExisting.DEFAULT
     database: Database = field(default_factory=Database)
     read: ReadPermission = ReadPermission.MASKED
-    key_hash: str = field(default="", repr=False)
+    permissions: frozenset[str] = DEFAULT_PERMISSIONS
+    keys: tuple[StoredKey, ...] = ()
+
+    def may(self, permission: str) -> bool:
+        """Whether it has the permission that a call needs."""
+        if permission.startswith(f"{IMPORT}:") and IMPORT in self.permissions:
+            return True
+        return permission == ANY or permission in self.permissions
+
+    def find_key(self, key_hash: str) -> StoredKey | None:
+        """Its function key of that hash, compared in constant time."""
+        matching = [key for key in self.keys if hmac.compare_digest(key.hash, key_hash)]
+        return matching[0] if matching else None
 
     @property
     def options(self) -> Options:
@@ -78,7 +122,10 @@ def integration_to_entity(integration: Integration, etag: str = "") -> Entity:
         "databaseActive": integration.database.active,
         "databaseVersion": integration.database.version,
         "read": integration.read.value,
-        "keyHash": integration.key_hash,
+        "permissions": " ".join(sorted(integration.permissions)),
+        # Earlier versions know the newest key alone.
+        "keyHash": integration.keys[0].hash if integration.keys else "",
+        "keys": keys_to_text(integration.keys),
     }
     return Entity(partition, row, values, etag)
 
@@ -99,8 +146,24 @@ def integration_from_entity(entity: Entity) -> Integration:
             version=entity.number("databaseVersion", DEFAULT_DATABASE_VERSION),
         ),
         read=ReadPermission(entity.text("read", ReadPermission.MASKED)),
-        key_hash=entity.text("keyHash"),
+        permissions=_permissions(entity),
+        keys=_keys(entity),
     )
+
+
+def _permissions(entity: Entity) -> frozenset[str]:
+    """Those that this version knows; an integration of an earlier version has the default."""
+    if entity.values.get("permissions") is None:
+        return DEFAULT_PERMISSIONS
+    return frozenset(entity.text("permissions").split()) & frozenset(PERMISSIONS)
+
+
+def _keys(entity: Entity) -> tuple[StoredKey, ...]:
+    """The keys; of an integration of an earlier version the one that it knows."""
+    text, newest = entity.text("keys"), entity.text("keyHash")
+    if text:
+        return keys_from_text(text)
+    return (StoredKey(newest),) if newest else ()
 
 
 def _on_existing(entity: Entity) -> OnExisting:
@@ -119,12 +182,17 @@ def integration_from_any_entity(entity: Entity) -> Integration:
         return integration_from_entity(entity)
     except UnreadableDataError:
         software_key = decode(entity.row)
+        try:
+            keys = _keys(entity)
+        except (ValueError, KeyError, TypeError):
+            keys = (StoredKey(entity.text("keyHash")),)
         return Integration(
             tenant=entity.partition,
             software_key=software_key,
             name=entity.text("name") or software_key,
             enabled=False,
-            key_hash=entity.text("keyHash"),
+            permissions=_permissions(entity),
+            keys=keys,
         )
 
 
@@ -142,11 +210,12 @@ ROW = "key"
 
 @dataclass(frozen=True, slots=True)
 class FunctionKey:
-    """A function key's tenant, and its name, which is the software key."""
+    """A function key's tenant, its name, which is the software key, and its last use (ISO)."""
 
     key_hash: str = field(repr=False)
     tenant: str
     name: str
+    used_at: str = ""
 
 
 def new_function_key() -> str:
@@ -165,4 +234,11 @@ def key_to_entity(key: FunctionKey) -> Entity:
 
 
 def key_from_entity(entity: Entity) -> FunctionKey:
-    return FunctionKey(entity.partition, entity.text("tenant"), entity.text("name"))
+    return FunctionKey(
+        entity.partition, entity.text("tenant"), entity.text("name"), entity.text("usedAt")
+    )
+
+
+def use_of_key(key_hash: str, at: str) -> Merge:
+    """Writes the last use of a key, where it is still stored."""
+    return Merge(Entity(key_hash, ROW, {"usedAt": at}))

@@ -28,7 +28,8 @@ from shared.auth.bearer import (
 )
 from shared.auth.clients import Client, Scope, known_scopes
 from shared.auth.lookups import CachedLookups
-from shared.clock import Clock, Ids
+from shared.auth.stored_keys import StoredKey
+from shared.clock import Clock, Ids, from_iso
 from shared.errors import (
     BearerTokenError,
     ConflictError,
@@ -258,6 +259,8 @@ class KeyStore:
 CLAIMS = ("iss", "aud", "sub", "tenant", "reg", "scope", "iat", "exp", "jti")
 _TEXTS = ("iss", "aud", "sub", "tenant", "reg", "scope", "jti")
 _TIMES = ("iat", "exp", "nbf")
+# The id of the secret that a token was issued for; tokens of earlier versions have none.
+_SECRET_ID = "secret_id"  # noqa: S105 (the name of a claim)
 # The `typ` of access tokens (RFC 9068, 2.1).
 MEDIA_TYPE = "at+jwt"
 # The upper limit of GATEWAY_TOKEN_SECONDS.
@@ -282,8 +285,13 @@ class LocalTokens:
         self._ids = ids
         self.terms = terms
 
-    async def issue(self, client: Client, scopes: Iterable[Scope]) -> str:
-        """Issue a signed token to the client for these scopes."""
+    async def issue(
+        self, client: Client, scopes: Iterable[Scope], secret: StoredKey | None = None
+    ) -> str:
+        """Issue a signed token to the client for these scopes.
+
+        A token for a secret is valid as long as the secret: it names it, and ends with it.
+        """
         key = await self._keys.signing()
         now = int(self._clock.now().timestamp())
         claims: dict[str, Any] = {
@@ -294,11 +302,20 @@ class LocalTokens:
             "reg": client.registration,
             "scope": " ".join(sorted(scopes)),
             "iat": now,
-            "exp": now + self.terms.lifetime,
+            "exp": now + self.lifetime(secret),
             "jti": self._ids.new(),
         }
+        if secret is not None:
+            claims[_SECRET_ID] = secret.id
         header = {"kid": key.kid, "typ": MEDIA_TYPE}
         return jwt.encode(claims, key.private, ALGORITHM, header)
+
+    def lifetime(self, secret: StoredKey | None) -> int:
+        """Seconds for which a token that is issued now for this secret is valid."""
+        if secret is None or not secret.expires_at:
+            return self.terms.lifetime
+        left = from_iso(secret.expires_at) - self._clock.now()
+        return max(1, min(self.terms.lifetime, int(left.total_seconds())))
 
     async def read(self, token: str) -> TokenClaims:
         """Read the claims. Raises BearerTokenError."""
@@ -325,6 +342,7 @@ class LocalTokens:
                 },
             )
             check_claim_types(claims, _TEXTS, _TIMES)
+            check_claim_types(claims, [_SECRET_ID] if _SECRET_ID in claims else [], ())
             check_times(claims, self._clock.now().timestamp())
             if claims["exp"] - claims["iat"] > LONGEST_LIFE_SECONDS:
                 raise jwt.InvalidTokenError("valid for longer than any token")
@@ -333,4 +351,5 @@ class LocalTokens:
             scopes=known_scopes(claims["scope"].split()),
             tenant=claims["tenant"],
             registration=claims["reg"],
+            secret_id=claims.get(_SECRET_ID),
         )

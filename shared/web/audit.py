@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import azure.functions as func
 
+from shared.auth.integrations import READ
 from shared.errors import InvalidRequestError
 from shared.services.admin.audit import Action
 from shared.web import query_names
@@ -33,7 +34,7 @@ _ROW: Final = re.compile(r"[0-9]{16}\|[0-9A-Za-z-]{1,64}")
 
 async def audit_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
     """A page of the log of the caller's tenant."""
-    caller = await gateway.callers.authenticate(req.headers)
+    caller = await gateway.callers.authenticate(req.headers, READ)
     query = query_names.AUDIT.read(req)
     check_accepts_json(req)
     page = await gateway.audit_reader.page(

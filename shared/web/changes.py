@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import azure.functions as func
 
 from shared.auth.clients import Scope
+from shared.auth.integrations import READ
 from shared.errors import InvalidRequestError
 from shared.imports.modules import IMPORT_MODULES
 from shared.services.changes import PLACES, Change, ChangePage, ChangePlace
@@ -34,7 +35,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,20})?(?:[eE]-0?[1-9])?")
 
 async def changes_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
     """Refuse in the order of docs/contracts.md#0, read a page, render it as JSON."""
-    caller = await gateway.callers.authenticate_for(req.headers, Scope.READ_RECORDS)
+    caller = await gateway.callers.authenticate_for(req.headers, READ, Scope.READ_RECORDS)
     check_read_permission(caller)
     query = query_names.CHANGES.read(req)
     after = place_from_text(query.get("after", "0").strip())

@@ -11,7 +11,7 @@ import azure.functions as func
 
 from shared.auth.callers import Caller
 from shared.auth.clients import Scope
-from shared.auth.integrations import ReadPermission
+from shared.auth.integrations import READ, ReadPermission
 from shared.clock import parse_guid
 from shared.errors import ForbiddenError, InvalidRequestError
 from shared.imports import csv_export
@@ -48,7 +48,7 @@ MAY_NOT_READ: Final = (
 
 async def records_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
     """Refuse in the order of docs/contracts.md#0, read a page, render it as `Accept` asks."""
-    caller = await gateway.callers.authenticate_for(req.headers, Scope.READ_RECORDS)
+    caller = await gateway.callers.authenticate_for(req.headers, READ, Scope.READ_RECORDS)
     check_read_permission(caller)
     name = req.route_params["type"].lower()
     source = gateway.records.source(name)

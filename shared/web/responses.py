@@ -27,10 +27,12 @@ RETRY_AFTER = "5"
 
 STATUS: dict[type[errors.GatewayError], int] = {
     errors.UnauthenticatedError: 401,
+    errors.ExpiredKeyError: 401,
     errors.BearerTokenError: 401,
     errors.ExpiredTokenError: 401,
     errors.ForbiddenError: 403,
     errors.MissingScopeError: 403,
+    errors.MissingPermissionError: 403,
     errors.WrongSoftwareKeyError: 403,
     errors.TokenRefusedError: 400,
     errors.NotBuiltError: 501,

@@ -14,6 +14,7 @@ from typing import Final
 import azure.functions as func
 
 from shared.auth.callers import AnyCaller, check_database
+from shared.auth.integrations import import_permission
 from shared.errors import GoneError, InvalidRequestError
 from shared.gateway import Gateway
 from shared.imports.files.corrections import corrections_reader
@@ -51,6 +52,9 @@ async def retry_call(
     requests.check_size(req, gateway.settings.max_body_bytes)
     requests.check_accepts_json(req)
     body = req.get_body()
+    if body.strip():
+        # Corrected rows are imported, so an integration that may only operate cannot send them.
+        caller.check(import_permission(parent.type_name))
     kind = TYPE_CATALOGUE.find(parent.type_name, parent.type_version)
     if kind is None:
         raise GoneError(UNREADABLE)

@@ -49,7 +49,7 @@ READING = {
     *("threshold show", "format show", "imports list", "imports show", "records check"),
     *("poison list", "signing-key list", "audit", "records list", "records show"),
     *("records changes", "imports unmapped", "template"),
-    *("profile list", "profile show", "profile try"),
+    *("profile list", "profile show", "profile try", "key list", "secret list"),
 }
 """Commands that change nothing; of those that read records, only masked ones are meant."""
 OF_IMPORTS = {
@@ -162,11 +162,15 @@ def test_every_command_that_changes_something_leaves_an_entry(
         (("integration", "set", *own, "--on-existing", "error"), Action.INTEGRATION_SET),
         (("integration", "disable", *own), Action.INTEGRATION_DISABLE),
         (("integration", "enable", *own), Action.INTEGRATION_ENABLE),
+        (("key", "add", *own, "--expires", "2099-01-01"), Action.KEY_ADD),
+        (("key", "revoke", "{id}", *own), Action.KEY_REVOKE),
         (("key", "rotate", *own), Action.KEY_ROTATE),
         (
             ("client", "add", *here, "--name", f"c-{tenant}", "--scope", "import_inbox"),
             Action.CLIENT_ADD,
         ),
+        (("secret", "add", f"c-{tenant}", *here), Action.SECRET_ADD),
+        (("secret", "revoke", f"c-{tenant}", "--id", "{id}"), Action.SECRET_REVOKE),
         (("client", "revoke", f"c-{tenant}"), Action.CLIENT_REVOKE),
         (("feature", "enable", "documents", *here), Action.FEATURE_ENABLE),
         (("feature", "disable", "documents", *here), Action.FEATURE_DISABLE),
@@ -192,8 +196,10 @@ def test_every_command_that_changes_something_leaves_an_entry(
         (("purge", *here, "--days", "0", "--yes"), Action.PURGE),
     ]  # fmt: skip
     before = len(commands.log(*here))
+    issued: dict[str, Any] = {}
     for words, _ in walked:
-        commands.run(*words)
+        key_id = issued.get("key", issued).get("id", "")
+        issued = commands.run(*(word.replace("{id}", key_id) for word in words))
     entries = commands.log(*here)[before:]
     assert [entry["action"] for entry in entries] == [action.value for _, action in walked]
     assert {entry["state"] for entry in entries} == {"done"}
@@ -232,6 +238,8 @@ def test_every_command_that_changes_something_leaves_an_entry(
     assert by_action["threshold.set"]["after"] == {"errors": "5"}
     assert by_action["format.set"]["after"] == {"employeeId": "[0-9]{5}"}
     assert by_action["reference.load"]["after"] == {"values": 2}
+    assert by_action["key.add"]["after"]["expiresAt"] == "2099-01-01T00:00:00.000Z"
+    assert by_action["key.revoke"]["target"]["key"] == by_action["key.add"]["after"]["key"]
     assert by_action["client.revoke"]["before"]["scopes"] == ["import_inbox"]
     assert by_action["records.repair"]["target"] == {"broken": {"workers": 1}}
     assert by_action["records.repair"]["after"] == {"mended": 1}
@@ -240,7 +248,7 @@ def test_every_command_that_changes_something_leaves_an_entry(
 
     stored = everything(storage, tenant)
     assert "integration.set" in stored
-    assert len(commands.secrets) == 3
+    assert len(commands.secrets) == 5
     for secret in commands.secrets:
         assert secret not in stored
         assert hash_function_key(secret) not in stored

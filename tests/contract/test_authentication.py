@@ -21,14 +21,17 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from shared.auth.clients import Scope
+from shared.auth.integrations import ANY, IMPORT, PERMISSIONS
 from shared.auth.local_tokens import CLAIMS, SigningKey
 from shared.services.admin.clients import IssuedClient
 from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Access, Limits, Operation
+from tests.builders import a_worker
 from tests.contract.calls import check_refusal
+from tests.documents import make_ready
 from tests.e2e.gateway_process import Answer, GatewayProcess
 from tests.emulator import open_ready_gateway, settings_for
-from tests.tenants import Sender, TokenClient, a_sender, a_token_client
+from tests.tenants import Sender, TokenClient, a_sender, a_token_client, new_sender, new_tenant
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -107,6 +110,59 @@ def test_a_call_for_key_pairs_refuses_a_token(
     answer = call(gateway, operation, dict(clients[Scope.IMPORT_INBOX].headers))
     check_refusal(answer, 401, "takes no bearer token")
     assert "www-authenticate" not in answer.headers
+
+
+@pytest.fixture(name="allowed", scope="module")
+def fixture_allowed(storage: str) -> Mapping[frozenset[str], Sender]:
+    """An integration for each permission alone, and one for all others; documents are enabled."""
+    each = set(PERMISSIONS) - {IMPORT}
+    wanted = [frozenset({one}) for one in each] + [frozenset(each - {one}) for one in each]
+
+    async def create() -> list[Sender]:
+        async with open_ready_gateway(settings_for(storage)) as opened:
+            tenant = await new_tenant(opened)
+            await make_ready(opened, tenant)
+            return await asyncio.gather(
+                *(new_sender(opened, tenant, permissions=permissions) for permissions in wanted)
+            )
+
+    return dict(zip(wanted, asyncio.run(create()), strict=True))
+
+
+def test_each_call_needs_its_permission_and_no_other(
+    gateway: GatewayProcess, allowed: Mapping[frozenset[str], Sender]
+) -> None:
+    each = set(PERMISSIONS) - {IMPORT}
+    for operation in TAKING_TOKENS + KEY_PAIR_ONLY:
+        needed = operation.permission
+        for permissions, sender in allowed.items():
+            if len(permissions) > 1 and permissions != each - {needed}:
+                continue
+            answer = call(gateway, operation, dict(sender.headers))
+            if needed == ANY or needed in permissions:
+                assert b"lacks the permission" not in answer.body, (operation.path, permissions)
+            else:
+                lacking = f"lacks the permission {needed} for this call: ask the administrator"
+                assert answer.status == 403, (operation.path, permissions, answer.body)
+                assert lacking in answer.body.decode(), (operation.path, permissions)
+
+
+def test_who_may_operate_cannot_import_by_a_retry_and_who_imports_follows_its_type(
+    gateway: GatewayProcess, allowed: Mapping[frozenset[str], Sender]
+) -> None:
+    workers, assignments, operator = (
+        allowed[frozenset({name})] for name in ("import:workers", "import:assignments", "operate")
+    )
+    import_id = gateway.post(workers, [a_worker("1", Gender="x")]).import_id
+    here = f"/api/imports/{import_id}"
+    assert gateway.get(here, workers).status == gateway.get(here, operator).status == 200
+    check_refusal(gateway.get(here, assignments), 404)
+    assert gateway.get("/api/imports", assignments).json["items"] == []
+    rows = json.dumps([{"index": 0, "row": a_worker("1")}]).encode()
+    for sender, permission in ((operator, "import:workers"), (workers, "operate")):
+        answer = gateway.call("POST", f"{here}/retry", rows, dict(sender.headers))
+        check_refusal(answer, 403, f"lacks the permission {permission} ")
+    assert gateway.call("POST", f"{here}/retry", None, dict(operator.headers)).status == 200
 
 
 # What proxies, browsers and desktop networks add to a call that has a key pair already.

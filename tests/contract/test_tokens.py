@@ -19,6 +19,7 @@ from requests_oauthlib import OAuth2Session  # type: ignore[import-untyped]
 
 from shared.auth.clients import Client, Scope, client_to_entity, hash_client_secret
 from shared.auth.local_tokens import CLAIMS
+from shared.auth.stored_keys import StoredKey
 from shared.services.admin.clients import IssuedClient
 from shared.storage.names import CLIENTS
 from shared.storage.ports import Upsert
@@ -300,7 +301,9 @@ def tenant(storage: str) -> str:
                 hashed = hash_client_secret(secret)
                 for name in IDS:
                     client_id = f"{name}{secret[0]}"
-                    client = Client(client_id, tenant, name, frozenset(Scope), "r", "", hashed)
+                    client = Client(
+                        client_id, tenant, name, frozenset(Scope), "r", "", (StoredKey(hashed),)
+                    )
                     await opened.account.tables.write(CLIENTS, Upsert(client_to_entity(client)))
             return tenant
 

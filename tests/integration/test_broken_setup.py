@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.auth.integrations import ANY
 from shared.auth.local_tokens import KeyStore
 from shared.clock import RandomIds, SystemClock
 from shared.errors import ForbiddenError, UnreadableDataError
@@ -113,16 +114,16 @@ def test_a_broken_integration_is_refused_listed_and_mended(
         await set_columns(delivered, "Integrations", sender.tenant, encode(key), columns)
         headers = {name.lower(): value for name, value in sender.headers.items()}
         with pytest.raises(ForbiddenError, match="missing for Software Key or disabled"):
-            await gateway.callers.authenticate(headers)
+            await gateway.callers.authenticate(headers, ANY)
         listed = await gateway.tenants.list_integrations(sender.tenant)
         assert {each.software_key: each.enabled for each in listed} == {
             key: False,
             other.integration.software_key: True,
         }
         others = {name.lower(): value for name, value in other.headers.items()}
-        assert (await gateway.callers.authenticate(others)).tenant == sender.tenant
+        assert (await gateway.callers.authenticate(others, ANY)).tenant == sender.tenant
         await gateway.tenants.change_integration(sender.tenant, key, lambda _: sender.integration)
-        assert (await gateway.callers.authenticate(headers)).tenant == sender.tenant
+        assert (await gateway.callers.authenticate(headers, ANY)).tenant == sender.tenant
 
     play(delivered, scenario, cache_seconds=0)
 

@@ -6,11 +6,21 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.auth.clients import ClientLookups, Scope, SecretChecker, matches
+from shared.auth.bearer import BearerAuthenticator
+from shared.auth.clients import (
+    Client,
+    ClientLookups,
+    Scope,
+    SecretChecker,
+    client_from_entity,
+    client_to_entity,
+    matches,
+    use_of_secret,
+)
 from shared.auth.local_tokens import (
     LEAD_SECONDS,
     MOST_KEYS,
@@ -18,12 +28,16 @@ from shared.auth.local_tokens import (
     PARTITION,
     ROW,
     KeyStore,
+    LocalTokens,
+    TokenTerms,
     ring_from_entity,
 )
 from shared.auth.lookups import TenantLookups
-from shared.clock import RandomIds, SystemClock
+from shared.auth.stored_keys import LastUses, StoredKey
+from shared.clock import RandomIds, SystemClock, to_iso
 from shared.errors import (
     ConflictError,
+    ExpiredTokenError,
     InvalidRequestError,
     NotFoundError,
     PreconditionFailedError,
@@ -31,9 +45,15 @@ from shared.errors import (
     TokenRefusedError,
 )
 from shared.gateway import Gateway
-from shared.services.admin.tokens import LocalTokenSource, TokenRequest, TokenRequests
+from shared.services.admin.clients import ClientService
+from shared.services.admin.tokens import (
+    IssuedToken,
+    LocalTokenSource,
+    TokenRequest,
+    TokenRequests,
+)
 from shared.storage.account import Account
-from shared.storage.names import SIGNING_KEYS
+from shared.storage.names import CLIENTS, SIGNING_KEYS
 from shared.storage.ports import Delete, Entity
 from tests.emulator import Emulator, open_ready_gateway, settings_for
 from tests.integration.harness import CountedTables
@@ -41,6 +61,7 @@ from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.integration
 INBOX = [Scope.IMPORT_INBOX]
+TERMS = TokenTerms("https://gateway.test", "audience", 3_600)
 
 GatewayScenario = Callable[[Gateway], Awaitable[None]]
 
@@ -86,9 +107,9 @@ def test_a_secret_is_stored_as_a_slow_hash_and_shows_nowhere(run_on_gateway: Run
         issued = await gateway.clients.add(await new_tenant(gateway), "", INBOX)
         [stored] = await gateway.clients.list_clients(issued.client.tenant)
         assert stored == issued.client
-        assert matches(stored.secret_hash, issued.client_secret)
+        assert matches(stored.secrets[0].hash, issued.client_secret)
         assert issued.client_secret not in repr(issued)
-        assert stored.secret_hash not in repr(stored)
+        assert stored.secrets[0].hash not in repr(stored)
 
     run_on_gateway(story)
 
@@ -150,6 +171,71 @@ def test_a_wrong_secret_costs_the_same_whether_the_client_is_known_or_not(
         assert checker.computed == 0
         await requests.grant(TokenRequest(known, issued.client_secret, None))
         assert checker.computed == 1
+
+    run_on_gateway(story)
+
+
+def test_two_secrets_give_tokens_until_one_is_revoked_or_expires(
+    run_on_gateway: RunOnGateway,
+) -> None:
+    async def story(gateway: Gateway) -> None:
+        tables, clock, ids = gateway.account.tables, HandClock(), RandomIds()
+        clients = ClientService(tables, gateway.tenants, clock, ids)
+        tokens = LocalTokens(KeyStore(tables, clock, ids, 0), clock, ids, TERMS)
+        uses = LastUses(clock)
+
+        def note(client: Client, secret: StoredKey) -> None:
+            uses.note(secret, lambda at: tables.write(CLIENTS, use_of_secret(client, secret, at)))
+
+        source = LocalTokenSource(tokens, SecretChecker(), clock, note)
+        lookups = ClientLookups(tables, clock, 0)
+        requests = TokenRequests(lookups, source, TenantLookups(tables, clock, 0))
+        bearers = BearerAuthenticator(tokens, lookups, clock)
+
+        async def token(secret: str) -> IssuedToken:
+            return await requests.grant(TokenRequest(client_id, secret, None))
+
+        async def refused(token: IssuedToken) -> None:
+            with pytest.raises(ExpiredTokenError, match="was revoked, or has expired"):
+                await bearers.authenticate(f"Bearer {token.access_token}")
+
+        first = await clients.add(await new_tenant(gateway), "", INBOX)
+        client_id = first.client.client_id
+        expires = clock.now() + timedelta(seconds=600)
+        second = await clients.add_secret(client_id, expires=expires)
+        with pytest.raises(ConflictError, match="2 valid ones already"):
+            await clients.add_secret(client_id)
+        old, new = await token(first.client_secret), await token(second.client_secret)
+        assert (old.expires_in, new.expires_in) == (3_600, 600), "no token outlives its secret"
+        for each in (old, new):
+            caller = await bearers.authenticate(f"Bearer {each.access_token}")
+            assert caller.client_id == client_id
+        await uses.written()
+        used = [secret.used_at for secret in (await clients.find(client_id)).secrets]
+        assert used == [to_iso(clock.now())] * 2
+
+        clock.seconds += 599
+        await bearers.authenticate(f"Bearer {new.access_token}")
+        clock.seconds += 1
+        await refused(new)
+        with pytest.raises(TokenRefusedError, match="has expired"):
+            await token(second.client_secret)
+        one = first.client.secrets[0].id
+        with pytest.raises(ConflictError, match="add a new one first"):
+            await clients.revoke_secret(client_id, one)
+        third = await clients.add_secret(client_id)
+        await clients.revoke_secret(client_id, one)
+        await refused(old)
+        with pytest.raises(TokenRefusedError):
+            await token(first.client_secret)
+        await token(third.client_secret)
+        # A client and a token of an earlier version.
+        entity = client_to_entity(third.client)
+        columns = {name: value for name, value in entity.values.items() if name != "secrets"}
+        legacy = client_from_entity(Entity(entity.partition, entity.row, columns))
+        assert [each.hash for each in legacy.secrets] == [third.client.secrets[0].hash]
+        plain = await tokens.issue(third.client, INBOX)
+        assert (await bearers.authenticate(f"Bearer {plain}")).client_id == client_id
 
     run_on_gateway(story)
 

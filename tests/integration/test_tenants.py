@@ -8,12 +8,14 @@ import unicodedata
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from azure.data.tables import TableServiceClient as PlainTables
 
 from shared.auth.callers import Callers, KeyPairAuthenticator, TokenCaller
 from shared.auth.integrations import (
+    ANY,
     Database,
     FunctionKey,
     Integration,
@@ -21,11 +23,13 @@ from shared.auth.integrations import (
     key_to_entity,
 )
 from shared.auth.lookups import MOST_MISSING, TenantLookups
+from shared.auth.stored_keys import LastUses
 from shared.budgets import FailureThrottle
-from shared.clock import SystemClock
+from shared.clock import SystemClock, to_iso
 from shared.errors import (
     BearerTokenError,
     ConflictError,
+    ExpiredKeyError,
     ForbiddenError,
     InvalidRequestError,
     NotFoundError,
@@ -47,10 +51,14 @@ IN_FORCE_SECONDS = 5.0
 
 
 class HandClock(SystemClock):
-    """Real time of day; the seconds are moved by the test."""
+    """Begins at the real time of day; a test moves the seconds."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._began = super().now()
+
+    def now(self) -> datetime:
+        return self._began + timedelta(seconds=self.seconds)
 
     def elapsed(self) -> float:
         return self.seconds
@@ -199,21 +207,21 @@ def test_a_disabled_tenant_is_refused_within_five_seconds_and_enabled_again(tell
         issued, other = await house.integration(), await house.integration()
         tenant = issued.integration.tenant
         callers = house.callers()
-        await callers.authenticate(headers_of(issued))
+        await callers.authenticate(headers_of(issued), ANY)
         disabled, is_new = await house.service.switch(tenant, is_enabled=False)
         assert (disabled.is_enabled, is_new) == (False, True)
         assert (await house.service.switch(tenant, is_enabled=False))[1] is False
         house.clock.seconds += IN_FORCE_SECONDS
         for authenticate in (callers.authenticate, callers.authenticate_any):
             with pytest.raises(ForbiddenError, match=f"{tenant} is disabled"):
-                await authenticate(headers_of(issued))
-        await callers.authenticate(headers_of(other))
+                await authenticate(headers_of(issued), ANY)
+        await callers.authenticate(headers_of(other), ANY)
         wrong = {**headers_of(issued), "x-functions-key": "pig_guess"}
         with pytest.raises(UnauthenticatedError):
-            await callers.authenticate(wrong)
+            await callers.authenticate(wrong, ANY)
         await house.service.switch(tenant, is_enabled=True)
         house.clock.seconds += IN_FORCE_SECONDS
-        await callers.authenticate(headers_of(issued))
+        await callers.authenticate(headers_of(issued), ANY)
 
     tell(story)
 
@@ -300,7 +308,7 @@ def test_what_an_integration_says_reaches_the_caller(tell: Tell) -> None:
         )
         issued = await house.service.add_integration(draft)
         caller = await house.authenticator.authenticate(headers_of(issued))
-        assert replace(caller.integration, key_hash="") == draft
+        assert replace(caller.integration, keys=()) == draft
         assert await house.service.list_integrations(tenant.id) == [issued.integration]
 
     tell(story)
@@ -401,7 +409,64 @@ def test_a_rotated_key_stops_within_five_seconds_and_the_new_one_works_at_once(t
         await house.authenticator.authenticate(headers_of(new))
         house.clock.seconds += IN_FORCE_SECONDS
         assert isinstance(await house.refusal(headers_of(old)), UnauthenticatedError)
-        assert await house.tables.get(FUNCTION_KEYS, old.integration.key_hash, "key") is None
+        assert await house.tables.get(FUNCTION_KEYS, old.integration.keys[0].hash, "key") is None
+
+    tell(story)
+
+
+def test_two_keys_work_until_one_is_revoked_or_expires(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        old = await house.integration()
+        place = (old.integration.tenant, old.integration.software_key)
+        expires = house.clock.now() + timedelta(days=1)
+        new = await house.service.add_key(*place, expires)
+        for each in (old, new):
+            caller = await house.authenticator.authenticate(headers_of(each))
+            assert caller.key_id == each.key.id
+        with pytest.raises(ConflictError, match="2 valid ones already"):
+            await house.service.add_key(*place)
+        with pytest.raises(InvalidRequestError, match="expiry is past"):
+            await house.service.rotate_key(*place, house.clock.now())
+        with pytest.raises(NotFoundError):
+            await house.service.revoke_key(*place, "0" * 12)
+        assert {key.id for key in await house.service.list_keys(*place)} == {old.key.id, new.key.id}
+
+        # Valid until the moment before, from a look-up that is still cached.
+        house.clock.seconds += 86_399
+        await house.authenticator.authenticate(headers_of(new))
+        house.clock.seconds += 1
+        refusal = await house.refusal(headers_of(new))
+        assert isinstance(refusal, ExpiredKeyError), "not counted as a guess"
+        with pytest.raises(ConflictError, match="add a new one first"):
+            await house.service.revoke_key(*place, old.key.id)
+        third = await house.service.add_key(*place)
+        keys = [key.id for key in await house.service.list_keys(*place)]
+        assert keys == [third.key.id, old.key.id], "the expired one made room"
+        assert await house.tables.get(FUNCTION_KEYS, new.key.hash, "key") is None
+
+        await house.service.revoke_key(*place, old.key.id)
+        house.clock.seconds += IN_FORCE_SECONDS
+        assert isinstance(await house.refusal(headers_of(old)), UnauthenticatedError)
+        await house.authenticator.authenticate(headers_of(third))
+
+    tell(story)
+
+
+def test_the_last_use_of_a_key_is_stored_and_shown(tell: Tell) -> None:
+    async def story(house: House) -> None:
+        uses = LastUses(house.clock)
+        keys = KeyPairAuthenticator(house.tables, house.clock, CACHE_SECONDS, uses)
+        issued = await house.integration()
+        place = (issued.integration.tenant, issued.integration.software_key)
+        await keys.authenticate(headers_of(issued))
+        await uses.written()
+        [key] = await house.service.list_keys(*place)
+        assert key.used_at == to_iso(house.clock.now())
+        # Another process finds the time, and does not write it again within the hour.
+        other = KeyPairAuthenticator(house.tables, house.clock, 0, LastUses(house.clock))
+        house.clock.seconds += 3_599
+        await other.authenticate(headers_of(issued))
+        assert (await house.service.list_keys(*place))[0].used_at == key.used_at
 
     tell(story)
 
@@ -411,7 +476,7 @@ def test_an_old_key_that_a_crash_left_behind_opens_nothing(tell: Tell) -> None:
         old = await house.integration()
         tenant, name = old.integration.tenant, old.integration.software_key
         await house.service.rotate_key(tenant, name)
-        stale_key = FunctionKey(old.integration.key_hash, tenant, name)
+        stale_key = FunctionKey(old.integration.keys[0].hash, tenant, name)
         await house.tables.write(FUNCTION_KEYS, Insert(key_to_entity(stale_key)))
         assert isinstance(await house.refusal(headers_of(old)), UnauthenticatedError)
 
@@ -429,11 +494,11 @@ def test_rotating_at_once_leaves_exactly_one_key_that_works(tell: Tell) -> None:
         assert all(isinstance(one, IssuedKey | ConflictError) for one in ended)
         (stored,) = await house.service.list_integrations(tenant)
         for one in issued:
-            if one.integration.key_hash == stored.key_hash:
+            if one.integration.keys[0].hash == stored.keys[0].hash:
                 await house.authenticator.authenticate(headers_of(one))
             else:
                 assert isinstance(await house.refusal(headers_of(one)), UnauthenticatedError)
-        assert stored.key_hash in {one.integration.key_hash for one in issued}
+        assert stored.keys[0].hash in {one.integration.keys[0].hash for one in issued}
 
     tell(story)
 
@@ -498,7 +563,7 @@ def test_no_key_in_the_clear_is_stored_shown_or_logged(
         shown = repr((issued, rotated, caller, error, error.message, house.authenticator))
         for one in (issued, rotated):
             assert one.function_key not in shown
-            assert one.integration.key_hash not in shown
+            assert one.integration.keys[0].hash not in shown
             seen.append(one.function_key)
 
     tell(story)

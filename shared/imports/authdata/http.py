@@ -17,6 +17,7 @@ import azure.functions as func
 
 from shared.auth.callers import AnyCaller
 from shared.auth.clients import Scope
+from shared.auth.integrations import import_permission
 from shared.errors import (
     AcceptanceUnknownError,
     ConflictError,
@@ -231,7 +232,9 @@ async def _processed(
 
 
 async def _authenticated(gateway: Gateway, req: func.HttpRequest) -> AnyCaller:
-    return await gateway.callers.authenticate_for(req.headers, Scope.IMPORT_AUTHDATA)
+    return await gateway.callers.authenticate_for(
+        req.headers, import_permission(AUTHDATA.name), Scope.IMPORT_AUTHDATA
+    )
 
 
 def _check(gateway: Gateway, req: func.HttpRequest) -> DryRun:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from shared.auth.clients import Scope
+from shared.auth.integrations import import_permission
 from shared.imports.authdata.definition import AUTHDATA
 from shared.web.openapi.operations import (
     DRY_RUN,
@@ -115,6 +116,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             tag=TAG,
             access=Access.EITHER,
             scope=Scope.IMPORT_AUTHDATA,
+            permission=import_permission(AUTHDATA.name),
             parameters=(*_FILE_OPTIONS, SHEET, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
             body=body,
             answers={
@@ -134,6 +136,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             tag=TAG,
             access=Access.EITHER,
             scope=Scope.IMPORT_AUTHDATA,
+            permission=import_permission(AUTHDATA.name),
             parameters=(_ID,),
             answers={
                 200: Answer(
@@ -156,6 +159,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             tag=TAG,
             access=Access.EITHER,
             scope=Scope.IMPORT_AUTHDATA,
+            permission=import_permission(AUTHDATA.name),
             parameters=(_ID, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
             answers=processed,
             refusals=(*refusals, 404, 410, 422),
@@ -168,6 +172,7 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
             tag=TAG,
             access=Access.EITHER,
             scope=Scope.IMPORT_AUTHDATA,
+            permission=import_permission(AUTHDATA.name),
             parameters=(*_FILE_OPTIONS, SHEET, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
             body=body,
             answers=processed,

@@ -24,6 +24,7 @@ import azure.functions as func
 from shared import log
 from shared.auth.callers import AnyCaller
 from shared.auth.clients import Scope
+from shared.auth.integrations import import_permission
 from shared.clock import to_iso
 from shared.errors import (
     ConflictError,
@@ -233,7 +234,9 @@ async def upload_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespo
 
     A document that was not imported does not use its Idempotency-Key, as no refusal does.
     """
-    caller = await gateway.callers.authenticate_for(req.headers, Scope.IMPORT_INBOX)
+    caller = await gateway.callers.authenticate_for(
+        req.headers, import_permission(DOCUMENTS.name), Scope.IMPORT_INBOX
+    )
     await gateway.documents.intake.check_enabled(caller.tenant)
     query = query_names.DOCUMENT_UPLOAD.read(req)
     form = await _read(gateway, req)

@@ -10,6 +10,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from shared.auth.clients import Scope
+from shared.auth.integrations import READ, import_permission
+from shared.imports.documents.definition import DOCUMENTS
 from shared.web.openapi.operations import (
     CONTINUATION,
     DRY_RUN,
@@ -122,6 +124,7 @@ OPERATIONS = (
         tag=TAG,
         access=Access.EITHER,
         scope=Scope.IMPORT_INBOX,
+        permission=import_permission(DOCUMENTS.name),
         parameters=(DRY_RUN, VIEW, IDEMPOTENCY_KEY),
         body=Body({FORM: _FORM_FIELDS}),
         answers={
@@ -143,6 +146,7 @@ OPERATIONS = (
         tag=TAG,
         access=Access.EITHER,
         scope=Scope.IMPORT_INBOX,
+        permission=READ,
         parameters=(
             Parameter("workerexternalId", "query", "Only documents of this worker.", _REFERENCE),
             Parameter(
@@ -163,6 +167,7 @@ OPERATIONS = (
         tag=TAG,
         access=Access.EITHER,
         scope=Scope.IMPORT_INBOX,
+        permission=READ,
         parameters=(
             Parameter("documentId", "path", "The `documentId` of the import's answer.", GUID, True),
         ),

@@ -17,6 +17,7 @@ from typing import Any
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
+from shared.auth.integrations import READ, import_permission
 from shared.errors import (
     InvalidRequestError,
     NotAcceptableError,
@@ -130,7 +131,7 @@ async def licenses_call(
     gateway: Gateway, req: func.HttpRequest, *, deletes: bool = False
 ) -> func.HttpResponse:
     """An import or a deletion: check in the order of docs/contracts.md#0, accept, wait, answer."""
-    caller = await gateway.callers.authenticate(req.headers)
+    caller = await gateway.callers.authenticate(req.headers, import_permission(LICENSES.name))
     query = (query_names.LICENSE_DELETION if deletes else query_names.LICENSES).read(req)
     action = LicenseAction.DELETE
     if not deletes:
@@ -249,7 +250,7 @@ async def licenses_export_call(gateway: Gateway, req: func.HttpRequest) -> func.
     from shared.imports.licenses.export import Holder
     from shared.web.records import check_read_permission
 
-    caller = await gateway.callers.authenticate(req.headers)
+    caller = await gateway.callers.authenticate(req.headers, READ)
     check_read_permission(caller)
     query_names.VENDORS_NONE.read(req)
     media_type = accepted_media_type(req)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from shared.auth.integrations import READ, import_permission
 from shared.imports.licenses.actions import IMPORT_ACTIONS, LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.web.openapi.operations import (
@@ -102,6 +103,7 @@ def _import(max_rows: int) -> Operation:
         "as left out, and an empty text clears the field.",
         tag=TAG,
         access=Access.KEY_PAIR,
+        permission=import_permission(LICENSES.name),
         parameters=(
             Parameter(
                 "importAction",
@@ -139,6 +141,7 @@ def _export(function: str, path: str, summary: str) -> Operation:
         "`/api/records/licenses` in pages.",
         tag=TAG,
         access=Access.KEY_PAIR,
+        permission=READ,
         parameters=tuple(
             Parameter(name, "path", f"The {name} of the licenses.", TEXT, True) for name in names
         ),
@@ -163,6 +166,7 @@ def _deletion(max_rows: int, function: str, method: str, path: str) -> Operation
         "lists deleted licenses as updated.",
         tag=TAG,
         access=Access.KEY_PAIR,
+        permission=import_permission(LICENSES.name),
         parameters=_SHARED,
         body=_body(max_rows),
         answers=_answers(),

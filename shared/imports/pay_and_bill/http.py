@@ -14,6 +14,7 @@ from typing import Final
 import azure.functions as func
 
 from shared.auth.callers import Caller, check_database, check_database_version
+from shared.auth.integrations import import_permission
 from shared.errors import InvalidRequestError, UnknownMessageTypeError
 from shared.gateway import Gateway
 from shared.imports.import_type import ImportType
@@ -63,7 +64,7 @@ async def import_call(
 
     The query has the version of the type.
     """
-    caller = await gateway.callers.authenticate(req.headers)
+    caller = await gateway.callers.authenticate(req.headers, import_permission(lowest.name))
     check_database(caller, lowest.contract)
     query = query_names.PAY_AND_BILL.read(req)
     kind = version_in_query(TYPE_CATALOGUE, lowest.name, query)

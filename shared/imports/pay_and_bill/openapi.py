@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from shared.auth.integrations import ANY, import_permission
 from shared.imports.import_type import ImportType
 from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 from shared.imports.registry import TYPE_CATALOGUE
@@ -82,6 +83,7 @@ def import_operation(versions: Sequence[ImportType], max_rows: int) -> Operation
         "whatever `Accept` says. `Content-Encoding` may be gzip.",
         tag=TAG,
         access=Access.KEY_PAIR,
+        permission=import_permission(kind.name),
         parameters=(_version(versions), SHEET, PROFILE, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW),
         body=Body({**dict.fromkeys((JSON, "text/json"), rows), **FILE_BODIES}, f"{kind.name}.json"),
         answers=import_answers("Every row's result, in the order sent.", PayAndBillAnswer),
@@ -106,6 +108,7 @@ def _unknown() -> Operation:
         text="The gateway has no such type. The answer names the types that it has.",
         tag=TAG,
         access=Access.KEY_PAIR,
+        permission=ANY,
         parameters=(
             Parameter(
                 "messageType",

@@ -7,8 +7,9 @@ out. An entry that has ended is never changed, and no entry is deleted (docs/con
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -46,9 +47,13 @@ class Action(StrEnum):
     INTEGRATION_SET = "integration.set"
     INTEGRATION_ENABLE = "integration.enable"
     INTEGRATION_DISABLE = "integration.disable"
+    KEY_ADD = "key.add"
+    KEY_REVOKE = "key.revoke"
     KEY_ROTATE = "key.rotate"
     CLIENT_ADD = "client.add"
     CLIENT_REVOKE = "client.revoke"
+    SECRET_ADD = "secret.add"  # noqa: S105 (a name)
+    SECRET_REVOKE = "secret.revoke"  # noqa: S105 (a name)
     FEATURE_ENABLE = "feature.enable"
     FEATURE_DISABLE = "feature.disable"
     ROUND_ADD = "round.add"
@@ -77,8 +82,21 @@ class Act:
     after: Content | None = None
 
 
+_ACTING: ContextVar[NamedCaller | None] = ContextVar("acting", default=None)
+
+
+@contextmanager
+def acting(caller: NamedCaller) -> Iterator[None]:
+    """In the block, this caller of the gateway administers, and entries name it."""
+    token = _ACTING.set(caller)
+    try:
+        yield
+    finally:
+        _ACTING.reset(token)
+
+
 class AuditLog:
-    """Writes the log. `caller` acts, unless an entry names another one."""
+    """Writes the log. `caller` acts, unless a call or an entry names another one."""
 
     def __init__(
         self,
@@ -127,7 +145,7 @@ class AuditLog:
     ) -> None:
         """Write the entry of an act that changes nothing, before its result is shown."""
         entry = self._entry(tenant, action, target)
-        entry = replace(entry, caller=caller or self._caller, state=AuditState.DONE)
+        entry = replace(entry, caller=caller or entry.caller, state=AuditState.DONE)
         await self._tables.write(AUDIT, beginning(entry))
 
     def _entry(self, tenant: str, action: Action, target: Content) -> AuditEntry:
@@ -137,7 +155,7 @@ class AuditLog:
             row=audit_row(now, self._ids.new()),
             at=to_iso(now),
             action=action.value,
-            caller=self._caller,
+            caller=_ACTING.get() or self._caller,
             target=target,
         )
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from shared.auth.clients import (
@@ -23,7 +24,8 @@ from shared.auth.clients import (
     new_client_secret,
     normal_client_id,
 )
-from shared.clock import Clock, Ids
+from shared.auth.stored_keys import StoredKey, expiry_text, with_key, without_key
+from shared.clock import Clock, Ids, to_iso
 from shared.errors import (
     ConflictError,
     InvalidRequestError,
@@ -31,14 +33,14 @@ from shared.errors import (
     PreconditionFailedError,
 )
 from shared.services.admin.audit import Action, AuditLog
-from shared.services.admin.tenants import TenantService
+from shared.services.admin.tenants import TenantService, key_view
 from shared.storage.names import CLIENTS
-from shared.storage.ports import Delete, Entity, Insert, Tables
+from shared.storage.ports import Delete, Entity, Insert, Replace, Tables, retry_on_conflict
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedClient:
-    """A new client with its secret in the clear, which is shown once; "" for a client of Entra."""
+    """A client with its new secret in the clear, which is shown once; "" for a client of Entra."""
 
     client: Client
     client_secret: str = field(repr=False)
@@ -61,17 +63,19 @@ class ClientService:
         self._ids = ids
         self._audit = audit or AuditLog(tables, clock, ids)
 
-    async def add(self, tenant: str, name: str, scopes: Iterable[Scope]) -> IssuedClient:
+    async def add(
+        self, tenant: str, name: str, scopes: Iterable[Scope], expires: datetime | None = None
+    ) -> IssuedClient:
         """Add a client of a tenant. Its name is its id; an empty `name` is generated.
 
-        Raises InvalidRequestError, NotFoundError, and ConflictError if the name is taken.
+        `expires` is when its secret does, aware, in UTC. Raises InvalidRequestError, NotFoundError,
+        and ConflictError if the name is taken.
         """
         owner = (await self._tenants.find(tenant)).id
         client_id = _clean_client_id(name or f"{owner}-{self._ids.new()[:8]}")
-        secret = new_client_secret()
-        secret_hash = await asyncio.to_thread(hash_client_secret, secret)
-        client = self._make_client(client_id, owner, client_id, scopes, secret_hash)
-        return IssuedClient(await self._insert(client), secret)
+        clear, secret = await self._new_secret(expires)
+        client = self._make_client(client_id, owner, client_id, scopes, (secret,))
+        return IssuedClient(await self._insert(client), clear)
 
     async def register(
         self, tenant: str, client_id: str, name: str, scopes: Iterable[Scope]
@@ -88,7 +92,7 @@ class ClientService:
             )
         owner = (await self._tenants.find(tenant)).id
         title = _clean_client_id(name or application)
-        client = self._make_client(application, owner, title, scopes, "")
+        client = self._make_client(application, owner, title, scopes, ())
         return IssuedClient(await self._insert(client), "")
 
     async def list_clients(self, tenant: str = "") -> list[Client]:
@@ -103,24 +107,77 @@ class ClientService:
 
         Raises NotFoundError, also if the client belongs to another tenant than the named one.
         """
-        owner = (await self._tenants.find(tenant)).id if tenant else ""
-        entity = await self._tables.get(CLIENTS, PARTITION, client_row(client_id))
-        missing = NotFoundError("There is no client of this id; `client list` shows them.")
-        if entity is None:
-            raise missing
-        client = client_from_entity(entity)
-        if owner not in ("", client.tenant):
-            raise missing
+        entity, client = await self._find(client_id, tenant)
         target, before = {"clientId": client.client_id}, _settings(client)
         async with self._audit.act(client.tenant, Action.CLIENT_REVOKE, target, before=before):
             try:
                 await self._tables.write(CLIENTS, Delete(Entity(entity.partition, entity.row, {})))
             except PreconditionFailedError:
-                raise missing from None
+                raise _no_such_client() from None
         return client
 
+    @retry_on_conflict(5, lambda: ConflictError("Others are changing the client; try again."))
+    async def add_secret(
+        self, client_id: str, tenant: str = "", expires: datetime | None = None
+    ) -> IssuedClient:
+        """Issue a second secret for a client, beside the one that it has.
+
+        Raises NotFoundError as `revoke` does, InvalidRequestError, and ConflictError if it has two
+        valid secrets, or if Entra keeps its secrets.
+        """
+        entity, client = await self._find(client_id, tenant)
+        _refuse_entra(client)
+        clear, secret = await self._new_secret(expires)
+        target = {"clientId": client.client_id}
+        after = {"secret": secret.id, "expiresAt": secret.expires_at or None}
+        async with self._audit.act(client.tenant, Action.SECRET_ADD, target, after=after):
+            changed = replace(client, secrets=with_key(client.secrets, secret, self._clock.now()))
+            await self._tables.write(CLIENTS, Replace(client_to_entity(changed, entity.etag)))
+        return IssuedClient(changed, clear)
+
+    @retry_on_conflict(5, lambda: ConflictError("Others are changing the client; try again."))
+    async def revoke_secret(self, client_id: str, secret_id: str, tenant: str = "") -> Client:
+        """Revoke a secret of a client. It gets no token, and its tokens are not valid any more.
+
+        Raises NotFoundError as `revoke` does, and ConflictError if no other secret is valid.
+        """
+        entity, client = await self._find(client_id, tenant)
+        _refuse_entra(client)
+        target = {"clientId": client.client_id, "secret": secret_id}
+        async with self._audit.act(client.tenant, Action.SECRET_REVOKE, target):
+            secrets = without_key(client.secrets, secret_id, self._clock.now())
+            changed = replace(client, secrets=secrets)
+            await self._tables.write(CLIENTS, Replace(client_to_entity(changed, entity.etag)))
+        return changed
+
+    async def find(self, client_id: str, tenant: str = "") -> Client:
+        """The client, with the last use of its secrets. Raises NotFoundError as `revoke` does."""
+        return (await self._find(client_id, tenant))[1]
+
+    async def _find(self, client_id: str, tenant: str) -> tuple[Entity, Client]:
+        owner = (await self._tenants.find(tenant)).id if tenant else ""
+        entity = await self._tables.get(CLIENTS, PARTITION, client_row(client_id))
+        if entity is None:
+            raise _no_such_client()
+        client = client_from_entity(entity)
+        if owner not in ("", client.tenant):
+            raise _no_such_client()
+        return entity, client
+
+    async def _new_secret(self, expires: datetime | None) -> tuple[str, StoredKey]:
+        """A new secret in the clear, and what is stored of it."""
+        now, clear = self._clock.now(), new_client_secret()
+        expires_at = expiry_text(expires, now)
+        secret_hash = await asyncio.to_thread(hash_client_secret, clear)
+        return clear, StoredKey(secret_hash, to_iso(now), expires_at)
+
     def _make_client(
-        self, client_id: str, tenant: str, name: str, scope_names: Iterable[Scope], secret_hash: str
+        self,
+        client_id: str,
+        tenant: str,
+        name: str,
+        scope_names: Iterable[Scope],
+        client_secrets: tuple[StoredKey, ...],
     ) -> Client:
         scopes = frozenset(scope_names)
         if not scopes:
@@ -133,7 +190,7 @@ class ClientService:
             scopes=scopes,
             registration=self._ids.new(),
             created_at=self._clock.now().isoformat(timespec="seconds"),
-            secret_hash=secret_hash,
+            secrets=client_secrets,
         )
 
     async def _insert(self, client: Client) -> Client:
@@ -156,6 +213,27 @@ def _settings(client: Client) -> dict[str, Any]:
         "scopes": sorted(client.scopes),
         "identityProvider": "entra" if client.is_entra_client else "local",
     }
+
+
+def client_view(client: Client) -> dict[str, Any]:
+    """A client for programs, without its tenant and its secrets."""
+    return {
+        "clientId": client.client_id,
+        "name": client.name,
+        "scopes": sorted(client.scopes),
+        "identityProvider": "entra" if client.is_entra_client else "local",
+        "createdAt": client.created_at,
+        "secrets": [key_view(secret) for secret in client.secrets],
+    }
+
+
+def _no_such_client() -> NotFoundError:
+    return NotFoundError("There is no client of this id; `client list` shows them.")
+
+
+def _refuse_entra(client: Client) -> None:
+    if client.is_entra_client:
+        raise ConflictError("Entra keeps the secrets of this client: make and revoke them there.")
 
 
 def _clean_client_id(text: str) -> str:

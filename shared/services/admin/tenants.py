@@ -1,7 +1,7 @@
 """Tenants, their integrations and function keys, for the administrator's commands.
 
-Every write is conditional. The integration records which key is current, so one write decides about
-adding or rotating a key. The new key's entity is inserted before that write, and the old one's is
+Every write is conditional. The integration records its keys, so one write decides about adding,
+revoking or rotating one. A new key's entity is inserted before that write, and an old one's is
 deleted after it. A crash may leave either entity behind, but it is not valid without the
 integration. A running gateway sees a change when its look-ups have expired
 (`GATEWAY_CACHE_SECONDS`).
@@ -11,24 +11,28 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from shared.auth.integrations import (
     MOST_SOFTWARE_KEY,
+    ROW,
     FunctionKey,
     Integration,
     hash_function_key,
     integration_from_any_entity,
     integration_keys,
     integration_to_entity,
+    key_from_entity,
     key_to_entity,
     new_function_key,
 )
 from shared.auth.lookups import DISABLED, PARTITION
-from shared.clock import Clock
+from shared.auth.stored_keys import StoredKey, expiry_text, with_key, without_key
+from shared.clock import Clock, to_iso
 from shared.errors import (
     ConflictError,
     InvalidRequestError,
@@ -109,6 +113,19 @@ class IssuedKey:
 
     integration: Integration
     function_key: str = field(repr=False)
+
+    @property
+    def key(self) -> StoredKey:
+        """What is stored of the key."""
+        return self.integration.keys[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _NewKey:
+    """A new function key in the clear, and what is stored of it."""
+
+    clear: str = field(repr=False)
+    stored: StoredKey
 
 
 class TenantService:
@@ -226,11 +243,13 @@ class TenantService:
             raise ConflictError(f"Several tenants have this name; use the id: {ids}.")
         raise NotFoundError(f"There is no tenant {reference!r}; `tenant list` shows them all.")
 
-    async def add_integration(self, integration: Integration) -> IssuedKey:
+    async def add_integration(
+        self, integration: Integration, expires: datetime | None = None
+    ) -> IssuedKey:
         """Store a new integration of an existing tenant and issue its function key.
 
-        Raises InvalidRequestError, NotFoundError, and ConflictError where the software key is
-        taken in this tenant.
+        `expires` is when the key does, aware, in UTC. Raises InvalidRequestError,
+        NotFoundError, and ConflictError where the software key is taken in this tenant.
         """
         tenant = await self.find(integration.tenant)
         cleaned = _clean_integration(replace(integration, tenant=tenant.id))
@@ -241,14 +260,15 @@ class TenantService:
         if await self._read(cleaned.tenant, cleaned.software_key) is not None:
             raise conflict
         target, after = {"softwareKey": cleaned.software_key}, integration_settings(cleaned)
+        new = self._new_key(expires)
         async with self._audit.act(tenant.id, Action.INTEGRATION_ADD, target, after=after):
-            issued_key = await self._issue(cleaned)
+            issued_key = await self._issue(cleaned, new, (new.stored,))
             try:
                 await self._tables.write(
                     INTEGRATIONS, Insert(integration_to_entity(issued_key.integration))
                 )
             except PreconditionFailedError:
-                await self._forget_key(issued_key.integration.key_hash)
+                await self._forget_key(issued_key.key.hash)
                 raise conflict from None
         return issued_key
 
@@ -286,31 +306,107 @@ class TenantService:
             await self._tables.write(INTEGRATIONS, Replace(entity))
         return integration
 
-    async def rotate_key(self, tenant: str, software_key: str) -> IssuedKey:
-        """Issue a new function key for an integration. The old one stops when look-ups expire.
+    async def rotate_key(
+        self, tenant: str, software_key: str, expires: datetime | None = None
+    ) -> IssuedKey:
+        """Issue a new function key for an integration. The old ones stop when look-ups expire.
 
-        Raises NotFoundError, and ConflictError if another rotation was faster.
+        Raises NotFoundError, InvalidRequestError, and ConflictError if another rotation was faster.
+        """
+        return await self._add_key(
+            tenant, software_key, Action.KEY_ROTATE, expires, lambda _keys, new: (new,)
+        )
+
+    async def add_key(
+        self, tenant: str, software_key: str, expires: datetime | None = None
+    ) -> IssuedKey:
+        """Issue a second function key for an integration, beside the one that it has.
+
+        Raises NotFoundError, InvalidRequestError, and ConflictError if it has two valid keys, or
+        if another change was faster.
+        """
+        return await self._add_key(
+            tenant,
+            software_key,
+            Action.KEY_ADD,
+            expires,
+            lambda keys, new: with_key(keys, new, self._clock.now()),
+        )
+
+    async def list_keys(self, tenant: str, software_key: str) -> list[StoredKey]:
+        """The function keys of an integration with their last use, the newest first.
+
+        Raises NotFoundError.
+        """
+        owner = await self.find(tenant)
+        entity = await self._find_integration(owner.id, software_key)
+        keys = integration_from_any_entity(entity).keys
+        entities = [await self._tables.get(FUNCTION_KEYS, key.hash, ROW) for key in keys]
+        return [
+            replace(key, used_at=key_from_entity(entity).used_at) if entity is not None else key
+            for key, entity in zip(keys, entities, strict=True)
+        ]
+
+    @retry_on_conflict(
+        5, lambda: ConflictError("Other commands are changing the integration; try again.")
+    )
+    async def revoke_key(self, tenant: str, software_key: str, key_id: str) -> StoredKey:
+        """Revoke a function key of an integration; it stops when look-ups expire.
+
+        Raises NotFoundError, and ConflictError if no other key is valid.
         """
         owner = await self.find(tenant)
         current = await self._find_integration(owner.id, software_key)
         integration = integration_from_any_entity(current)
+        target = {"softwareKey": integration.software_key, "key": key_id}
+        async with self._audit.act(owner.id, Action.KEY_REVOKE, target):
+            keys = without_key(integration.keys, key_id, self._clock.now())
+            entity = integration_to_entity(replace(integration, keys=keys), current.etag)
+            await self._tables.write(INTEGRATIONS, Replace(entity))
+        revoked = next(key for key in integration.keys if key.id == key_id)
+        await self._forget_key(revoked.hash)
+        return revoked
+
+    async def _add_key(
+        self,
+        tenant: str,
+        software_key: str,
+        action: Action,
+        expires: datetime | None,
+        change: Callable[[Sequence[StoredKey], StoredKey], tuple[StoredKey, ...]],
+    ) -> IssuedKey:
+        """Issue a key; `change` makes the keys of the integration from the former and the new."""
+        owner = await self.find(tenant)
+        current = await self._find_integration(owner.id, software_key)
+        integration = integration_from_any_entity(current)
+        new = self._new_key(expires)
         target = {"softwareKey": integration.software_key}
-        async with self._audit.act(owner.id, Action.KEY_ROTATE, target):
-            issued_key = await self._issue(integration)
+        after = {"key": new.stored.id, "expiresAt": new.stored.expires_at or None}
+        async with self._audit.act(owner.id, action, target, after=after):
+            keys = change(integration.keys, new.stored)
+            issued_key = await self._issue(integration, new, keys)
             try:
                 entity = integration_to_entity(issued_key.integration, current.etag)
                 await self._tables.write(INTEGRATIONS, Replace(entity))
             except PreconditionFailedError:
-                await self._forget_key(issued_key.integration.key_hash)
+                await self._forget_key(new.stored.hash)
                 raise ConflictError("The integration was changed meanwhile; try again.") from None
-        await self._forget_key(integration.key_hash)
+        for key in integration.keys:
+            if key not in keys:
+                await self._forget_key(key.hash)
         return issued_key
 
-    async def _issue(self, integration: Integration) -> IssuedKey:
-        clear = new_function_key()
-        key = FunctionKey(hash_function_key(clear), integration.tenant, integration.software_key)
+    def _new_key(self, expires: datetime | None) -> _NewKey:
+        now, clear = self._clock.now(), new_function_key()
+        stored = StoredKey(hash_function_key(clear), to_iso(now), expiry_text(expires, now))
+        return _NewKey(clear, stored)
+
+    async def _issue(
+        self, integration: Integration, new: _NewKey, keys: tuple[StoredKey, ...]
+    ) -> IssuedKey:
+        key = FunctionKey(new.stored.hash, integration.tenant, integration.software_key)
         await self._tables.write(FUNCTION_KEYS, Insert(key_to_entity(key)))
-        return IssuedKey(replace(integration, key_hash=key.key_hash), clear)
+        return IssuedKey(replace(integration, keys=keys), new.clear)
 
     async def _forget_key(self, key_hash: str) -> None:
         """Delete a key's entity. Errors are ignored, because the key is not valid anyway."""
@@ -344,6 +440,17 @@ def integration_settings(integration: Integration) -> dict[str, Any]:
             "version": integration.database.version,
         },
         "read": integration.read.value,
+        "permissions": sorted(integration.permissions),
+    }
+
+
+def key_view(key: StoredKey) -> dict[str, Any]:
+    """A function key or a client secret for programs, without the key itself."""
+    return {
+        "id": key.id,
+        "createdAt": key.created_at or None,
+        "expiresAt": key.expires_at or None,
+        "lastUsedAt": key.used_at or None,
     }
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from shared import log
-from shared.auth.clients import Client, ClientLookups, Scope, SecretChecker, may_match
+from shared.auth.clients import Client, ClientLookups, Scope, SecretChecker, may_match_any
 from shared.auth.lookups import TenantLookups, disabled_message
+from shared.auth.stored_keys import StoredKey
+from shared.clock import Clock, SystemClock
 from shared.errors import TokenFault, TokenRefusedError
 
 if TYPE_CHECKING:
     from shared.auth.local_tokens import LocalTokens
 
+EXPIRED = "The secret of this client has expired: send the new one, or ask for one."
 NO_SUCH_CLIENT = "Client id and secret do not match, or the client was revoked: check both."
 
 
@@ -77,15 +80,24 @@ class TokenSource(Protocol):
 class LocalTokenSource:
     """The gateway as its own identity provider."""
 
-    def __init__(self, tokens: LocalTokens, secrets: SecretChecker) -> None:
+    def __init__(
+        self,
+        tokens: LocalTokens,
+        secrets: SecretChecker,
+        clock: Clock | None = None,
+        note_use: Callable[[Client, StoredKey], None] = lambda _client, _secret: None,
+    ) -> None:
+        """`note_use` is called for each token, and returns at once."""
         self._tokens = tokens
         self._secrets = secrets
+        self._clock = clock or SystemClock()
+        self._note_use = note_use
 
     def choose(self, claims: Sequence[ClientClaim]) -> tuple[Client, str] | None:
         """See `TokenSource`. The quick hash chooses, so at most one slow hash is computed."""
         choice = None
         for client, secret in claims:
-            is_likely = may_match(client.secret_hash if client else "", secret)
+            is_likely = may_match_any(client.secrets if client else (), secret)
             if is_likely and client is not None and choice is None:
                 choice = client, secret
         return choice
@@ -93,11 +105,15 @@ class LocalTokenSource:
     async def exchange(
         self, client: Client, secret: str, scopes: frozenset[Scope]
     ) -> IssuedToken | None:
-        """See `TokenSource`."""
-        if not await self._secrets.is_right(client.secret_hash, secret):
+        """See `TokenSource`. Raises TokenRefusedError for a secret that has expired."""
+        stored = await self._secrets.find(client.secrets, secret)
+        if stored is None:
             return None
-        token = await self._tokens.issue(client, scopes)
-        return IssuedToken(token, self._tokens.terms.lifetime, tuple(sorted(scopes)))
+        if stored.has_expired(self._clock.now()):
+            raise TokenRefusedError(EXPIRED, TokenFault.INVALID_CLIENT)
+        token = await self._tokens.issue(client, scopes, stored)
+        self._note_use(client, stored)
+        return IssuedToken(token, self._tokens.lifetime(stored), tuple(sorted(scopes)))
 
 
 class TokenRequests:

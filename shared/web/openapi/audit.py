@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pydantic import AwareDatetime, Field
 
+from shared.auth.integrations import READ
 from shared.services.admin.audit import Action
 from shared.storage.audit_records import STATE_MEANINGS, AuditState
 from shared.web.audit import AUDIT
@@ -53,6 +54,7 @@ OPERATIONS: Final = (
         f"{_MEANINGS}",
         tag="Audit",
         access=Access.KEY_PAIR,
+        permission=READ,
         parameters=(
             Parameter(
                 "action",

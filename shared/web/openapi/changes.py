@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import AwareDatetime, Field
 
 from shared.auth.clients import Scope
+from shared.auth.integrations import READ
 from shared.imports.modules import IMPORT_MODULES
 from shared.services.changes import CHANGE_MEANINGS, ChangeKind
 from shared.web.changes import CHANGES, LARGEST_PAGE, PAGE
@@ -59,6 +60,7 @@ OPERATIONS: Final = (
         tag="Records",
         access=Access.EITHER,
         scope=Scope.READ_RECORDS,
+        permission=READ,
         parameters=(
             Parameter(
                 "after",

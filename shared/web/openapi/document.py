@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import ConfigDict, Field
 
 from shared.auth.clients import Scope
+from shared.auth.integrations import ANY
 from shared.imports.files.formats import XLSX_TYPE, FileFormat
 from shared.imports.files.templates import SAMPLES, TEMPLATE_FORMATS, template_name
 from shared.imports.import_type import ImportType
@@ -356,8 +357,9 @@ def _operation(operation: Operation, schemas: Mapping[Content, Schema]) -> dict[
             for status, answer in sorted(all_answers(operation).items())
         },
     }
-    if operation.text:
-        described["description"] = operation.text
+    texts = [operation.text, _permission_text(operation.permission)]
+    if any(texts):
+        described["description"] = " ".join(filter(None, texts))
     if operation.body is not None:
         described["requestBody"] = _body(operation.body, schemas)
     return described
@@ -367,6 +369,12 @@ def _credential(name: str, operation: Operation) -> dict[str, list[str]]:
     if name == "bearer":
         return {"token": [operation.scope] if operation.scope else []}
     return {"functionKey": [], "softwareKey": []}
+
+
+def _permission_text(permission: str) -> str:
+    if permission in ("", ANY):
+        return ""
+    return f"The integration of a key pair needs the permission `{permission}`."
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

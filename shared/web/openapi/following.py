@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from types import UnionType
 from typing import Any, Final, get_args
 
+from shared.auth.integrations import ANY, OPERATE
 from shared.imports.messages import Severity
 from shared.imports.registry import IMPORT_TYPES
 from shared.imports.results import Outcome
@@ -68,6 +69,7 @@ _READING: Final = (
         summary="The tenant's imports, newest first",
         tag=TAG,
         access=Access.EITHER,
+        permission=ANY,
         parameters=(
             _choice("type", "Only imports of this type.", IMPORT_TYPES),
             _choice("state", "Only imports in this state.", (s.value for s in ImportState)),
@@ -92,6 +94,7 @@ _READING: Final = (
         summary="One import",
         tag=TAG,
         access=Access.EITHER,
+        permission=ANY,
         parameters=(IMPORT_ID,),
         answers={200: Answer("The import in its present state.", {JSON: Import})},
         refusals=(401, 403, 404),
@@ -105,6 +108,7 @@ _READING: Final = (
         "`index` is the place of the row in the payload.",
         tag=TAG,
         access=Access.EITHER,
+        permission=ANY,
         parameters=(
             IMPORT_ID,
             _choice("outcome", "Only rows with this outcome.", (o.value for o in Outcome)),
@@ -124,6 +128,7 @@ _READING: Final = (
         "then warnings, then infos; within each, the largest groups first.",
         tag=TAG,
         access=Access.EITHER,
+        permission=ANY,
         parameters=(IMPORT_ID, _severity("Only messages of this severity.")),
         answers={200: Answer("The groups, all on one page.", {JSON: MessageGroups})},
         refusals=(400, 401, 403, 404, 410),
@@ -137,6 +142,7 @@ _READING: Final = (
         "none for an import without a profile.",
         tag=TAG,
         access=Access.EITHER,
+        permission=ANY,
         parameters=(IMPORT_ID,),
         answers={200: Answer("The values, all on one page.", {JSON: UnmappedValues})},
         refusals=(400, 401, 403, 404, 410),
@@ -153,6 +159,7 @@ _FAILURES_AND_CHANGES: Final = (
         "text that a spreadsheet would evaluate as a formula starts with an apostrophe.",
         tag=TAG,
         access=Access.EITHER,
+        permission=ANY,
         parameters=(IMPORT_ID,),
         answers={
             200: Answer(
@@ -178,6 +185,7 @@ _FAILURES_AND_CHANGES: Final = (
         "`rows.repaired` of its parent, and of the imports above that.",
         tag=TAG,
         access=Access.EITHER,
+        permission=OPERATE,
         parameters=(IMPORT_ID, SHEET, PREFER, IDEMPOTENCY_KEY),
         body=Body({JSON: list[CorrectedRow], **FILE_BODIES}, is_required=False),
         answers={
@@ -204,6 +212,7 @@ _FAILURES_AND_CHANGES: Final = (
         "An undo can be undone.",
         tag=TAG,
         access=Access.EITHER,
+        permission=OPERATE,
         parameters=(IMPORT_ID, PREFER, IDEMPOTENCY_KEY, DRY_RUN, VIEW, _ONLY_IF_ALL),
         answers={
             200: Answer(
@@ -223,6 +232,7 @@ _FAILURES_AND_CHANGES: Final = (
         text="Rows that are committed stay. All other rows fail with 9002.",
         tag=TAG,
         access=Access.EITHER,
+        permission=OPERATE,
         parameters=(IMPORT_ID, PREFER),
         answers={
             200: Answer(
@@ -251,6 +261,7 @@ def _answer(calls: Iterable[Operation]) -> Operation:
         summary="The vendor's answer, as the call itself would have given it",
         tag=TAG,
         access=Access.EITHER,
+        permission=ANY,
         parameters=(IMPORT_ID,),
         answers={
             200: Answer(

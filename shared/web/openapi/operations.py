@@ -93,6 +93,8 @@ class Operation:
     """Media types besides JSON that a refusal may come in."""
     scope: str = ""
     """The scope that a token must have; none where any of them will do."""
+    permission: str = ""
+    """What the integration of a key pair must be allowed; "" where nothing is asked for."""
     message_type: str = ""
     name: str = ""
     """The `operationId`, where the function has more than one operation; else the function's."""

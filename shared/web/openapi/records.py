@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import AwareDatetime, Field
 
 from shared.auth.clients import Scope
+from shared.auth.integrations import READ
 from shared.imports.import_type_module import StoredRecords
 from shared.imports.modules import IMPORT_MODULES
 from shared.web.openapi.operations import (
@@ -111,6 +112,7 @@ def _list(stored: StoredRecords) -> Operation:
         tag=TAG,
         access=Access.EITHER,
         scope=Scope.READ_RECORDS,
+        permission=READ,
         parameters=(
             *map(_filter, stored.source().filters),
             *(_BY_IMPORT, _DELETED, _SIZE, CONTINUATION),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shared.auth.bearer import BearerAuthenticator, TokenClaims, key_id_of, token_refusals
 from shared.auth.callers import AnyCaller, Caller, Callers, KeyPairAuthenticator, TokenCaller
 from shared.auth.clients import ClientLookups, Scope
-from shared.auth.integrations import Integration
+from shared.auth.integrations import ANY, Integration
 from shared.auth.lookups import MOST_FOUND, MOST_MISSING, CachedLookups, TenantLookups
 from shared.budgets import FailureThrottle
 from shared.clock import SystemClock
@@ -56,8 +56,8 @@ def ask(headers: dict[str, str], scope: Scope | None = None) -> AnyCaller:
     key_pairs, tenants = KeyPairAuthenticator(tables, clock, 0), TenantLookups(tables, clock, 0)
     callers = Callers(key_pairs, OneToken(), tenants, unlimited())
     if scope is None:
-        return asyncio.run(callers.authenticate_any(headers))
-    return asyncio.run(callers.authenticate_for(headers, scope))
+        return asyncio.run(callers.authenticate_any(headers, ANY))
+    return asyncio.run(callers.authenticate_for(headers, ANY, scope))
 
 
 def challenge_of(error: Exception) -> str | None:
@@ -105,7 +105,7 @@ def test_a_call_for_key_pairs_only_has_no_bearer_challenge() -> None:
     callers = Callers(key_pairs, OneToken(), tenants, unlimited())
     for headers in (TOKEN, {}):
         with pytest.raises(UnauthenticatedError) as caught:
-            asyncio.run(callers.authenticate(headers))
+            asyncio.run(callers.authenticate(headers, ANY))
         assert challenge_of(caught.value) is None
 
 

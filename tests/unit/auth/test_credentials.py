@@ -7,6 +7,7 @@ import hashlib
 import re
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -15,20 +16,32 @@ from hypothesis import strategies as st
 from shared.auth.callers import Caller, check_database, check_database_version
 from shared.auth.clients import SecretChecker, hash_client_secret, may_match, new_client_secret
 from shared.auth.integrations import (
+    ADMIN,
+    IMPORT,
+    OPERATE,
+    PERMISSIONS,
+    READ,
     Database,
     FunctionKey,
     Integration,
+    ReadPermission,
     hash_function_key,
+    integration_from_any_entity,
     integration_from_entity,
     integration_to_entity,
     key_from_entity,
     key_to_entity,
     new_function_key,
+    read_permissions,
 )
-from shared.errors import ForbiddenError, InvalidRequestError
+from shared.auth.stored_keys import LastUses, StoredKey
+from shared.clock import to_iso
+from shared.errors import ForbiddenError, InvalidRequestError, StorageUnavailableError
 from shared.imports.import_type import Contract, OnExisting, Options
 from shared.imports.pay_and_bill.contract import PAY_AND_BILL
+from shared.imports.registry import IMPORT_TYPES
 from shared.services.admin.tenants import numbered_slug, slug_of
+from shared.storage.ports import Entity
 
 # The id of a tenant is a slug, whatever the name is written in.
 
@@ -99,10 +112,101 @@ def test_a_stored_integration_comes_back_and_does_not_show_its_hash() -> None:
         enabled=False,
         on_existing=OnExisting.ERROR,
         database=Database(active=False, version=0),
-        key_hash=hash_function_key("k"),
+        permissions=frozenset({READ}),
+        keys=(
+            StoredKey(
+                hash_function_key("k"), "2026-01-31T08:00:00.000Z", "2027-01-31T00:00:00.000Z"
+            ),
+        ),
     )
     assert integration_from_entity(integration_to_entity(integration)) == integration
-    assert integration.key_hash not in repr(a_caller(integration))
+    assert integration.keys[0].hash not in repr(a_caller(integration))
+
+
+def test_an_integration_of_an_earlier_version_keeps_its_key_and_may_do_all_but_administer() -> None:
+    new = integration_to_entity(an_integration(keys=(StoredKey("b" * 64), StoredKey("a" * 64))))
+    assert new.text("keyHash") == "b" * 64, "an earlier version knows the newest key"
+    columns = {name: new.values[name] for name in new.values if name not in ("permissions", "keys")}
+    old = integration_from_entity(Entity(new.partition, new.row, columns))
+    assert [key.hash for key in old.keys] == ["b" * 64]
+    assert re.fullmatch("[0-9a-f]{12}", old.keys[0].id)
+    assert [name for name in PERMISSIONS if not old.may(name)] == [ADMIN]
+    # What an earlier version stored last counts: it knows one key and no permissions.
+    unknown = Entity(new.partition, new.row, {**columns, "permissions": "fly admin"})
+    assert integration_from_entity(unknown).permissions == {ADMIN}
+    broken = integration_from_any_entity(
+        Entity(new.partition, new.row, {**unknown.values, "keys": "[{}]", "onExisting": "?"})
+    )
+    assert broken.permissions == {ADMIN}
+    assert (broken.enabled, len(broken.keys)) == (False, 1)
+
+
+@pytest.mark.parametrize("name", ["", " ", "imports", "import:", "import:nothing", "any", "*"])
+def test_an_unknown_permission_is_refused_with_those_there_are(name: str) -> None:
+    with pytest.raises(InvalidRequestError, match=r"import, import:workers.* read, operate, admin"):
+        read_permissions(["read", name])
+
+
+def test_the_imports_that_an_integration_sees_are_those_it_may_send_read_or_operate() -> None:
+    for permissions, seen in (
+        ({"import:workers"}, {"workers"}),
+        ({IMPORT}, {*IMPORT_TYPES}),
+        ({READ}, {*IMPORT_TYPES}),
+        ({OPERATE}, {*IMPORT_TYPES}),
+        ({ADMIN}, set()),
+    ):
+        caller = a_caller(an_integration(permissions=frozenset(permissions)))
+        assert {name for name in IMPORT_TYPES if caller.sees(name)} == seen
+        assert (caller.read is ReadPermission.NONE) is (READ not in permissions)
+
+
+# The last use of a key is written once an hour, a few at a time, and never waited for.
+
+
+class Uses:
+    """Notes uses under a clock that a test moves, and counts the writes."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_800_000_000.0
+        self.written: list[str] = []
+        self.uses = LastUses(self)
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def elapsed(self) -> float:
+        return self.seconds
+
+    async def use(self, *keys: StoredKey, fails: bool = False) -> int:
+        async def write(at: str) -> None:
+            self.written.append(at)
+            if fails:
+                raise StorageUnavailableError("away")
+
+        before = len(self.written)
+        for key in keys:
+            self.uses.note(key, write)
+        assert len(self.written) == before, "nothing waits for the write"
+        await self.uses.written()
+        return len(self.written) - before
+
+
+def test_the_last_use_is_written_once_an_hour_for_each_key_whatever_happens() -> None:
+    async def story() -> None:
+        house, key = Uses(), StoredKey("a")
+        assert await house.use(key, key, StoredKey("b")) == 2
+        assert house.written[0] == to_iso(house.now())
+        house.seconds += 3_599
+        assert await house.use(key) == 0
+        house.seconds += 1
+        assert await house.use(key, fails=True) == 1
+        assert await house.use(key) == 0, "storage that is away is not asked at each call"
+        # Another process has written it.
+        at = to_iso(house.now() - timedelta(minutes=59))
+        assert await house.use(StoredKey("c", used_at=at), StoredKey("d", used_at="?")) == 1
+        assert await house.use(*(StoredKey(str(at)) for at in range(100))) == 8
+
+    asyncio.run(story())
 
 
 def test_the_options_of_a_caller_are_its_integrations() -> None:

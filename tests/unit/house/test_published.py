@@ -15,6 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local_host.indexing import AppFunction
 from local_host.routes import find_route
+from shared.auth.integrations import ANY, IMPORT, PERMISSIONS
 from shared.imports.files.templates import SAMPLES
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.registry import MESSAGE_CATALOGUE as CATALOGUE
@@ -25,7 +26,7 @@ from shared.web.openapi.document import (
     document,
     operations,
 )
-from shared.web.openapi.operations import JSON, Limits, Operation
+from shared.web.openapi.operations import JSON, Access, Limits, Operation
 from shared.web.openapi.page import FOLDER
 from tests.emulator import settings_for
 from tests.unit.house.source_tree import ROOT, Module, modules
@@ -69,6 +70,12 @@ def test_the_parameters_of_an_address_are_those_of_its_route(
     named = re.findall(r"\{(\w+)\}", operation.path)
     described = [item.name for item in operation.parameters if item.place == "path"]
     assert sorted(described) == sorted(named)
+
+
+def test_every_call_with_a_credential_names_its_permission_and_no_other_call_does() -> None:
+    unnamed = [item for item in OPERATIONS if bool(item.permission) is (item.access is Access.OPEN)]
+    assert unnamed == []
+    assert {item.permission for item in OPERATIONS} - {"", ANY} <= {*PERMISSIONS} - {IMPORT}
 
 
 def test_the_document_is_valid(published: dict[str, Any]) -> None:
