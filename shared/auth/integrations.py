@@ -60,7 +60,8 @@ def read_permissions(names: Iterable[str]) -> frozenset[str]:
     permissions = frozenset(name.strip().lower() for name in names)
     if not permissions or not permissions <= set(PERMISSIONS):
         raise InvalidRequestError(
-            f"An integration has one or more of these permissions, name them: {', '.join(PERMISSIONS)}."
+            "An integration has one or more of these permissions, name them: "
+            f"{', '.join(PERMISSIONS)}."
         )
     return permissions
 

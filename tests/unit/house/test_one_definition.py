@@ -184,9 +184,7 @@ def _types_in(node: ast.AST) -> Iterator[tuple[int, str]]:
                     yield line, name
 
 
-def test_every_scope_but_those_of_reading_and_administration_shows_the_imports_of_one_type() -> (
-    None
-):
+def test_every_scope_but_read_and_admin_shows_the_imports_of_one_type() -> None:
     scopes = [kind.scope for kind in IMPORT_TYPES.values() if kind.scope]
     reading = {Scope.READ_RECORDS, Scope.READ_SENSITIVE, Scope.ADMIN}
     assert sorted(scopes) == sorted(scope.value for scope in Scope if scope not in reading)
