@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,17 @@ from cli.commands import Overview, command, on_gateway
 from cli.environment import command_caller
 from cli.output import AsJson, columns, show
 from cli.result_tables import group_table, unmapped_lines
-from cli.row_files import UnreadableFileError, read_text_file
+from cli.row_files import UnreadableFileError, read_content
 from cli.tenants import TenantOption
+from shared.errors import GoneError
 from shared.gateway import Gateway
+from shared.imports.files.corrections import corrections_reader
+from shared.imports.files.formats import FileFormat, ReadOptions
+from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.results import MessageGroups, Outcome, RowResult, UnmappedValues
 from shared.imports.sender import NamedCaller, Sender, source_name
 from shared.services.import_views import import_view
-from shared.services.status import ImportReport, ResultCursor, RowFilter
+from shared.services.status import UNREADABLE, ImportReport, ResultCursor, RowFilter
 from shared.services.undoing import UndoJudgement
 from shared.storage.import_records import ImportRecord
 from shared.web.imports import groups_view, imports_wanted, judged_undo_view, unmapped_view
@@ -50,9 +55,11 @@ Rows = Annotated[
     Path | None,
     typer.Option(
         "--rows", metavar="FILE", exists=True, dir_okay=False, readable=True,
-        help="A file with corrected rows: the JSON of failed-rows, edited.",
+        help="A file with corrected rows, as failed-rows gives them: JSON, NDJSON, CSV or a "
+        "spreadsheet.",
     ),
 ]  # fmt: skip
+Sheet = Annotated[str, typer.Option("--sheet", metavar="NAME", help="The sheet of a spreadsheet.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show what the undo would do, and do nothing.")
 ]
@@ -167,15 +174,17 @@ def retry_one(
     tenant: TenantOption,
     import_id: ImportId,
     rows: Rows = None,
+    sheet: Sheet = "",
     wait: Wait = 30,
     as_json: AsJson = False,
 ) -> None:
     """Send the failed rows of an import again, as they were or corrected.
 
+    Corrected rows name their index in the import: in CSV and spreadsheets in the column _index.
     Rows that an earlier retry has imported are left out. A running gateway processes the rows.
     """
-    body = b"" if rows is None else read_text_file(rows).encode()
-    if rows is not None and not body.strip():
+    file_format, body = (FileFormat.JSON, b"") if rows is None else read_content(rows)
+    if rows is not None and not body.lstrip(BOM_UTF8).strip():
         # An empty body would send all failed rows again as they were.
         raise UnreadableFileError(
             f"{rows.name} is empty, so nothing was sent: give a file of corrected rows, or leave "
@@ -185,9 +194,15 @@ def retry_one(
     async def retry(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
         tenant_record = await gateway.tenants.find(tenant)
         parent = (await gateway.reporting.find(tenant_record.id, import_id)).record
+        kind = TYPE_CATALOGUE.find(parent.type_name, parent.type_version)
+        if kind is None:
+            raise GoneError(UNREADABLE)
         body_hash = await gateway.fingerprint_keys.body_hash(body) if body else ""
         sender = Sender(command_caller(), source_name(rows.name) if rows else "", body_hash)
-        child = await gateway.retrying.retry(parent, body, sender=sender)
+        options = ReadOptions(sheet, max_bytes=gateway.settings.max_body_bytes)
+        mapping = await gateway.reporting.mapping_of(parent)
+        reader = corrections_reader(file_format, kind.rules, options, mapping)
+        child = await gateway.retrying.retry(parent, body, sender=sender, reader=reader)
         await gateway.waiting.until_ended(child, wait)
         report = await gateway.reporting.find(tenant_record.id, child.import_id)
         return report, await _failed_of(gateway, report)

@@ -286,4 +286,4 @@ def _rule(tables: Mapping[str, ValueTable], path: str) -> str:
     table = tables.get(path)
     if table is None:
         return ""
-    return f"{len(table.entries)} entries, otherwise {table.otherwise or table.value}"
+    return f"{len(table.entries)} entries, otherwise {table.otherwise_part}"

@@ -37,7 +37,7 @@ var rules = [
   {
     name: 'drop-failed'
     description: 'Dropped files failed more than four times in half an hour: a file that fails five times waits for an operator.'
-    query: 'traces | where message startswith "drop.failed"'
+    query: 'traces | where message startswith "drop.failed" or message startswith "drop.not_processed"'
     severity: 1
     minutes: 30
     threshold: 4

@@ -267,7 +267,7 @@ class RowDrops:
     def __init__(
         self,
         dependencies: Dependencies,
-        drops: DroppedBlobs,
+        container: DroppedBlobs,
         tenants: TenantLookups,
         fingerprint_keys: FingerprintKeys,
         failed_rows: FailedRows,
@@ -276,7 +276,7 @@ class RowDrops:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`pause` waits for so many seconds."""
-        self._drops = drops
+        self._container = container
         self._tables = dependencies.tables
         self._blobs = dependencies.blobs
         self._imports = dependencies.imports
@@ -299,7 +299,7 @@ class RowDrops:
 
         Raises StorageUnavailableError where the caller should try again.
         """
-        drop = await self._drops.find(name)
+        drop = await self._container.find(name)
         if drop is None or drop.is_folder:
             return DropOutcome.NOTHING_TO_DO
         if not await self._stands_still(drop):
@@ -325,7 +325,7 @@ class RowDrops:
         if left > _LONGEST_PAUSE:
             return False
         await self._pause(left)
-        current = await self._drops.find(drop.name)
+        current = await self._container.find(drop.name)
         return current is not None and (current.etag, current.size) == (drop.etag, drop.size)
 
     async def _import(self, drop: Drop) -> DropOutcome:
@@ -396,7 +396,7 @@ class RowDrops:
         reader, profile = await self._readers.make(segment, tenant, file_name, drop.encoding)
         async with self._shares.acceptance.place(tenant):
             try:
-                body = b"".join([block async for block in self._drops.blocks(drop)])
+                body = b"".join([block async for block in self._container.blocks(drop)])
                 self._check_content(drop, body)
                 plan = await self._intake.read(segment.kind, tenant, body, reader)
                 body_hash = await self._fingerprint_keys.body_hash(body)
@@ -466,7 +466,7 @@ class RowDrops:
         read_type_segment(type_name)
         content = await asyncio.to_thread(file.read_bytes)
         try:
-            etag = await self._drops.put(name, content)
+            etag = await self._container.put(name, content)
         except PreconditionFailedError:
             raise ConflictError(
                 f"A file {file.name} of this integration waits already: let it be imported, or "
@@ -477,7 +477,7 @@ class RowDrops:
     async def progress_of(self, dropped: DroppedFile) -> DropProgress:
         """What has become of a dropped file so far."""
         # In this order, since the file leaves when its import is accepted and its result written.
-        drop = await self._drops.find(dropped.name)
+        drop = await self._container.find(dropped.name)
         is_there = drop is not None and row_drop_id(drop) == dropped.import_id
         record = await self._imports.find(dropped.tenant, dropped.import_id)
         done = None if record is None else (await self._reporting.report(record)).counts.done
@@ -566,20 +566,20 @@ class RowDrops:
         place = settled_path(name, record.import_id)
         if not await self._has_results(record, place):
             await self._write_results(record, name, place)
-        drop = await self._drops.find(name)
+        drop = await self._container.find(name)
         if drop is None or drop.etag != etag:
             return True  # it was deleted or overwritten meanwhile
         is_kept = self._settings.keep_drop_days > 0 and not record.erased_by
         metadata = {"importid": record.import_id}
         try:
-            if is_kept and not await self._drops.copy(drop, ROW_DONE, place, metadata):
+            if is_kept and not await self._container.copy(drop, ROW_DONE, place, metadata):
                 return False
         except PreconditionFailedError:
-            current = await self._drops.find(name)
+            current = await self._container.find(name)
             if current is not None and current.etag == etag:
                 raise StorageUnavailableError("a drop cannot be moved now") from None
             return True
-        if not await self._drops.remove(drop):
+        if not await self._container.remove(drop):
             log.event("drop.not_removed", import_id=record.import_id, drop=plain_name(name))
         return True
 
@@ -639,9 +639,9 @@ class RowDrops:
         }
         await self._write_result(place, view | {"file": drop.name})
         is_kept = self._settings.keep_drop_days > 0
-        if is_kept and not await self._drops.copy(drop, ROW_DONE, place, {}):
+        if is_kept and not await self._container.copy(drop, ROW_DONE, place, {}):
             return
-        await self._drops.remove(drop)
+        await self._container.remove(drop)
         log.event("drop.settled", drop=plain_name(drop.name))
 
     async def _reject(self, drop: Drop, import_id: str, error: RefusedError) -> None:
@@ -650,11 +650,11 @@ class RowDrops:
         view = {"importId": None, "state": "Rejected", "message": error.message}
         await self._write_result(place, view | {"file": drop.name})
         metadata = {"reason": quote(error.message[:_MOST_REASON]), "importid": import_id}
-        if not await self._drops.copy(drop, ROW_REJECTED, place, metadata):
+        if not await self._container.copy(drop, ROW_REJECTED, place, metadata):
             # The sweep tries again until storage has copied all of it.
             log.event("drop.copy_pending", import_id=import_id, drop=plain_name(drop.name))
             return
-        await self._drops.remove(drop)
+        await self._container.remove(drop)
         log.event(
             "drop.rejected",
             import_id=import_id,

@@ -34,12 +34,14 @@ from shared.imports.registry import TYPE_CATALOGUE
 from shared.services.admin.audit import Action
 from shared.services.data_key_rotation import MARGIN, DataKeyState
 from shared.storage.audit_records import audit_entry
-from shared.storage.names import AUDIT
+from shared.storage.names import AUDIT, ROW_DROP
 from shared.storage.ports import Merge, Replace
 from shared.storage.sealing import DataKeys, key_number
 from tests.builders import Row, a_worker, body_of
 from tests.contract.test_secrets import everything
 from tests.e2e.gateway_process import ROOT, WORKERS, Answer, GatewayProcess, started
+from tests.e2e.test_large_loads import list_names
+from tests.e2e.test_row_drops import SETTINGS, drop_all
 from tests.emulator import DATA_KEYS, Emulator, settings_for
 from tests.tenants import Sender, a_sender
 from tests.waiting import wait_until
@@ -49,6 +51,7 @@ OTHER_KEYS = f"other:{base64.b64encode(b'o' * 32).decode()}"
 MARK = "Zq7xJ0secret"
 DIGITS = "8361592746"
 SEEN = "Zq7xJ0surname"
+DROP_SETTINGS = {**SETTINGS, "GATEWAY_KEEP_DROPS_DAYS": "0"}
 Value = TypeVar("Value")
 
 
@@ -90,7 +93,8 @@ def test_no_sensitive_value_lies_open_anywhere(storage: str, tmp_path: Path) -> 
         "this test has to send marked rows of every type with sensitive fields"
     )
     sender = a_sender(storage)
-    with started(storage, tmp_path) as gateway:
+    with started(storage, tmp_path, **DROP_SETTINGS) as gateway:
+        dropped = drop_marked_rows(storage, sender)
         headers = {"Idempotency-Key": MARK[:4]}
         first = gateway.post(sender, [marked(f"P{at}") for at in range(3)], **headers)
         again = gateway.post(sender, [marked(f"P{at}") for at in range(3)], **headers)
@@ -143,7 +147,12 @@ def test_no_sensitive_value_lies_open_anywhere(storage: str, tmp_path: Path) -> 
         gateway.call("POST", f"/api/imports/{waiting}/cancel", b"", sender.headers)
         check_closed("the log", gateway.log().encode())
         gateway.ended(sender, waiting)
+        wait_until(
+            lambda: not asyncio.run(list_names(storage, ROW_DROP, dropped)), "the drop is done"
+        )
     places = asyncio.run(everything(storage))
+    of_drop = [data for place, data in places.items() if place.startswith("blob row-results")]
+    assert any(b"***cret" in data for data in of_drop), "failed.csv has the masks"
     own = {place: data for place, data in places.items() if sender.tenant in place}
     assert any(" Sealed0" in place for place in own)
     assert any("former-" in place for place in own)
@@ -152,6 +161,18 @@ def test_no_sensitive_value_lies_open_anywhere(storage: str, tmp_path: Path) -> 
     assert open_places == {"Workers"}, "what is not sensitive is found, in records alone"
     for place, data in places.items():
         check_closed(place, data)
+
+
+def drop_marked_rows(storage: str, sender: Sender) -> str:
+    """Drop a file with marks, which a profile maps, and which is not kept; its name."""
+    columns = {"M": "EmployerRef", "Nr": "PersonnelRef", "Pass": "PassportNumber", "Art": "Gender"}
+    profile = json.dumps({"type": "workers", "columns": columns})
+    on_gateway(storage, lambda opened: opened.profiles.set(sender.tenant, "own", profile))
+    rows = [f"E1;D{at};{MARK};{gender};{MARK}" for at, gender in enumerate(("1", "x"))]
+    name = f"{sender.tenant}/{sender.integration.software_key}/workers@own/a.csv"
+    text = "\n".join(("M;Nr;Pass;Art;Extra", *rows))
+    asyncio.run(drop_all(storage, {name: text.encode()}))
+    return name
 
 
 def check_closed(place: str, data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 import re
 import uuid
@@ -29,6 +30,7 @@ from shared.services.chunk_messages import messages_for
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker, body_of
 from tests.emulator import DATA_KEYS, Emulator, open_ready_gateway, settings_for
+from tests.files_of_rows import as_xlsx, csv_text
 from tests.integration.harness import (
     AuthdataHarness,
     accept_without_messages,
@@ -429,6 +431,15 @@ def test_failed_rows_are_retried_with_a_corrected_file(
     document = json.loads(run("imports", "show", *here, record.import_id, "--json"))
     assert [group["firstIndexes"] for group in document["messageGroups"]] == [[1]]
     assert f"Retry     {child['importId']}" in shown
+    corrected = {"_index": 1, **bad, "Gender": 1, "_error": "x"}
+    for name, body in (
+        ("failed.csv", csv_text([corrected], ";").encode()),
+        ("failed.ndjson", json.dumps({"index": 1, "row": bad}).encode()),
+        ("failed.xlsx.gz", gzip.compress(as_xlsx([corrected], "openpyxl").body)),
+    ):
+        file.with_name(name).write_bytes(body)
+        again = json.loads(run(*retry[:6], str(file.with_name(name)), *retry[7:], "--json"))
+        assert (again["source"], again["rows"]["total"]) == (name, 1)
     cancelled = run("imports", "cancel", *here, child["importId"], "--wait", "0")
     assert f"Retry of  {record.import_id}" in cancelled
     assert "It has not ended yet" in cancelled

@@ -133,7 +133,9 @@ class Drops:
         except Exception as error:
             # A broken record, or a fault of our code, would fail every attempt, so it is the
             # drop's outcome (9001).
-            log.failure("drop.failed", error, import_id=import_id, drop=plain_name(drop.name))
+            log.failure(
+                "drop.not_processed", error, import_id=import_id, drop=plain_name(drop.name)
+            )
             resolved = upload.refused(MessageId.COULD_NOT_BE_PROCESSED)
         return await self._documents.accept(tenant, import_id, resolved, Options(), sender)
 

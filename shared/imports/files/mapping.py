@@ -29,10 +29,9 @@ from shared.imports.files.columns import (
     typed_text,
 )
 from shared.imports.files.notes import Notes
-from shared.imports.files.profile import ERROR as FAIL
 from shared.imports.files.profile import (
-    KEEP,
     Field,
+    Otherwise,
     Profile,
     ProfileRef,
     Scalar,
@@ -110,7 +109,7 @@ class Target(NamedTuple):
     is_number: bool
     table: ValueTable | None
     entries: Mapping[str, str]
-    otherwise: str
+    otherwise_value: str
 
 
 class ProfileMapping:
@@ -290,11 +289,11 @@ class ProfileMapping:
             if entry is not None:
                 return entry
             if text and not value.is_cleared:
-                if target.table.otherwise == FAIL:
+                if target.table.otherwise is Otherwise.ERROR:
                     name = f"{self.ref.name}, version {self.ref.version}"
                     raise CellError(MessageId.NO_ENTRY, f"add one to {name}, or correct the value")
-                if target.table.otherwise != KEEP:
-                    return target.otherwise
+                if target.table.otherwise is Otherwise.VALUE:
+                    return target.otherwise_value
         if value.is_cleared:
             return "null"
         if isinstance(value.typed, str) and value.typed:
@@ -366,7 +365,7 @@ def _target(field: Field, profile: Profile) -> Target:
         is_number=field.is_number,
         table=table,
         entries={code: _json_text(each) for code, each in table.entries.items()} if table else {},
-        otherwise=_json_text(table.value) if table else "",
+        otherwise_value=_json_text(table.value) if table else "",
     )
 
 

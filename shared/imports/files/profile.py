@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -41,10 +42,20 @@ _DATE_TOKEN: Final = re.compile("Y+|M+|D+|[^YMD]")
 _DATE_MARKS: Final = "./- "
 _ISO_DATE_PATTERN: Final = "^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _PARTS: Final = ("type", "version", "columns", "constants", "values", "dates", "decimal", "skip")
-# The word of `otherwise` and `skip`.
-ERROR: Final = "error"
-KEEP: Final = "keep"
+# The word of `skip` for any value.
 ANY: Final = "any"
+
+
+class Otherwise(StrEnum):
+    """What becomes of a code of the sender without an entry."""
+
+    # Its row fails with 1010.
+    ERROR = "error"
+    # The field gets the code itself.
+    KEEP = "keep"
+    # The field gets the value that the table has for it.
+    VALUE = "value"
+
 
 # A JSON value that is neither an object nor a list.
 Scalar = str | int | Decimal | bool | None
@@ -274,13 +285,16 @@ def date_format(text: str, years_from: int = 0) -> DateFormat:
 
 @dataclass(frozen=True, slots=True)
 class ValueTable:
-    """The sender's codes of a field, and what becomes of others: an error, the text itself, or
-    `value`.
-    """
+    """The sender's codes of a field, and what becomes of others; `value` is that of VALUE."""
 
     entries: Mapping[str, Scalar]
-    otherwise: str = ERROR
+    otherwise: Otherwise = Otherwise.ERROR
     value: Scalar = None
+
+    @property
+    def otherwise_part(self) -> Scalar:
+        """Its part `otherwise` in the document of the profile."""
+        return self.value if self.otherwise is Otherwise.VALUE else self.otherwise.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +326,7 @@ class Profile:
             document["values"] = {
                 path: {
                     "entries": dict(table.entries),
-                    "otherwise": table.otherwise or table.value,
+                    "otherwise": table.otherwise_part,
                 }
                 for path, table in self.values.items()
             }
@@ -562,10 +576,11 @@ class _ProfileReader:
                 self._add(entry_place, f"has more than {MAX_TEXT} characters")
             else:
                 known[trimmed(code)] = self._checked(entry_place, target, found)
-        otherwise = document.get("otherwise", ERROR)
-        if otherwise in (ERROR, KEEP):
-            return ValueTable(known, otherwise)
-        return ValueTable(known, "", self._checked(f"{place}.otherwise", otherwise, found))
+        otherwise = document.get("otherwise", Otherwise.ERROR.value)
+        if otherwise in (Otherwise.ERROR.value, Otherwise.KEEP.value):
+            return ValueTable(known, Otherwise(otherwise))
+        value = self._checked(f"{place}.otherwise", otherwise, found)
+        return ValueTable(known, Otherwise.VALUE, value)
 
     def _checked(self, place: str, value: Any, found: Field) -> Scalar:
         fault = schema_fault(value, found)
