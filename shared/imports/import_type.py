@@ -148,6 +148,8 @@ class ReadRow:
     values: Document
     messages: tuple[Message, ...]
     unreadable: frozenset[str] = frozenset()
+    # The indexes that its sender's profile gives the elements of lists, where they differ.
+    lists: Mapping[str, Sequence[int]] | None = None
 
     @property
     def is_readable(self) -> bool:

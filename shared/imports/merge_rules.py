@@ -14,6 +14,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
+from shared.imports.files.notes import with_places
 from shared.imports.import_type import (
     KIND_OF_FIELD,
     Decision,
@@ -273,11 +274,11 @@ def _apply(
     refusal: Message | None,
 ) -> tuple[RowResult, Document | None]:
     decision = rules.decide(row, stored, options)
-    messages = (*row.messages, *decision.messages)
+    messages = (*row.messages, *with_places(decision.messages, row.lists))
     missing_messages: tuple[Message, ...] = ()
     document = decision.document or decision.failed_document
     if document is not None:
-        missing = find_missing(row, document, stored)
+        missing = with_places(find_missing(row, document, stored), row.lists)
         missing_messages = tuple(message for message in missing if message.is_error)
         messages = (*messages, *(message for message in missing if not message.is_error))
     if refusal is not None:

@@ -330,6 +330,7 @@ ROWS = f"{HEAD}E1,P1,A\n".encode()
         (b"Surname,SURNAME\nA,B\n", CSV, 400, "more than one column of the same name"),
         (f"{HEAD}E1,P1\n{HEAD}".encode(), CSV, 400, "index 1 (line 3) repeats the header"),
         (f'{HEAD}E1,P1,"A\n'.encode(), CSV, 400, "never closed"),
+        (f"{HEAD}E1,P1,A\nE1,P".encode(), CSV, 400, "index 1 (line 3) is the last one and has 2"),
         (f"{HEAD}E1,P1,A,B\n".encode(), CSV, 400, "value in column 4"),
         (f"{HEAD}E1,P1,M\u00fcller\n".encode("cp1252"), CSV, 400, "line 2, byte 8 of it"),
         (f"{HEAD}E1,P1,A\n".encode("utf-16")[:-1], CSV, 400, "bytes at offset"),

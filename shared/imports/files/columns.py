@@ -2,10 +2,10 @@
 
 A column is named by the path of its field, as messages name it (`WorkerAddress.Postcode`,
 `Rates[0].Code`), in any case. The schema of the type decides the type of a cell. A text field keeps
-its characters (`007` stays `007`). The cell of a number or boolean field is converted if it is one,
-and otherwise stays text, so that the rules report the error in that row. An empty cell leaves the
-field out; `null`, `[]` and `{}` are those values. Failed rows that the gateway returned as CSV are
-read back as they were sent (`shared.imports.csv_export`). Any of its own columns (`_index`,
+its characters (`007` stays `007`). The cell of a number or boolean field becomes one where it holds
+one. Otherwise it stays text, so that the rules report the error in that row. An empty cell leaves
+the field out; `null`, `[]` and `{}` are those values. Failed rows that the gateway returned as CSV
+are read back as they were sent (`shared.imports.csv_export`). Any of its own columns (`_index`,
 `_line`, `_error`, `_more`) may have been deleted.
 """
 
@@ -88,8 +88,8 @@ class RowRenderer(Protocol):
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText | None:
         """The row, or None for one to be skipped.
 
-        `index` is the index that it would have, `line` where it begins. It always makes the same of
-        the same cells. Raises InvalidRequestError for a row that makes the whole file unreadable.
+        `index` is the index that it would have, `line` where it begins. The same cells always give
+        the same row. Raises InvalidRequestError for a row that makes the whole file unreadable.
         """
 
 
@@ -415,8 +415,13 @@ def types_of(path: Sequence[Step], schema: Mapping[str, Any]) -> frozenset[str]:
     if node is None:
         return frozenset()
     types = node.get("type", "object")
-    is_date = _DATE_PATTERN in node.get("pattern", "")
-    return frozenset([types] if isinstance(types, str) else types) | {*([DATE] if is_date else ())}
+    dates = {DATE} if is_date(node) else set()
+    return frozenset([types] if isinstance(types, str) else types) | dates
+
+
+def is_date(field: Mapping[str, Any]) -> bool:
+    """Whether the schema of a field says that it is a calendar day."""
+    return _DATE_PATTERN in field.get("pattern", "") or "date" in str(field.get("format"))
 
 
 def is_field(path: Sequence[Step], schema: Mapping[str, Any]) -> bool:
@@ -466,12 +471,12 @@ def _unknown_columns(
         and column is not _MORE
         and not is_field(column.path, schema)
     ]
-    known_names = known_paths(schema) if paths else []
+    fields = known_paths(schema) if paths else []
     return [
         UnknownColumn(
             shown_path(path),
             line,
-            nearest_field(shown_path(path), known_names) if place < _MOST_COMPARED else None,
+            nearest_field(shown_path(path), fields) if place < _MOST_COMPARED else None,
         )
         for place, path in enumerate(paths)
     ]
@@ -511,9 +516,9 @@ def _paths_below(node: Mapping[str, Any], schema: Mapping[str, Any], path: str) 
         yield path
 
 
-def nearest_field(name: str, known_names: Iterable[str]) -> str | None:
+def nearest_field(name: str, paths: Iterable[str]) -> str | None:
     """The known path that is most similar to a name, with the indexes of the name."""
-    closest = nearest(_PLACE.sub("[0]", name), known_names)
+    closest = nearest(_PLACE.sub("[0]", name), paths)
     places = iter(_PLACE.findall(name))
     return closest and _PLACE.sub(lambda each: next(places, each[0]), closest)
 

@@ -71,14 +71,14 @@ class CsvPayload:
         """The rows."""
         return self._rows
 
-    def add(self, row: RawRow, line: int, made: bytes) -> None:
-        """Add the next row: the line that it begins in, and what `line` returns for it."""
+    def add(self, row: RawRow, line: int, stored_line: bytes) -> None:
+        """Add the next row: the line of the file that it begins in, and its stored line."""
         self._rows.append(row)
         self._lines.append(line)
-        self._sizes.append(len(made))
-        self._room -= len(made) + _KEPT_OVERHEAD
+        self._sizes.append(len(stored_line))
+        self._room -= len(stored_line) + _KEPT_OVERHEAD
         if self._room >= 0:
-            self._kept[row.index] = made
+            self._kept[row.index] = stored_line
 
     def line_of_file(self, row: RawRow) -> int:
         """The line of the file that a row begins in, from 1."""
@@ -125,7 +125,8 @@ def read_csv(
     line = lines_above + 1
     payload: CsvPayload | None = None
     stored_bytes = StoredBytes(max_stored)
-    index = missing_cells = 0
+    index = missing_cells = width = 0
+    ends_in_line_break = body.endswith((b"\n", b"\r"))
     try:
         header = next(reader, None)
         if header is None:
@@ -135,6 +136,7 @@ def read_csv(
             )
         check_row_size(sum(map(len, header)), f"The header in line {line}")
         renderer = make_renderer(header, line)
+        width = max(at for at, name in enumerate(header, 1) if name.strip())
         payload = CsvPayload(body, delimiter, renderer)
         start, line = source.offset, lines_above + reader.line_num + 1
         for cells in reader:
@@ -144,6 +146,8 @@ def read_csv(
                 missing_cells += max(0, len(header) - len(cells))
                 if missing_cells > MAX_MISSING_CELLS:
                     raise _missing_cells_error(len(header))
+                if len(cells) < width and source.offset == len(body) and not ends_in_line_break:
+                    raise _cut_off_error(index, line, len(cells), width)
                 check_not_header(cells, header, index, line)
                 rendered = renderer.render(cells, index, line)
                 if rendered is None:
@@ -151,9 +155,9 @@ def read_csv(
                 else:
                     row = read_row_of_line(rendered.text, index, line)
                     raw = RawRow(index, sort_key(row), start, source.offset)
-                    made = line_of(index, *rendered)
-                    stored_bytes.add(len(made))
-                    payload.add(raw, line, made)
+                    stored_line = line_of(index, *rendered)
+                    stored_bytes.add(len(stored_line))
+                    payload.add(raw, line, stored_line)
                     index += 1
                     if index > max_rows:
                         raise too_many_rows_error(f"more than {max_rows}", max_rows)
@@ -163,6 +167,15 @@ def read_csv(
     except UnicodeDecodeError:
         raise not_utf8_error(body) from None
     return payload
+
+
+def _cut_off_error(index: int, line: int, cells: int, columns: int) -> InvalidRequestError:
+    """The refusal of a last row that ends before its last column, without a line break."""
+    return InvalidRequestError(
+        f"The row of index {index} (line {line}) is the last one and has {cells} of {columns} "
+        "cells, and no line break behind it, so the file may be cut off: send it as a whole, or "
+        "complete the row."
+    )
 
 
 def _missing_cells_error(columns: int) -> TooLargeError:

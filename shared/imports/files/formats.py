@@ -112,8 +112,8 @@ def readable_content(file_format: FileFormat, content: bytes, charset: str = "")
     text = without_end_mark(utf8_body(content, charset))
     if file_format is not FileFormat.XML and _MARKUP.match(text):
         raise InvalidRequestError(
-            "The file is XML or HTML: save the rows as CSV, JSON or NDJSON. XML of licenses is "
-            "taken by POST /v1/imports/licenses alone."
+            "The file is XML or HTML: save the rows as CSV, JSON or NDJSON. Send XML of licenses "
+            "to POST /v1/imports/licenses, or drop it as a file that ends in .xml."
         )
     return text
 

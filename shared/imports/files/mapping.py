@@ -128,6 +128,7 @@ class ProfileMapping:
             for path, value in profile.constants.items()
         ]
         self._columns = {each.path.lower(): name for name, each in profile.columns.items()}
+        self._has_lists = any("[" in path for path in self._columns)
         self._number = _number_pattern(profile.decimal) if profile.decimal else None
 
     def make_renderer(self, names: Sequence[str], line: int) -> MappedHeader:
@@ -198,7 +199,8 @@ class ProfileMapping:
                     place_value(tree, target.steps, text, row)
         for steps, text in self._constants:
             place_value(tree, steps, text, row)
-        return MappedRow(rendered(tree), bounded(faults, _MOST_FAULTS))
+        lists = _places_of_elements(tree) if self._has_lists else None
+        return MappedRow(rendered(tree), bounded(faults, _MOST_FAULTS), lists)
 
     def render_object(self, row: Mapping[str, Any], name: str) -> MappedRow | None:
         """The row of an object of the sender, whose paths are its columns; None for one to skip.
@@ -236,7 +238,9 @@ class ProfileMapping:
                 f"{name} is one that the profile {self.ref.name} skips: leave it out."
             )
         faults = (*self._faults_of_blanks(text, notes), *cell_faults(correction), *mapped.faults)
-        return RowText(mapped.text, Notes(notes.line, faults, sent=text).to_text())
+        return RowText(
+            mapped.text, Notes(notes.line, faults, lists=mapped.lists, sent=text).to_text()
+        )
 
     def _faults_of_blanks(self, sent: str, notes: Notes) -> Iterator[Message]:
         """The faults of cells that were refused, and given back empty, where the profile has an
@@ -343,10 +347,22 @@ def _skip_fault(name: str, value: _Value) -> Message | None:
 
 
 class MappedRow(NamedTuple):
-    """The JSON of a row, and the faults of its cells."""
+    """The JSON of a row, the faults of its cells, and `Notes.lists`."""
 
     text: str
     faults: Sequence[Message]
+    lists: Mapping[str, Sequence[int]] | None
+
+
+def _places_of_elements(tree: Tree) -> dict[str, list[int]]:
+    """The indexes that the profile gives the elements of lists, where elements before are empty."""
+    places = {}
+    for name, child in tree.items():
+        if isinstance(child, dict) and isinstance(next(iter(child)), int):
+            indexes = sorted(child)
+            if indexes[-1] >= len(indexes):
+                places[str(name)] = indexes
+    return places
 
 
 def _fault_message(error: CellError, value: _Value, target: Target) -> Message:
@@ -520,8 +536,9 @@ class MappedHeader:
                 values.append((target, _value_of_cell(text)))
         mapped = mapping.render(values, row, faults)
         messages = (*mapped.faults, *(() if index else _unknown_messages(self._unknown)))
-        notes = Notes(line, messages, sent=json.dumps(sent, ensure_ascii=False)).to_text()
-        return RowText(mapped.text, notes)
+        text = json.dumps(sent, ensure_ascii=False)
+        notes = Notes(line, messages, lists=mapped.lists, sent=text)
+        return RowText(mapped.text, notes.to_text())
 
 
 class _Column(NamedTuple):
@@ -633,7 +650,7 @@ class MappedPayload:
         mapped = self._mapping.render_object(sent, f"The row of index {raw.index}")
         assert mapped is not None, "a skipped row is no row of the payload"
         messages = (*mapped.faults, *(() if row.index else _unknown_messages(self._unknown)))
-        notes = Notes(Notes.from_text(source_notes).line, messages, sent=text)
+        notes = Notes(Notes.from_text(source_notes).line, messages, lists=mapped.lists, sent=text)
         return RowText(mapped.text, notes.to_text())
 
     def line_size(self, row: RawRow) -> int:

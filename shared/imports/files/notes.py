@@ -7,7 +7,7 @@ write them, so no JSON body can forge them.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -23,17 +23,20 @@ class Notes:
     line             the line of the file, or the row of the sheet, that the row begins in; from 1
     messages         faults of its cells, and for the first row of a file its unknown columns
     has_columns      its unknown fields are columns of the file, which the first row has named
+    lists            the indexes that the profile gives the elements of a list, by the list's name,
+                     where one before them is empty: the row has its elements without gaps
     sent             the JSON of the row in the layout of its sender, where a profile has mapped it
     """
 
     line: int | None = None
     messages: Sequence[Message] = ()
     has_columns: bool = False
+    lists: Mapping[str, Sequence[int]] | None = None
     sent: str = field(default="", repr=False)
 
     def to_text(self) -> str:
         """The notes as compact JSON, "" for none."""
-        if self.sent and not self.messages and self.line is not None:
+        if self.sent and not self.messages and not self.lists and self.line is not None:
             # Nearly every row that a profile has mapped.
             return f'{{"line":{self.line},{_SENT}{self.sent}}}'
         document: dict[str, Any] = {}
@@ -41,6 +44,8 @@ class Notes:
             document["line"] = self.line
         if self.has_columns:
             document["columns"] = True
+        if self.lists:
+            document["lists"] = self.lists
         if self.messages:
             document["messages"] = [
                 [int(each.id), each.field, each.value, each.detail] for each in self.messages
@@ -60,6 +65,7 @@ class Notes:
             document.get("line"),
             tuple(Message(*each) for each in document.get("messages", ())),
             document.get("columns", False),
+            document.get("lists"),
             member_text(text, 0, "sent") if _SENT in text and "sent" in document else "",
         )
 
@@ -70,6 +76,7 @@ class Notes:
 
 
 _SENT: Final = '"sent":'
+_NAMES_OF_NOTES: Final = ('"messages"', '"columns"', '"lists"')
 NO_NOTES: Final = Notes()
 
 
@@ -83,17 +90,22 @@ def with_notes(row: ReadRow, notes: str) -> ReadRow:
 
     A field whose cell has a fault is not in the row, so that it is not missing too.
     """
-    if not notes or ('"messages"' not in notes and '"columns"' not in notes):
+    if not notes or not any(name in notes for name in _NAMES_OF_NOTES):
         return row
     read = Notes.from_text(notes)
-    messages = noted_messages(row.messages, read)
-    return replace(row, messages=messages, unreadable=row.unreadable | _faulty_fields(read))
+    return replace(
+        row,
+        messages=noted_messages(row.messages, read),
+        unreadable=row.unreadable | _faulty_fields(read),
+        lists=read.lists,
+    )
 
 
 def noted_messages(messages: Sequence[Message], notes: Notes) -> tuple[Message, ...]:
     """The messages of a row that was read, with those of its notes."""
+    messages = with_places(messages, notes.lists)
     if not notes.messages and not notes.has_columns:
-        return tuple(messages)
+        return messages
     faulty = _faulty_fields(notes)
     read = [
         each
@@ -102,6 +114,24 @@ def noted_messages(messages: Sequence[Message], notes: Notes) -> tuple[Message, 
         and not (each.id == MessageId.REQUIRED_FIELD_MISSING and each.field in faulty)
     ]
     return (*notes.messages, *read)
+
+
+def with_places(
+    messages: Sequence[Message], lists: Mapping[str, Sequence[int]] | None
+) -> tuple[Message, ...]:
+    """Messages about a row with the indexes of list elements as its profile has them."""
+    if not lists:
+        return tuple(messages)
+    return tuple(replace(each, field=_placed(each.field, lists)) for each in messages)
+
+
+def _placed(path: str | None, lists: Mapping[str, Sequence[int]]) -> str | None:
+    name, opening, rest = (path or "").partition("[")
+    index, closing, rest = rest.partition("]")
+    indexes = lists.get(name, ())
+    if not closing or not index.isdecimal() or int(index) >= len(indexes):
+        return path
+    return f"{name}{opening}{indexes[int(index)]}{closing}{rest}"
 
 
 def _faulty_fields(notes: Notes) -> set[str]:

@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from shared.errors import InvalidRequestError
+from shared.imports.files.columns import is_date
 from shared.imports.import_type import ImportType
 from shared.imports.json_rows import json_kind
 from shared.imports.registry import TYPE_CATALOGUE
@@ -40,7 +41,6 @@ _LIST_INDEX: Final = re.compile(r"\[(0|[1-9][0-9]{0,5})\]")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 _DATE_TOKEN: Final = re.compile("Y+|M+|D+|[^YMD]")
 _DATE_MARKS: Final = "./- "
-_ISO_DATE_PATTERN: Final = "^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _PARTS: Final = ("type", "version", "columns", "constants", "values", "dates", "decimal", "skip")
 # The word of `skip` for any value.
 ANY: Final = "any"
@@ -122,8 +122,7 @@ class Field(NamedTuple):
     @property
     def is_date(self) -> bool:
         """Whether the field is a calendar day."""
-        pattern = str(self.schema.get("pattern", ""))
-        return pattern.startswith(_ISO_DATE_PATTERN) or "date" in str(self.schema.get("format"))
+        return is_date(self.schema)
 
     @property
     def is_number(self) -> bool:

@@ -21,7 +21,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf_16_le"),
     (codecs.BOM_UTF16_BE, "utf_16_be"),
 )
-_TOLD_BY_BYTES: Final = ("", "utf_8", "ascii", "utf_16", "utf_16_le", "utf_16_be")
+_DETECTED_FROM_BYTES: Final = ("", "utf_8", "ascii", "utf_16", "utf_16_le", "utf_16_be")
 # Codecs of the library that are no charsets.
 _NO_CHARSETS: Final = frozenset(
     (
@@ -43,7 +43,7 @@ def utf8_body(body: bytes, charset: str) -> bytes:
             return body if encoding == "utf_8" else _decoded(body[len(mark) :], encoding)
     name = _known_charset(charset)
     first, second = (*body[:2], 1, 1)[:2]
-    if name in _TOLD_BY_BYTES:
+    if name in _DETECTED_FROM_BYTES:
         # Every body begins with an ASCII character, of which UTF-16 makes a zero byte.
         if first == 0 < second:
             return _decoded(body, "utf_16_be")
@@ -79,7 +79,9 @@ def _decoded(body: bytes, encoding: str) -> bytes:
 def check_not_empty(body: bytes) -> None:
     """Raises InvalidRequestError for no bytes at all, as a chunked body comes."""
     if not body:
-        raise InvalidRequestError("The file or body is empty: send rows, with a Content-Length.")
+        raise InvalidRequestError(
+            "The file or body is empty: send rows (a call needs a Content-Length)."
+        )
 
 
 def not_utf8_error(body: bytes) -> InvalidRequestError:
@@ -118,12 +120,9 @@ _ARCHIVES: Final = (
     ),
 )
 # Spreadsheets before 2007, and newer ones behind a password.
-_OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # Excel, LibreOffice, Numbers: names in the directory of the archive.
 _SHEET_MARKS: Final = (b"xl/", b"opendocument.spreadsheet", b"Index/Tables")
-_SPREADSHEETS: Final = frozenset(
-    {".xlsx", ".xlsm", ".xlsb", ".xltx", ".xls", ".ods", ".fods", ".numbers"}
-)
 
 
 def without_end_mark(body: bytes) -> bytes:
@@ -140,10 +139,13 @@ def is_zip(content: bytes) -> bool:
 def describe_binary(content: bytes) -> tuple[str, str] | None:
     """The kind of a content that is not text, and what to do; None if it may be text."""
     has_sheets = is_zip(content) and any(mark in content for mark in _SHEET_MARKS)
-    if has_sheets or content.startswith(_OLD_OFFICE):
-        return "a spreadsheet", "save it as CSV (in a spreadsheet program as “CSV UTF-8”)"
+    if has_sheets or content.startswith(OLD_OFFICE):
+        return "a spreadsheet", (
+            "save it as .xlsx and send it as that (by its Content-Type, or the ending of its "
+            "name), or save it as CSV (in a spreadsheet program as “CSV UTF-8”)"
+        )
     if content.startswith(_ARCHIVES):
-        return "compressed", "unpack it"
+        return "compressed", "unpack it, or compress it with gzip, once"
     if content.startswith(b"%PDF-"):
         return "a PDF document", "export the rows as CSV, JSON or NDJSON"
     return None

@@ -19,10 +19,8 @@ from typing import Any, Final
 from lxml import etree
 
 from shared.errors import InvalidRequestError, TooLargeError
+from shared.imports.files.text import OLD_OFFICE, is_zip
 
-ZIP: Final = b"PK\x03\x04"
-# Spreadsheets before 2007, and newer ones behind a password.
-OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # A name in the directory of a file that is behind a password.
 _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
 
@@ -75,9 +73,10 @@ class Archive:
                 if _ENCRYPTED in body
                 else "The spreadsheet is in the format of before 2007 (.xls): save it as .xlsx."
             )
-        if not body.startswith(ZIP):
+        if not is_zip(body):
             raise InvalidRequestError(
-                "The body is no spreadsheet (.xlsx): send one, or correct the Content-Type."
+                "The file or body is no spreadsheet (.xlsx): send one, or correct its format (the "
+                "Content-Type of a call, the ending of a file)."
             )
         if body.count(_DIRECTORY_ENTRY) > MAX_PARTS:
             raise TooLargeError(

@@ -42,8 +42,8 @@ _MACROS: Final = (
 )
 _BINARY: Final = "The spreadsheet is a binary workbook (.xlsb): save it as .xlsx."
 _OTHER_PROGRAM: Final = (
-    "The body is no .xlsx but the file of another program (.ods, .numbers) or another archive: "
-    "save the sheet as .xlsx."
+    "The file or body is no .xlsx but the file of another program (.ods, .numbers) or another "
+    "archive: save the sheet as .xlsx."
 )
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequestError, TooLargeError
+from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.files.csv_rows import read_csv
 from shared.imports.files.mapping import ProfileMapping, read_mapped
 from shared.imports.files.ndjson_rows import read_ndjson
-from shared.imports.files.notes import Notes
+from shared.imports.files.notes import Notes, with_notes
 from shared.imports.files.profile import ProfileRef, read_profile
 from shared.imports.json_rows import Payload, read_noted_lines, read_payload
+from shared.imports.results import Outcome, RowResult
 
 GERMAN: Mapping[str, Any] = {
     "type": "assignments",
@@ -298,6 +300,33 @@ def test_what_a_small_file_can_become_is_bounded() -> None:
     rows = json.dumps([{"Mandant": "E1", "Nr.": "1", "Ort": "x" * 20_000}] * 3).encode()
     with pytest.raises(TooLargeError, match="more than 100000 bytes with the names"):
         read_mapped(mapping, read_payload, rows, by_key, 100, max_stored=100_000)
+
+
+def test_a_message_names_the_element_of_a_list_as_the_profile_does() -> None:
+    """The row has its elements without gaps: the second rate of the sender is its first one."""
+    rates = {
+        f"{letter}{at + 1}": f"Rates[{at}].{name}"
+        for at in range(3)
+        for letter, name in (("c", "RateCode"), ("p", "PayRate"))
+    }
+    mapping = a_mapping(
+        columns={"Mandant": "EmployerRef", "Nr.": "AssignmentRef", **rates},
+        values=None,
+        constants=None,
+        decimal=None,
+        skip=None,
+    )
+    row, notes = of_csv(mapping, c1="", p1="", c2="X", p2="abc", c3="", p3="4")
+    assert row["Rates"] == [{"RateCode": "X", "PayRate": "abc"}, {"PayRate": 4}]
+    read = with_notes(ASSIGNMENTS.record_rules.read(0, row), notes.to_text())
+    fields = [each.field for each in read.messages if each.is_error and each.field]
+    assert [each for each in fields if each.startswith("Rates")][:2] == [
+        "Rates[1].PayRate",
+        "Rates[2].RateCode",
+    ]
+    [result] = mapping.with_columns([RowResult(0, (), Outcome.FAILED, read.messages)])
+    assert {each.column for each in result.messages} >= {"p2", "c3"}
+    assert of_csv(mapping, c1="X", p1="1")[1].lists is None
 
 
 def test_the_faults_of_one_row_are_bounded() -> None:
