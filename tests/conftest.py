@@ -11,6 +11,8 @@ account each test makes a tenant of its own.
 from __future__ import annotations
 
 import fcntl
+import os
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,10 @@ import pytest
 
 from local_host.setup.azurite import ACCOUNT, Programs, running
 from tests.emulator import Emulator
+
+# Without bytecode in `__pycache__` each process that a test starts would compile the app again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 TESTS = Path(__file__).parent
 ACCOUNTS = (

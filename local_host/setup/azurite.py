@@ -36,10 +36,15 @@ _LISTENING = re.compile(
 )
 _END_ONCE = AZURITE / "end_once.cjs"
 _ENCODED_NAMES = AZURITE / "encoded_names.cjs"
-_PRELOADS = (_END_ONCE, _ENCODED_NAMES, AZURITE / "partition_delete.cjs")
+_PRELOADS = (
+    _END_ONCE,
+    _ENCODED_NAMES,
+    AZURITE / "partition_delete.cjs",
+    AZURITE / "unused_modules.cjs",
+)
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
-_PAUSE = 0.02
+_PAUSE = 0.005
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,6 +80,9 @@ def variables_of(gateway: RunningGateway) -> dict[str, str]:
 
 
 def _create_tenant(gateway: RunningGateway) -> Mapping[str, str]:
+    import ssl
+    import urllib.request
+
     request = urllib.request.Request(  # noqa: S310 -- the address is that of our own host
         f"{gateway.url}/_standin/tenants",
         data=b"{}",

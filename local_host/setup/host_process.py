@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -108,17 +106,21 @@ def running_host(
         key = certificate.with_name("key.pem")
         command += ["--tls-cert", str(certificate), "--tls-key", str(key)]
         command += ["--address-setting", "GATEWAY_BASE_URL"]
+    # Without bytecode in `__pycache__` the app would be compiled at each start.
+    kept = {name: environ[name] for name in environ if name != "PYTHONDONTWRITEBYTECODE"}
     with log.open("ab") as errors:
         process = processes.start(
             command,
             death_signal=signal.SIGKILL,
-            environ={**environ, "PYTHONUNBUFFERED": "1"},
+            environ={**kept, "PYTHONUNBUFFERED": "1"},
             folder=ROOT,
             output=subprocess.PIPE,
             errors=errors,
             source=subprocess.PIPE,
         )
     host = HostProcess(process)
+    # What calls it then is imported while it loads the app.
+    importlib.import_module("urllib.request")
     try:
         yield host
     finally:
@@ -142,6 +144,10 @@ def find_health_problem(url: str, certificate: Path | None = None) -> str:
 
     The health check also creates the tables of the gateway.
     """
+    import ssl
+    import urllib.error
+    import urllib.request
+
     address = f"{url}/api/health"
     trust = ssl.create_default_context(cafile=certificate) if certificate else None
     try:
