@@ -14,7 +14,8 @@ import pytest
 
 from shared.auth.integrations import Database
 from shared.imports.documents.rounds import RoundStatus
-from shared.imports.registry import MESSAGE_TYPES
+from shared.imports.placements.definition import PLACEMENTS
+from shared.imports.timesheets.definition import TIMESHEETS
 from tests.builders import a_worker
 from tests.contract.calls import CLOSED, DRY_RUN_ROWS, MAX_BODY_BYTES, MAX_DOCUMENT_BYTES, MAX_ROWS
 from tests.documents import ROUND, a_ready_sender
@@ -35,11 +36,10 @@ SETTINGS = {
     "GATEWAY_FAILURES_PER_CREDENTIAL": "1000000",
     "GATEWAY_FAILURES_PER_SOURCE": "1000000",
     "GATEWAY_AUTHDATA_TRIAL_CALLS": "1000000",
-    # No message of these tests is poisoned, and each queue that is listened to costs time.
+    # Of these types the tests send no more than 100 rows at once.
     **{
-        f"AzureWebJobs.{name}_{queue}_poison.Disabled": "true"
-        for name in MESSAGE_TYPES
-        for queue in ("rows", "rows_bulk")
+        f"AzureWebJobs.{name}_rows_bulk.Disabled": "true"
+        for name in (TIMESHEETS.name, PLACEMENTS.name)
     },
 }
 

@@ -325,7 +325,7 @@ def test_rows_whose_payload_does_not_open_end_at_once_and_can_be_retried(
             ended = gateway.ended(sender, import_id)
             assert ended["state"] == "CompletedWithErrors"
             assert ended["rows"]["failed"] == ended["rows"]["total"]
-        assert "chunk.poisoned" not in gateway.log()
+        assert "maxDequeueCount" not in gateway.log()
     with gateway_with(storage, tmp_path, DATA_KEYS) as gateway:
         for import_id in imports:
             retried = gateway.call("POST", f"/api/imports/{import_id}/retry", b"", sender.headers)
