@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
+from typer._click.core import Command
 from typer._click.exceptions import ClickException
 
 from cli import (
@@ -133,11 +135,17 @@ def every_command(as_json: AsJson = False) -> None:
     """Options of all commands."""
 
 
+@functools.cache
+def _root() -> Command:
+    """The whole command line, which takes a while to build."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line. Exit status 1 for a refusal or an error, 2 for wrong usage."""
     try:
         _check_words(sys.argv[1:])
-        sys.exit(app(standalone_mode=False, prog_name=app.info.name))
+        sys.exit(_root()(standalone_mode=False, prog_name=app.info.name))
     except ClickException as error:
         # The message repeats what was typed, which may be the name of a file.
         usage = io.StringIO()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shared.gateway import Gateway
     from shared.imports.sender import NamedCaller
     from shared.settings import Settings
+    from shared.storage_account import StorageAccount
 
 
 @asynccontextmanager
@@ -29,16 +30,22 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """Open a separate gateway, with its tables and queues created, and close it at the end.
 
-    `caller` is who administers it, for the audit log.
+    A process creates those of a storage account once. `caller` is who administers the gateway, for
+    the audit log.
     """
     from shared.app import compose
 
     gateway = compose(settings, caller=caller)
     try:
-        await _create_tables_and_queues(gateway)
+        if settings.storage not in _CREATED:
+            await _create_tables_and_queues(gateway)
+            _CREATED.add(settings.storage)
         yield gateway
     finally:
         await gateway.account.close()
+
+
+_CREATED: set[StorageAccount] = set()
 
 
 async def gateway() -> Gateway:

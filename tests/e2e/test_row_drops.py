@@ -25,7 +25,7 @@ from tests.tenants import Sender, a_sender
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
-DROPS = int(os.environ.get("DROPPED_FILES", "100"))
+DROPS = int(os.environ.get("DROPPED_FILES", "40"))
 BAD = range(0, DROPS, 10)
 REFUSED = range(0, DROPS, 20)
 SETTINGS = {

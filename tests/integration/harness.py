@@ -9,10 +9,14 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from aiohttp import ClientSession
 from azure.data.tables.aio import TableServiceClient
+from azure.storage.queue import AccountSasPermissions, ResourceTypes, generate_account_sas
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
+from yarl import URL
 
 from shared.auth.callers import Caller
 from shared.clock import RandomIds, SystemClock
@@ -169,8 +173,9 @@ async def _opened(storage: str, **settings: Any) -> AsyncIterator[tuple[Gateway,
     async with (
         open_ready_gateway(settings_for(storage, **settings)) as gateway,
         QueueServiceClient.from_connection_string(storage) as service,
+        ClientSession() as session,
     ):
-        pump = Pump(service)
+        pump = Pump(service, session)
         await pump.take()
         yield gateway, pump
 
@@ -195,18 +200,39 @@ QUEUES = tuple(queue for kind in IMPORT_TYPES.values() for queue in kind.queues)
 
 
 class Pump:
-    """The queues of one storage account."""
+    """The queues of one storage account.
 
-    def __init__(self, service: QueueServiceClient) -> None:
+    Most of them are empty most of the time. So they are asked first whether they have a message, by
+    a request that costs a fifth of one of the SDK.
+    """
+
+    def __init__(self, service: QueueServiceClient, session: ClientSession) -> None:
         self._queues = [service.get_queue_client(name) for name in QUEUES]
+        self._session = session
+        self._signature = generate_account_sas(
+            str(service.account_name),
+            service.credential.account_key,
+            ResourceTypes(object=True),
+            AccountSasPermissions(read=True),
+            datetime.now(UTC) + timedelta(days=1),
+        )
 
     async def take(self) -> list[ChunkMessage]:
         """Every message that is visible now."""
         batches = await asyncio.gather(*(self._take_from(queue) for queue in self._queues))
         return [message for batch in batches for message in batch]
 
+    async def _has_message(self, queue: QueueClient) -> bool:
+        address = f"{queue.url}/messages?peekonly=true&{self._signature}"
+        async with self._session.get(URL(address, encoded=True)) as answer:
+            text = await answer.text()
+            assert answer.status == 200, text
+            return "<QueueMessage>" in text
+
     async def _take_from(self, queue: QueueClient) -> list[ChunkMessage]:
         messages: list[ChunkMessage] = []
+        if not await self._has_message(queue):
+            return messages
         async for message in queue.receive_messages(max_messages=32):
             messages.append(ChunkMessage.from_text(base64.b64decode(message.content)))
             await queue.delete_message(message)

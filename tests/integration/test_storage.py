@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 import pytest
+from aiohttp import ClientSession
 from azure.storage.queue.aio import QueueServiceClient
 
 from shared.errors import PreconditionFailedError
@@ -200,10 +201,11 @@ def test_a_message_comes_back_from_the_queue_as_it_was_sent(delivered: str) -> N
         async with (
             open_ready_gateway(settings_for(delivered)) as gateway,
             QueueServiceClient.from_connection_string(delivered) as service,
+            ClientSession() as session,
         ):
             message = ChunkMessage("tenant-1", 7, f"ö\"'{uuid.uuid4()}", 3, looks_back=True)
             await gateway.account.queues.send("import-workers", message.to_text())
-            assert message in await Pump(service).take()
+            assert message in await Pump(service, session).take()
 
     asyncio.run(run())
 

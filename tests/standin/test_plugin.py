@@ -59,7 +59,6 @@ def _import(gateway: TenantGateway, *rows: dict[str, str]) -> str:
     return answer.headers["x-import-id"]
 
 
-@pytest.mark.quiet
 def test_a_tenant_is_made_within_fifty_milliseconds(payroll_gateway: PayrollGateway) -> None:
     def seconds() -> float:
         begun = time.monotonic()
