@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from local_host.setup.azurite import ACCOUNT, Programs, running
 from tests.emulator import Emulator
@@ -50,6 +52,10 @@ ACCOUNTS = (
     "standin2",
 )
 
+COMPUTING = ("unit", "model", "budgets", "golden")
+"""The folders whose tests hardly wait for anything."""
+MIDDLE_OF_THE_CONTRACT = "test_pay"
+
 
 WORKERS = 3
 """Processes for the whole suite. Each has an emulator and gateways of its own, on free ports.
@@ -64,6 +70,55 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         config.getoption(name) for name in ("keyword", "markexpr", "lf", "stepwise")
     )
     return 0 if is_narrow else WORKERS
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it has no types
+    """Each process takes one file after another; of the contract a half of its folder at once.
+
+    These tests share a gateway, which costs time as long as it runs, whether it is used or not.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(nodeid)
+
+
+def scope_of(nodeid: str) -> str:
+    """What one process takes as a whole: a file, or a half of the contract."""
+    file = nodeid.partition("::")[0]
+    folder, _, name = file.rpartition("/")
+    return f"{folder}/{name < MIDDLE_OF_THE_CONTRACT}" if folder == "tests/contract" else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Used by `-n`, where `dev.py test` says nothing else."""
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the files of a run in several processes.
+
+    A file with a quiet test comes first: then no process has a long test that it would wait for.
+    The contract follows, whose halves take longest, the second one later. Files whose tests compute
+    and files whose tests wait take turns, so that the processors have work while something waits.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    quiet = {item.path for item in items if item.get_closest_marker("quiet") is not None}
+    files: dict[bool, list[Path]] = {True: [], False: []}
+    for path in dict.fromkeys(item.path for item in items):
+        files[path.relative_to(TESTS).parts[0] in COMPUTING].append(path)
+    place = {
+        path: number / len(paths) for paths in files.values() for number, path in enumerate(paths)
+    }
+
+    def order(item: pytest.Item) -> tuple[int, float]:
+        if item.path in quiet:
+            return (0, 0.0)
+        if item.path.parent == TESTS / "contract":
+            return (1, 0.0) if item.path.name < MIDDLE_OF_THE_CONTRACT else (2, 0.3)
+        return (2, place[item.path])
+
+    items.sort(key=order)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -44,12 +44,9 @@ TIMESHEET_ROWS = 500
 WITHOUT_WORKER = range(100, ASSIGNMENT_ROWS, 200)
 MOST_REQUESTS_PER_ROW = 0.08
 MOST_MEMORY_PER_PAYLOAD = 5.0
-COUNTED = {"LOCAL_HOST_LEASE_SECONDS": "30"}
-"""The lease of messages that hosts have: the shorter one of other tests is renewed each second, and
-these requests would count.
-"""
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_ten_thousand_workers_and_their_assignments_in_a_call_each(
@@ -67,7 +64,7 @@ def test_ten_thousand_workers_and_their_assignments_in_a_call_each(
     storage = emulator.account("counted")
     sender = a_sender(storage)
     body = body_of([a_full_worker(number, f"E{number % EMPLOYERS}") for number in range(ROWS)])
-    with started(storage, tmp_path, **COUNTED) as gateway:
+    with started(storage, tmp_path) as gateway:
         assert gateway.post(sender, [a_worker("FIRST")]).status == 200
         idle = gateway.peak_memory()
         watch = emulator.watch("counted")
@@ -152,6 +149,7 @@ def _an_assignment(number: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.quiet
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_ten_thousand_licenses_as_xml_in_one_call(emulator: Emulator, tmp_path: Path) -> None:
@@ -163,7 +161,7 @@ def test_ten_thousand_licenses_as_xml_in_one_call(emulator: Emulator, tmp_path: 
     sender = a_sender(storage)
     headers = {"Content-Type": "text/xml", "Accept": "text/xml", **sender.headers}
     body = license_xml([_a_license(number) for number in range(ROWS)])
-    with started(storage, tmp_path, **COUNTED) as gateway:
+    with started(storage, tmp_path) as gateway:
         assert gateway.call("POST", LICENSES, license_xml([]), headers).status == 200
         idle = gateway.peak_memory()
         watch = emulator.watch("counted")
