@@ -11,6 +11,7 @@ account each test makes a tenant of its own.
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -70,6 +71,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         config.getoption(name) for name in ("keyword", "markexpr", "lf", "stepwise")
     )
     return 0 if is_narrow else WORKERS
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Spare the garbage collector the modules and tests, of which none is garbage until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it has no types

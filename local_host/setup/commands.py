@@ -162,8 +162,6 @@ def _run(arguments: list[str]) -> int:
 def _test(arguments: list[str]) -> int:
     prepare()
     variables = dict(_EMULATOR_VARIABLES)
-    # The tests start hundreds of processes; each would compile the whole code again.
-    variables["PYTHONDONTWRITEBYTECODE"] = ""
     worker = prepare_worker()
     if worker is not None:
         variables["GATEWAY_WORKER_PYTHON"] = str(worker)
