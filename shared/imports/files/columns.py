@@ -44,6 +44,8 @@ _MAX_SHOWN: Final = 200
 # The most columns of a file, and the most of them for which the nearest field is searched.
 MAX_COLUMNS: Final = MAX_VALUES
 _MOST_COMPARED: Final = 50
+# Faults of the cells of one row that have a message each.
+_MAX_FAULTS: Final = 100
 # Unknown columns that get a message each.
 _MOST_REPORTED: Final = 20
 
@@ -189,7 +191,8 @@ class Header:
         if not faults and not self.unknown_columns:
             return line_notes(line)
         unknown = [] if index else _unknown_messages(self.unknown_columns)
-        return Notes(line, (*faults, *unknown), bool(self.unknown_columns)).to_text()
+        messages = (*bounded(faults, _MAX_FAULTS), *unknown)
+        return Notes(line, messages, bool(self.unknown_columns)).to_text()
 
     def _has_more(self, cells: Sequence[Cell]) -> bool:
         return self._more_at < len(cells) and bool(cells[self._more_at])

@@ -220,6 +220,7 @@ def read_xlsx(
     cell_bytes = StoredBytes(max_stored)
     renderer: RowRenderer | None = None
     names: list[str] = []
+    area = 0
     for row in read_sheet(body, max_bytes, sheet):
         # Many cells may refer to one long text, so their texts are counted before they are read.
         size = sum(len(cell.text) for cell in row.cells.values())
@@ -235,12 +236,15 @@ def read_xlsx(
             continue
         if index >= max_rows:
             raise too_many_rows_error(f"more than {max_rows}", max_rows)
-        if index * len(names) > max_area:
+        width = max(width, len(names))
+        area += width
+        if area > max_area:
             raise TooLargeError(
-                f"The sheet has {len(names)} columns, so with the empty ones it has more than "
-                f"{max_area} cells, which is the limit: send its rows in several files."
+                f"Row {row.number} of the sheet has {width} columns, so with the empty ones the "
+                f"sheet has more than {max_area} cells, which is the limit: delete blank cells on "
+                "the right, or send the rows in several files."
             )
-        cells = _cells_of(row, max(width, len(names)))
+        cells = _cells_of(row, width)
         check_not_header(cells, names, index, row.number)
         rendered = renderer.render(cells, index, row.number)
         if rendered is None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from shared.imports.files.mapping import ProfileMapping
 from shared.imports.files.notes import Notes
 from shared.imports.files.profile import ProfileRef, read_profile
 from shared.imports.files.templates import csv_template, template_columns, xlsx_template
+from shared.imports.files.xlsx_cells import cell_name
 from shared.imports.files.xlsx_rows import read_xlsx
 from shared.imports.import_type import ImportType
 from shared.imports.json_rows import RowText
@@ -183,12 +185,14 @@ def test_a_sheet_that_is_no_table_of_the_type_is_refused(
 
 def test_a_wide_sheet_of_few_cells_is_refused_before_it_costs_much() -> None:
     header = f"<row><c r='A1' t='str'><v>{TEXT}</v></c><c r='XFC1' t='str'><v>x</v></c></row>"
-    body = raw_sheet(header + "<row><c t='str'><v>a</v></c></row>" * 20)
+    narrow = f"<row><c t='str'><v>{TEXT}</v></c></row>"
+    rows = "<row><c t='str'><v>a</v></c></row>" * 20
+    blanks = rows.replace("</c>", "</c><c r='XFC1' t='str'><v> </v></c>")
     maker = header_maker(PLACEMENTS.rules, ReadOptions())
-    with pytest.raises(TooLargeError, match="more than 100000 cells"):
-        read_xlsx(
-            body, maker, lambda _: None, 100, max_bytes=10**7, max_stored=10**7, max_area=100_000
-        )
+    read_within = partial(read_xlsx, max_bytes=10**7, max_stored=10**7, max_area=100_000)
+    for data in (header + rows, narrow + blanks):
+        with pytest.raises(TooLargeError, match="more than 100000 cells"):
+            read_within(raw_sheet(data), maker, lambda _: None, 100)
 
 
 def test_a_sheet_is_named_in_the_options() -> None:
@@ -358,3 +362,12 @@ def test_what_libreoffice_saves_is_read_as_what_it_was_given(tmp_path: Path) -> 
         {TEXT: "a\nb", DATE: "2024-02-29T08:05:00"},
     ]
     assert [sorted(faults(row)) for row in saved] == [[], [NUMBER], [NUMBER, WHOLE]]
+
+
+def test_the_faults_of_one_row_are_bounded() -> None:
+    cells = {f"{cell_name(1, at)}": TEXT if at == 0 else f"Odd{at}" for at in range(150)}
+    [row] = read(sheet_of({**cells, **{cell_name(2, at): "#N/A" for at in range(150)}}))
+    messages = Notes.from_text(row.notes).messages
+    errors = [each for each in messages if each.is_error]
+    assert len(errors) == 100
+    assert errors[-1].detail == "and 51 more messages that are left out"
