@@ -322,7 +322,8 @@ FunctionKeyOption = Annotated[
     typer.Option(
         "--function-key",
         metavar="FUNCTION_KEY",
-        envvar="GATEWAY_FUNCTION_KEY",
+        # The second is the former name, for one more release.
+        envvar=["GATEWAY_FUNCTIONS_KEY", "GATEWAY_FUNCTION_KEY"],
         help="The function key; safer in the environment than on the command line.",
     ),
 ]

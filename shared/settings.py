@@ -463,8 +463,14 @@ COMMAND_NAMES = {
     "GATEWAY_CLIENT_SECRET": "The secret of that client.",
     "GATEWAY_CA_FILE": "Certificates that the commands trust besides the usual ones, for a gateway "
     "whose https is signed by one's own; the running local gateway's is known.",
-    "GATEWAY_FUNCTION_KEY": "The function key that `manage.py import` sends.",
+    "GATEWAY_FUNCTIONS_KEY": "The function key that `manage.py import` sends as X-Functions-Key.",
+    "GATEWAY_FUNCTION_KEY": "The former name of GATEWAY_FUNCTIONS_KEY, for one more release.",
     "GATEWAY_SOFTWARE_KEY": "The software key that `manage.py import` sends.",
+    "GATEWAY_TOKEN_URL": "Where a client under test gets tokens; `dev.py run --env` writes it, and "
+    "the next three.",
+    "GATEWAY_STANDIN_URL": "The control calls of the stand-in, for tests of clients.",
+    "GATEWAY_TENANT": "The tenant of a client under test.",
+    "GATEWAY_STORAGE": "The connection string of the storage emulator, for tests of clients.",
     "GATEWAY_WORKER_PYTHON": "A Python with the vendor's worker library, for the tests that need "
     "one; `dev.py test` sets it.",
 }

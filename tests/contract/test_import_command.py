@@ -41,7 +41,7 @@ class Client:
         self._environ = {
             **environ,
             "GATEWAY_URL": f"http://127.0.0.1:{gateway.port}",
-            "GATEWAY_FUNCTION_KEY": sender.function_key,
+            "GATEWAY_FUNCTIONS_KEY": sender.function_key,
             "GATEWAY_SOFTWARE_KEY": sender.integration.software_key,
             "PYTHONUTF8": "1",
         }

@@ -249,7 +249,7 @@ def test_the_import_command_names_its_file(
     file = tmp_path / 'Löhne; 2026 "neu".json'
     file.write_text(json.dumps([a_worker("P1")]))
     monkeypatch.setenv("GATEWAY_URL", gateway.url)
-    monkeypatch.setenv("GATEWAY_FUNCTION_KEY", sender.function_key)
+    monkeypatch.setenv("GATEWAY_FUNCTIONS_KEY", sender.function_key)
     monkeypatch.setenv("GATEWAY_SOFTWARE_KEY", sender.integration.software_key)
     ran = CliRunner().invoke(app, ["import", "workers", str(file)], catch_exceptions=False)
     assert ran.exit_code == 0, ran.output

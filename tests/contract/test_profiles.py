@@ -371,7 +371,7 @@ def test_the_commands_of_the_page_import_its_example(
     manage = Manage(storage, tmp_path)
     keys = {
         "GATEWAY_URL": f"http://127.0.0.1:{gateway.port}",
-        "GATEWAY_FUNCTION_KEY": sender.function_key,
+        "GATEWAY_FUNCTIONS_KEY": sender.function_key,
         "GATEWAY_SOFTWARE_KEY": sender.integration.software_key,
     }
 

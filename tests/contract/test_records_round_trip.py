@@ -76,7 +76,7 @@ class Round:
             "GATEWAY_DATA_KEYS": DATA_KEYS,
             "GATEWAY_DATA": str(self.folder),
             "GATEWAY_URL": self.gateway.url,
-            "GATEWAY_FUNCTION_KEY": self.sender.function_key,
+            "GATEWAY_FUNCTIONS_KEY": self.sender.function_key,
             "GATEWAY_SOFTWARE_KEY": self.sender.integration.software_key,
         }
         ran = CliRunner().invoke(app, [*words, "--json"], env=environ, catch_exceptions=False)

@@ -90,7 +90,7 @@ def test_every_command_shows_an_example_that_it_takes(
     for word in example:
         if re.fullmatch(r"[\w-]+\.[a-z]+", word):
             (tmp_path / word).touch()
-    for name in ("FUNCTION_KEY", "SOFTWARE_KEY", "CLIENT_ID", "CLIENT_SECRET"):
+    for name in ("FUNCTIONS_KEY", "SOFTWARE_KEY", "CLIENT_ID", "CLIENT_SECRET"):
         monkeypatch.setenv(f"GATEWAY_{name}", "set")
     # Reads the words as a call would, and refuses what is unknown, missing or wrong.
     LEAVES[words].make_context(words[-1], example[len(words) :])
