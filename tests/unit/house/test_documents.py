@@ -82,6 +82,14 @@ def test_every_link_of_a_page_opens(page: Path) -> None:
     assert broken == []
 
 
+def test_the_index_by_reader_links_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", index.read_text("utf-8"))
+    linked = {(index.parent / link).resolve() for link in links}
+    assert [page.name for page in PAGES if page != index and page not in linked] == []
+    assert "docs/README.md" in (ROOT / "README.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
 def test_every_module_that_a_page_names_is_there(page: Path) -> None:
     named = re.findall(
