@@ -381,6 +381,7 @@ def compose_chunks(
         queues=dependencies.queues,
         hold_back=dependencies.hold_back,
         imports=imports,
+        accepted=dependencies.accepted,
         results=dependencies.results,
         processors=processors.with_more(authdata.processors)
         .with_more({PERSON_ERASURE.name: compose_person_erasure(dependencies, poison)})

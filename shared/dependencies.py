@@ -11,6 +11,7 @@ from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.admin.audit import AuditLog
 from shared.services.admin.reference_lists import ReferenceLists
 from shared.services.background import Completions, Offload, to_thread_if_large
+from shared.services.chunk_messages import AcceptedImports
 from shared.services.chunk_processor import HoldBack
 from shared.services.import_log import ImportLog
 from shared.services.profiles import ProfileService
@@ -37,6 +38,7 @@ class Dependencies:
     offload: Offload
     completions: Completions
     imports: ImportLog
+    accepted: AcceptedImports
     hold_back: HoldBack
     results: Results
     payloads: Payloads
@@ -70,12 +72,14 @@ class Dependencies:
         ids = ids or RandomIds()
         audit = AuditLog(tables, clock, ids, caller)
         imports = ImportLog(tables)
+        accepted = AcceptedImports(clock)
         hold_back = HoldBack(imports, queues, settings.imports_at_once)
         results = Results(tables, blobs, offload)
         limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
         profiles = ProfileService(tables, clock, audit)
         intake = ImportAcceptor(
             imports=imports,
+            accepted=accepted,
             blobs=blobs,
             queues=queues,
             hold_back=hold_back,
@@ -96,6 +100,7 @@ class Dependencies:
             offload=offload,
             completions=Completions(),
             imports=imports,
+            accepted=accepted,
             hold_back=hold_back,
             results=results,
             payloads=Payloads(blobs),

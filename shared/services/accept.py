@@ -25,7 +25,7 @@ from shared.imports.planning import Plan, plan
 from shared.imports.results import Origins, row_set, select_rows
 from shared.imports.sender import NO_SENDER, Sender
 from shared.services.background import UNPACKED, Offload
-from shared.services.chunk_messages import ChunkMessage, queue_for
+from shared.services.chunk_messages import AcceptedImports, ChunkMessage, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore
 from shared.services.import_log import AcceptanceCheck, ImportLog
 from shared.services.record_processor import sort_key_reader
@@ -62,6 +62,7 @@ class ImportAcceptor:
         self,
         *,
         imports: ImportLog,
+        accepted: AcceptedImports,
         blobs: Blobs,
         queues: Queues,
         hold_back: HoldBack,
@@ -74,6 +75,7 @@ class ImportAcceptor:
         """`can_seal`: whether GATEWAY_DATA_KEYS is set."""
         self._can_seal = can_seal
         self._imports = imports
+        self._accepted = accepted
         self._blobs = blobs
         self._queues = queues
         self._hold_back = hold_back
@@ -214,6 +216,7 @@ class ImportAcceptor:
         )
         if not kind.has_queues:
             return record
+        self._accepted.keep(record)
         try:
             # Send a message for each chunk that may start; the others wait for an earlier import.
             earlier = self._hold_back.earlier(record)

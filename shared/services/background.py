@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Literal, ParamSpec, Protocol, TypeVar, Unpack
 from weakref import WeakValueDictionary
 
 from shared import log
 from shared.errors import StorageUnavailableError
+from shared.imports.results import RowResult
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -107,16 +108,22 @@ class _Queue:
 # events.
 
 
+class Ending(asyncio.Event):
+    """Set when an import ends in this process. `results` are its rows' results, if they are few."""
+
+    results: Sequence[RowResult] | None = None
+
+
 class Completions:
     """The events of the calls that wait, by import id."""
 
     def __init__(self) -> None:
-        self._waiting: defaultdict[str, list[asyncio.Event]] = defaultdict(list)
+        self._waiting: defaultdict[str, list[Ending]] = defaultdict(list)
 
     @contextmanager
-    def listening(self, import_id: str) -> Iterator[asyncio.Event]:
+    def listening(self, import_id: str) -> Iterator[Ending]:
         """An event that is set when the import ends in this process."""
-        event = asyncio.Event()
+        event = Ending()
         self._waiting[import_id].append(event)
         try:
             yield event
@@ -125,9 +132,10 @@ class Completions:
             if not self._waiting[import_id]:
                 del self._waiting[import_id]
 
-    def announce(self, import_id: str) -> None:
-        """Set the events of the calls that wait for the import."""
+    def announce(self, import_id: str, results: Sequence[RowResult] | None = None) -> None:
+        """Set the events of the calls that wait for the import. `results` are those of all rows."""
         for event in self._waiting.get(import_id, ()):
+            event.results = results
             event.set()
 
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from shared import log
+from shared.clock import Clock
 from shared.errors import StorageUnavailableError
 from shared.imports.planning import SMALL_IMPORT
 from shared.imports.registry import TYPE_CATALOGUE
@@ -133,3 +135,43 @@ async def run_without_queues(record: ImportRecord, run_directly: RunDirectly) ->
         await run_directly(record)
     except StorageUnavailableError as error:
         log.failure("import.left_to_the_sweep", error, import_id=record.import_id)
+
+
+# A record that was just accepted is as good as a cancel flag of that age, in seconds.
+_KEPT_SECONDS = 1.0
+_MOST_KEPT = 64
+
+
+class AcceptedImports:
+    """Imports of one chunk that this process has just accepted, for the handlers of their first
+    messages.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, ImportRecord]] = OrderedDict()
+
+    def keep(self, record: ImportRecord) -> None:
+        """Keep an import whose message is about to be sent."""
+        # A record with an ETag was read: another call had it accepted.
+        if record.etag or len(record.chunks) > 1:
+            return
+        if record.lineage or record.is_undo or record.batch:
+            return
+        self._kept[record.import_id] = self._clock.elapsed(), record
+        while len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+
+    def take(self, message: ChunkMessage) -> ImportRecord | None:
+        """The import of a message, if it was accepted less than a second ago.
+
+        Only for its first message, when the chunk has no result yet. A handler of any other one
+        reads what is stored.
+        """
+        accepted_at, record = self._kept.pop(message.import_id, (0.0, None))
+        if record is None or message.looks_back or message.chunk:
+            return None
+        if self._clock.elapsed() - accepted_at > _KEPT_SECONDS:
+            return None
+        is_same = (record.tenant, record.number) == (message.tenant, message.number)
+        return record if is_same else None

@@ -22,10 +22,22 @@ from shared.imports.json_rows import ChunkLines, drop_broken_lines, is_whole
 from shared.imports.messages import UNREADABLE_ROW, Message, MessageId
 from shared.imports.planning import Span
 from shared.imports.registry import IMPORT_TYPES, import_type, types_referring_to
-from shared.imports.results import RowResult, cap_messages, failed
+from shared.imports.results import (
+    RowResult,
+    cap_messages,
+    failed,
+    pack_result,
+    unpack_result,
+)
 from shared.process_stop import ProcessStop
 from shared.services.background import Completions, to_thread_if_large
-from shared.services.chunk_messages import ChunkMessage, is_small, may_hold_back, queue_for
+from shared.services.chunk_messages import (
+    AcceptedImports,
+    ChunkMessage,
+    is_small,
+    may_hold_back,
+    queue_for,
+)
 from shared.services.import_log import ImportLog
 from shared.services.import_watch import ImportWatch, WatchedImport
 from shared.services.results import Payloads, Results
@@ -145,18 +157,20 @@ class OpenImportsBefore:
         return self._of_other_types[name]
 
     async def _read_few(self) -> None:
-        """If other types count too, read the imports of all types at once, unless they are many."""
-        others = (*self._referred, *self._referring)
-        if self._has_read_few or not others:
+        """Read the imports of all types at once, unless they are many.
+
+        So the log learns when nothing is open.
+        """
+        if self._has_read_few:
             return
-        few = await self._imports.few_open(self._record.tenant)
+        others = (*self._referred, *self._referring)
+        if not others and self._imports.had_many_open(self._record):
+            return
+        few = await self._imports.few_open_before(self._record)
         self._has_read_few = True
         if few is None:
             return
-        earlier = sorted(
-            (each for each in few if each.number < self._record.number),
-            key=lambda each: -each.number,
-        )
+        earlier = sorted(few, key=lambda each: -each.number)
         for name in others:
             self._of_other_types[name] = [each for each in earlier if each.type_name == name]
         own = [each for each in earlier if each.type_name == self._record.type_name]
@@ -404,6 +418,7 @@ class ChunkProcessor:
         queues: Queues,
         hold_back: HoldBack,
         imports: ImportLog,
+        accepted: AcceptedImports,
         results: Results,
         processors: Processors,
         completions: Completions,
@@ -421,6 +436,7 @@ class ChunkProcessor:
         self._queues = queues
         self._hold_back = hold_back
         self._imports = imports
+        self._accepted = accepted
         self._results = results
         self._processors = processors
         self._completions = completions
@@ -502,6 +518,9 @@ class ChunkProcessor:
 
     async def _find_unfinished(self, message: ChunkMessage) -> ImportRecord | None:
         """The record of the open import if the chunk has no result yet, else None."""
+        accepted = self._accepted.take(message)
+        if accepted is not None:
+            return accepted
         record = await self._imports.read(message.tenant, message.number)
         if (
             record is None
@@ -647,7 +666,7 @@ class ChunkProcessor:
         known_counts = [result.counts] if result is not None else []
         closing = await self._imports.close(record, to_iso(self._clock.now()), known_counts)
         if closing is not None and closing.is_first:
-            self._completions.announce(record.import_id)
+            self._completions.announce(record.import_id, _all_results(record, result))
         await self._wake(record, message.chunk if closing is None else None)
         if closing is not None:
             await self._follow_up(record)
@@ -679,6 +698,13 @@ class ChunkProcessor:
             return True
         current = await self._imports.read(record.tenant, record.number)
         return current is None or not current.is_open
+
+
+def _all_results(record: ImportRecord, result: ChunkResult | None) -> Sequence[RowResult] | None:
+    """The results of a small import of one chunk as they are stored, for the call that waits."""
+    if result is None or len(result.results) != record.rows or not is_small(record.rows):
+        return None
+    return [unpack_result(pack_result(row)) for row in result.results]
 
 
 def _in_order(

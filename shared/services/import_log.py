@@ -79,6 +79,7 @@ def note_accepted(record: ImportRecord) -> None:
 _MOST_TRIES = 200
 _MOST_LOST_ANSWERS = 2
 _MOST_CACHED_TENANTS = 1_000
+_MOST_ENDED_ABOVE = 256
 # Up to so many earlier open imports are read in one query. Of more, the nearest are read first.
 _FEW_OPEN = 32
 _NEAREST = 64
@@ -113,6 +114,54 @@ class Closing:
     is_first: bool
 
 
+class EndedNumbers:
+    """Up to which number all imports of a tenant have ended, as far as this process knows.
+
+    An ended import stays ended and no import is accepted at a lower number later, so what is known
+    stays true.
+    """
+
+    def __init__(self) -> None:
+        self._through: OrderedDict[str, int] = OrderedDict()
+        self._above: dict[str, set[int]] = {}
+
+    def note_through(self, tenant: str, number: int) -> None:
+        """Note that all imports up to this number have ended."""
+        self._through[tenant] = max(number, self._through.get(tenant, 0))
+        self._through.move_to_end(tenant)
+        self._join(tenant)
+        if len(self._through) > _MOST_CACHED_TENANTS:
+            forgotten, _ = self._through.popitem(last=False)
+            self._above.pop(forgotten, None)
+
+    def note_end(self, record: ImportRecord) -> None:
+        """Note that this import has ended."""
+        if record.tenant not in self._through:
+            return
+        above = self._above.setdefault(record.tenant, set())
+        if len(above) < _MOST_ENDED_ABOVE:
+            above.add(record.number)
+        self._join(record.tenant)
+
+    def forget(self, tenant: str) -> None:
+        """Forget a tenant, one of whose imports is open without its open-import entity."""
+        self._through.pop(tenant, None)
+        self._above.pop(tenant, None)
+
+    def are_all_before(self, record: ImportRecord) -> bool:
+        """Whether every import that was accepted earlier is known to have ended."""
+        through = self._through.get(record.tenant)
+        return through is not None and 0 < record.number <= through + 1
+
+    def _join(self, tenant: str) -> None:
+        above = self._above.get(tenant, set())
+        through = self._through[tenant]
+        while through + 1 in above:
+            through += 1
+        self._through[tenant] = through
+        above -= {number for number in above if number <= through}
+
+
 class ImportLog:
     """The partition of each tenant in `Imports`, and the markers in `ImportResults`."""
 
@@ -120,6 +169,9 @@ class ImportLog:
         self._tables = tables
         self._last_number: OrderedDict[str, int] = OrderedDict()
         self._tenant_locks = KeyedLocks()
+        self._ended = EndedNumbers()
+        # The number of an import before which many were open.
+        self._many_open: OrderedDict[str, int] = OrderedDict()
         self.repairs = Repairs(tables)
 
     async def accept(
@@ -306,12 +358,12 @@ class ImportLog:
 
         Those of several types are read in one query, unless many imports are open.
         """
-        if record.number <= 1:
+        if record.number <= 1 or self._ended.are_all_before(record):
             return []
         names = type_names or (record.type_name,)
-        few = await self.few_open(record.tenant) if len(names) > 1 else None
+        few = await self.few_open_before(record) if len(names) > 1 else None
         if few is not None:
-            return [each for each in few if each.type_name in names and each.number < record.number]
+            return [each for each in few if each.type_name in names]
         found: list[OpenImport] = []
         for name in names:
             first, last = records.open_range(name, record.number)
@@ -327,6 +379,8 @@ class ImportLog:
 
     async def oldest_open_before(self, record: ImportRecord, type_name: str) -> int | None:
         """The number of the oldest open import of a type that was accepted earlier."""
+        if self._ended.are_all_before(record):
+            return None
         first, last = records.open_range(type_name, record.number)
         entities = await self._tables.query(IMPORTS, record.tenant, first, last, most=1)
         return records.open_from_entity(entities[0]).number if entities else None
@@ -339,6 +393,8 @@ class ImportLog:
         Usually few are open, which takes one request. In a backlog the first page has the nearest
         imports, so that a caller that stops there does not read the others.
         """
+        if self._ended.are_all_before(record):
+            return
         name, number = type_name or record.type_name, record.number
         nearest = await self._read_open(record, name, 1, number, most=_FEW_OPEN)
         if len(nearest) < _FEW_OPEN:
@@ -348,13 +404,27 @@ class ImportLog:
         yield await self._read_open(record, name, border, number)
         yield await self._read_open(record, name, 1, border)
 
-    async def few_open(self, tenant: str) -> list[OpenImport] | None:
-        """The open imports of all types of a tenant, if they are few."""
+    def had_many_open(self, record: ImportRecord) -> bool:
+        """Whether many imports of the tenant were open a few imports earlier."""
+        return record.number < self._many_open.get(record.tenant, -_FEW_OPEN) + _FEW_OPEN
+
+    async def few_open_before(self, record: ImportRecord) -> list[OpenImport] | None:
+        """The open imports of all types that were accepted earlier, if few imports are open."""
+        if self._ended.are_all_before(record):
+            return []
         first, last = records.OPEN_OF_ALL_TYPES
-        entities = await self._tables.query(IMPORTS, tenant, first, last, most=_FEW_OPEN)
+        entities = await self._tables.query(IMPORTS, record.tenant, first, last, most=_FEW_OPEN)
         if len(entities) == _FEW_OPEN:
+            self._many_open[record.tenant] = record.number
+            self._many_open.move_to_end(record.tenant)
+            if len(self._many_open) > _MOST_CACHED_TENANTS:
+                self._many_open.popitem(last=False)
             return None
-        return [records.open_from_entity(entity) for entity in entities]
+        found = [records.open_from_entity(entity) for entity in entities]
+        earlier = [each for each in found if each.number < record.number]
+        if not earlier:
+            self._ended.note_through(record.tenant, record.number - 1)
+        return earlier
 
     async def _read_open(
         self,
@@ -499,6 +569,7 @@ class ImportLog:
             is_first = True
         except PreconditionFailedError:
             is_first = await self._close_alone(record, counts, now)
+        self._ended.note_end(record)
         if is_first:
             log.event(
                 "import.ended",
@@ -535,6 +606,7 @@ class ImportLog:
 
         `record` was read and is not broken.
         """
+        self._ended.forget(record.tenant)
         try:
             await self._tables.transact(IMPORTS, records.reopen_operations(record))
         except PreconditionFailedError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -177,6 +178,8 @@ class ImportPage:
 
 
 ImportFilter = Callable[[ImportReport], bool]
+# The import for whose end this call has waited, and its results if it ended in this process.
+_KNOWN: ContextVar[tuple[str, Sequence[RowResult]] | None] = ContextVar("known", default=None)
 _MOST_READS = 20
 # Messages of one page of results.
 _MOST_MESSAGES = 20_000
@@ -288,6 +291,11 @@ class Reporting:
         row could not be read and was not processed.
         """
         check_results(record)
+        import_id, known = _KNOWN.get() or ("", ())
+        if import_id == record.import_id:
+            mapping = await self.mapping_of(record)
+            yield known if mapping is None else mapping.with_columns(known)
+            return
         async for _, rows in self.chunks(record):
             yield rows
 
@@ -492,6 +500,8 @@ class Waiting:
                         max(_SHORTEST_READ, deadline - self._clock.elapsed())
                     ):
                         if end_event.is_set() or await self._has_ended(record):
+                            if end_event.results is not None:
+                                _KNOWN.set((record.import_id, end_event.results))
                             return True
                 pause = min(_LONGEST_PAUSE, pause * _GROWTH)
         return False

@@ -34,7 +34,7 @@ from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.background import to_thread_if_large
-from shared.services.chunk_messages import ChunkMessage, messages_for
+from shared.services.chunk_messages import AcceptedImports, ChunkMessage, messages_for
 from shared.services.chunk_processor import HoldBack
 from shared.services.record_processor import operation_bytes
 from shared.services.results import Payloads
@@ -298,6 +298,7 @@ class LicenseHarness:
         queues = RefusingQueues()
         intake = ImportAcceptor(
             imports=gateway.imports,
+            accepted=AcceptedImports(SystemClock()),
             blobs=gateway.account.blobs,
             queues=queues,
             hold_back=HoldBack(gateway.imports, queues, 8),
@@ -521,6 +522,7 @@ async def accept_without_messages(
     queues = RefusingQueues()
     intake = ImportAcceptor(
         imports=gateway.imports,
+        accepted=AcceptedImports(SystemClock()),
         blobs=gateway.account.blobs,
         queues=queues,
         hold_back=HoldBack(gateway.imports, queues, 8),

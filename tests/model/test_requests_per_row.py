@@ -1,7 +1,7 @@
 """What an import asks of storage, exactly: former values and import ids ride along for nothing.
 
-The real services on counted storage in memory. The figures are those of the gateway before records
-kept what they were: the same requests, the same number of entities in transactions. Each is that of
+The real services on counted storage in memory. At most those of the gateway before records kept
+what they were, and the same number of entities in transactions. Each is that of
 1,000 rows that are new, then of the same rows again, then of the rows with a changed field.
 """
 
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 Rows = list[dict[str, Any]]
 Cost = Counter[str]
 ROWS = 1_000
-READ_ONCE = 10
+READ_ONCE = 12
 CALLER = Caller(TENANT, "S", "S", Integration(TENANT, "S", "S"))
 
 
@@ -109,8 +109,8 @@ def licenses() -> Rows:
             {"Title": "Dr"},
             [
                 (Cost(blob=4, get=9, put=1, query=25, queue=12, transaction=30, write=5), 2_011),
-                (Cost(blob=4, get=8, put=1, query=22, queue=12, transaction=2, write=4), 0),
-                (Cost(blob=4, get=8, put=1, query=22, queue=12, transaction=14, write=4), ROWS),
+                (Cost(blob=4, get=8, put=1, query=21, queue=12, transaction=2, write=4), 0),
+                (Cost(blob=4, get=8, put=1, query=21, queue=12, transaction=14, write=4), ROWS),
             ],
         ),
         (
@@ -118,9 +118,9 @@ def licenses() -> Rows:
             assignments(),
             {"JobTitle": "Cook"},
             [
-                (Cost(blob=4, get=12, put=1, query=18, queue=12, transaction=14, write=5), 1_001),
-                (Cost(blob=4, get=12, put=1, query=18, queue=12, transaction=2, write=4), 0),
-                (Cost(blob=4, get=12, put=1, query=18, queue=12, transaction=14, write=4), ROWS),
+                (Cost(blob=4, get=12, put=1, query=13, queue=12, transaction=14, write=5), 1_001),
+                (Cost(blob=4, get=12, put=1, query=13, queue=12, transaction=2, write=4), 0),
+                (Cost(blob=4, get=12, put=1, query=13, queue=12, transaction=14, write=4), ROWS),
             ],
         ),
         (
@@ -128,9 +128,9 @@ def licenses() -> Rows:
             licenses(),
             {"notes": "n"},
             [
-                (Cost(blob=1, get=2, put=1, query=9, queue=3, transaction=502, write=2), 2_501),
-                (Cost(blob=1, get=2, put=1, query=8, queue=3, transaction=2, write=1), 0),
-                (Cost(blob=1, get=2, put=1, query=8, queue=3, transaction=338, write=1), 1_336),
+                (Cost(blob=1, put=1, query=9, queue=3, transaction=502, write=2), 2_501),
+                (Cost(blob=1, put=1, query=7, queue=3, transaction=2, write=1), 0),
+                (Cost(blob=1, put=1, query=7, queue=3, transaction=338, write=1), 1_336),
             ],
         ),
     ],
@@ -164,6 +164,7 @@ def test_an_undo_asks_no_more_of_storage_than_the_import(
     """Of new records, of changed ones, and each time the undo of that undo.
 
     An undo reads some things of the undone import once, whatever its rows: its record and results.
+    Its own record is read, while that of the import is known from its acceptance.
     """
 
     async def scenario() -> None:
@@ -242,3 +243,20 @@ def test_requests_per_row_are_few_however_long_an_import_takes() -> None:
     new, unchanged, changed_all = run_at_once(_requests_when_slow(rows, rows, changed))
     found = (new, unchanged, changed_all)
     assert all(map(float.__le__, found, (0.061, 0.016, 0.03))), found
+
+
+def test_a_call_with_one_row_asks_storage_ten_times() -> None:
+    """New, unchanged and changed, in a process that has imported rows of this employer before.
+
+    The message is three of the requests: it is sent, fetched and deleted.
+    """
+
+    async def scenario() -> list[int]:
+        gateway = CountedGateway()
+        await gateway.cost_of(WORKERS, workers(1, employers=1))
+        row = workers(2, employers=1)[1:]
+        payloads = (row, row, [row[0] | {"Title": "Dr"}])
+        return [(await gateway.cost_of(WORKERS, each))[0].total() for each in payloads]
+
+    # One of each is the gateway's own look for open imports at the end.
+    assert asyncio.run(scenario()) == [11, 9, 10]
