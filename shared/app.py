@@ -69,6 +69,7 @@ from shared.services.row_processor import FindReferrers, ProcessorContext, Proce
 from shared.services.status import FailedRows, Waiting
 from shared.services.sweep import Sweep
 from shared.services.tenant_shares import OpenImportLimit, TenantPlaces, TenantShares
+from shared.services.tenant_work import OPEN_IMPORTS, UNMARKED_PER_RUN, WorkList
 from shared.services.undo_processor import RecordUndoProcessor
 from shared.services.undoing import Undoing
 from shared.settings import FORWARDED, Settings
@@ -196,7 +197,7 @@ def compose(
         ),
         authdata=authdata,
         dry_run_budget=DryRunBudget(clock, settings.trial_calls, settings.trial_records),
-        sweep=compose_sweep(dependencies, tenants.list_ids, chunks),
+        sweep=compose_sweep(dependencies, chunks),
         persons=_persons(dependencies, tenants, chunks, account.poison, caller),
         health=Health(partial(account.check, WORKERS.queue), clock),
     )
@@ -330,17 +331,18 @@ def compose_undoing(
 
 def compose_sweep(
     dependencies: Dependencies,
-    list_tenants: Callable[[], Awaitable[list[str]]],
     chunks: ChunkProcessor,
+    unmarked_per_run: int = UNMARKED_PER_RUN,
 ) -> Sweep:
     """Sends lost messages again, and works on documents that nothing else works on."""
+    tables, clock = dependencies.tables, dependencies.clock
     return Sweep(
         imports=dependencies.imports,
         queues=dependencies.queues,
         hold_back=dependencies.hold_back,
         completions=dependencies.completions,
         clock=dependencies.clock,
-        tenants=list_tenants,
+        work=WorkList(tables, OPEN_IMPORTS, clock, unmarked_per_run),
         quiet_seconds=dependencies.settings.sweep_after_seconds,
         run_here=chunks.process,
         end_here=chunks.end_as_failed,
@@ -547,7 +549,13 @@ def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
         step for module in IMPORT_MODULES.values() for step in module.retention(gateway, time)
     ]
     steps = [*_of_imports(gateway, time), *type_steps, *_of_calls(gateway)]
-    return Retention(steps, gateway.account.tables, time, gateway.tenants.list_ids)
+    return Retention(
+        steps,
+        gateway.account.tables,
+        time,
+        gateway.tenants.list_ids,
+        prepare=partial(fill_indexes, gateway),
+    )
 
 
 def data_key_rotation_of(gateway: Gateway, clock: Clock | None = None) -> DataKeyRotation:
@@ -567,14 +575,13 @@ def data_key_rotation_of(gateway: Gateway, clock: Clock | None = None) -> DataKe
     )
 
 
-async def fill_indexes(gateway: Gateway) -> None:
-    """Enter the records of tenants that are older than the index of names."""
+async def fill_indexes(gateway: Gateway, tenant: str) -> None:
+    """Enter the records of a tenant that are older than the index of names."""
     names = NameIndex(gateway.account.tables)
-    for tenant in await gateway.tenants.list_ids():
-        for kind in IMPORT_TYPES.values():
-            rules = kind.rules
-            if isinstance(rules, RecordRules) and rules.has_names:
-                await names.fill(kind, tenant)
+    for kind in IMPORT_TYPES.values():
+        rules = kind.rules
+        if isinstance(rules, RecordRules) and rules.has_names:
+            await names.fill(kind, tenant)
 
 
 def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:

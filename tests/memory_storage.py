@@ -145,6 +145,11 @@ class MemoryTables:
         kind = "write" if len(operations) == 1 else "transaction"
         await self._gate.passed(kind, lambda: self._apply(table, operations))
 
+    def place(self, table: str, entity: Entity) -> None:
+        """Put an entity there, unless there is one, without a request."""
+        if (entity.partition, entity.row) not in self.tables[table]:
+            self._apply(table, [Insert(entity)])
+
     def _apply(self, table: str, operations: Sequence[Operation]) -> str:
         """Carry out all or none; the ETag of the last one written."""
         keys = [(item.entity.partition, item.entity.row) for item in operations]

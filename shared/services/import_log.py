@@ -25,6 +25,7 @@ from shared.imports.registry import TYPE_CATALOGUE
 from shared.imports.sender import NamedCaller
 from shared.services.background import KeyedLocks
 from shared.services.results import Repairs
+from shared.services.tenant_work import OPEN_IMPORTS, WorkNotes
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
 from shared.storage import result_records as results
@@ -170,6 +171,7 @@ class ImportLog:
         self._last_number: OrderedDict[str, int] = OrderedDict()
         self._tenant_locks = KeyedLocks()
         self._ended = EndedNumbers()
+        self._work = WorkNotes(tables, OPEN_IMPORTS)
         # The number of an import before which many were open.
         self._many_open: OrderedDict[str, int] = OrderedDict()
         self.repairs = Repairs(tables)
@@ -190,6 +192,7 @@ class ImportLog:
         """
         record = replace(record, trace=telemetry.current_trace())
         async with self._tenant_locks.take(record.tenant):
+            await self._work.note(record.tenant, record.accepted_at)
             accepted = await self._insert(record, check)
         note_accepted(accepted)
         return accepted
@@ -601,12 +604,14 @@ class ImportLog:
         await self._tables.transact(IMPORTS, [closing, *repairs])
         return True
 
-    async def reopen(self, record: ImportRecord) -> bool:
+    async def reopen(self, record: ImportRecord, now: str) -> bool:
         """Restore a lost open-import entity; False if it exists or the import has ended.
 
         `record` was read and is not broken.
         """
         self._ended.forget(record.tenant)
+        self._work.forget(record.tenant)
+        await self._work.note(record.tenant, now)
         try:
             await self._tables.transact(IMPORTS, records.reopen_operations(record))
         except PreconditionFailedError:

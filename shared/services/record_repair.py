@@ -282,7 +282,8 @@ class RecordRepair:
         is_open = current
 
         async def carry_out() -> None:
-            if not await self._context.imports.reopen(is_open):
+            now = to_iso(self._context.clock.now())
+            if not await self._context.imports.reopen(is_open, now):
                 raise PreconditionFailedError("the import has ended")
 
         fault = "the entity by which the sweep finds the open import is not there"

@@ -19,10 +19,12 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from shared import log
+from shared.auth.lookups import PARTITION
 from shared.clock import Clock, age_of, to_iso
 from shared.errors import PreconditionFailedError, UnreadableDataError
 from shared.services.background import UpkeepFaults
 from shared.services.import_log import ImportLog
+from shared.services.tenant_work import RETENTION
 from shared.storage import former_columns
 from shared.storage import import_records as expiry
 from shared.storage import import_records as records
@@ -34,6 +36,7 @@ from shared.storage.names import (
     IMPORT_RESULT_BLOBS,
     IMPORT_RESULTS,
     IMPORTS,
+    TENANTS,
 )
 from shared.storage.ports import (
     MAX_OPERATIONS,
@@ -47,7 +50,6 @@ from shared.storage.ports import (
     RecordFiles,
     SearchableTables,
     Tables,
-    Upsert,
     query_range_pages,
 )
 from shared.storage.record_indexes import record_partitions
@@ -57,8 +59,6 @@ from shared.storage.result_records import blobs_of
 # deletions since the last yield.
 Expire = Callable[[str, datetime], AsyncIterator[int]]
 
-# Row key, in the tenant's partition of `Imports`, of the entity with the time of its last run.
-_MARK = "retention"
 # A little under a day, so that the hour of a tenant does not move.
 _EVERY = timedelta(hours=23)
 # The time of a run: some plans of the platform limit a function to five minutes.
@@ -115,7 +115,9 @@ def expiring_blobs(blobs: ListedBlobs, container: str) -> Expire:
 
 
 class Retention:
-    """Runs the steps. `tenants` lists the ids of all tenants."""
+    """Runs the steps. `tenants` lists the ids of all tenants. `prepare` is awaited with a tenant
+    before its steps. The tenant's entity has the time of its last run.
+    """
 
     def __init__(
         self,
@@ -124,7 +126,9 @@ class Retention:
         clock: Clock,
         tenants: Callable[[], Awaitable[list[str]]],
         seconds: float = _SECONDS,
+        prepare: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        self._prepare = prepare
         self._steps = steps
         self._tables = tables
         self._clock = clock
@@ -135,7 +139,13 @@ class Retention:
         """Run the steps for all tenants that are due, until the time is up."""
         end = self._clock.elapsed() + self._seconds
         faults = UpkeepFaults("retention.failed")
-        for tenant in await self._tenants():
+        tenants = await self._tenants()
+        listed = await self._tables.query(TENANTS, PARTITION)
+        last_runs = {entity.row: entity.text(RETENTION) for entity in listed}
+        for tenant in tenants:
+            age = age_of(last_runs.get(encode(tenant), ""), self._clock.now())
+            if age is not None and age < _EVERY:
+                continue
             try:
                 is_time_up = await self._run_tenant(tenant, end, faults)
             except Exception as error:
@@ -146,18 +156,18 @@ class Retention:
 
     async def _run_tenant(self, tenant: str, end: float, faults: UpkeepFaults) -> bool:
         """Whether the time is up. A tenant whose storage failed has its turn again next time."""
-        mark = await self._tables.get(IMPORTS, tenant, _MARK)
-        age = None if mark is None else age_of(mark.text("At"), self._clock.now())
-        if not (age is None or age >= _EVERY):
-            return False
+        if self._prepare is not None:
+            await self._prepare(tenant)
         for step in self._steps:
             outcome = await self._run_step(step, tenant, step.keep, end, faults)
             if outcome.expired:
                 log.event("retention.expired", tenant=tenant, step=step.name, done=outcome.expired)
             if outcome.is_time_up:
                 return True
-        mark = Entity(tenant, _MARK, {"At": to_iso(self._clock.now())})
-        await self._tables.write(IMPORTS, Upsert(mark))
+        values = {RETENTION: to_iso(self._clock.now())}
+        # Without its entity the tenant has been erased meanwhile.
+        with suppress(PreconditionFailedError):
+            await self._tables.write(TENANTS, Merge(Entity(PARTITION, encode(tenant), values)))
         return False
 
     async def purge(self, tenants: Sequence[str], keep: timedelta | None) -> Purged:
@@ -334,7 +344,7 @@ class ExpiringImports:
                 continue
             if record.is_broken:
                 await self._imports.close(record, self._now())
-            elif await self._imports.reopen(record):
+            elif await self._imports.reopen(record, to_iso(self._clock.now())):
                 log.warning("import.reopened", import_id=record.import_id, tenant=tenant)
 
     async def _correct_time(self, summary: ImportSummary) -> None:

@@ -19,12 +19,13 @@ from shared.services.background import Completions, UpkeepFaults
 from shared.services.chunk_messages import ChunkMessage, may_hold_back, messages_for, queue_for
 from shared.services.chunk_processor import HoldBack
 from shared.services.import_log import ImportLog
+from shared.services.tenant_work import WorkList
 from shared.storage.import_records import ImportRecord, OpenImport
 from shared.storage.ports import Queues
 
 
 class Sweep:
-    """Continues interrupted imports, for the timer. `tenants` lists the ids of all tenants.
+    """Continues interrupted imports, for the timer. `work` lists the tenants that may have some.
 
     `run_here` processes imports of types without queues that are open for `here_seconds`.
     `end_here` ends their rows if that fails.
@@ -38,7 +39,7 @@ class Sweep:
         hold_back: HoldBack,
         completions: Completions,
         clock: Clock,
-        tenants: Callable[[], Awaitable[list[str]]],
+        work: WorkList,
         quiet_seconds: float,
         run_here: Callable[[ChunkMessage], Awaitable[None]],
         end_here: Callable[[ChunkMessage], Awaitable[None]],
@@ -49,22 +50,24 @@ class Sweep:
         self._hold_back = hold_back
         self._completions = completions
         self._clock = clock
-        self._tenants = tenants
+        self._work = work
         self._quiet = timedelta(seconds=quiet_seconds)
         self._run_here = run_here
         self._end_here = end_here
         self._quiet_here = timedelta(seconds=here_seconds)
 
     async def run(self) -> None:
-        """Check the open imports of all tenants once."""
+        """Check the open imports of all tenants that may have some once."""
         faults = UpkeepFaults("sweep.passed_over")
         count = 0
-        for tenant in await self._tenants():
+        for listed in await self._work.tenants():
+            tenant = listed.id
             try:
                 open_imports = await self._imports.open_of(tenant)
                 count += sum(not each.is_barrier for each in open_imports)
                 for open_import in open_imports:
                     await self._check_import(open_import, open_imports, faults)
+                await self._work.settle(listed, has_work=bool(open_imports))
             except Exception as error:
                 faults.note(error, tenant=tenant)
         telemetry.note(telemetry.OPEN_IMPORTS, count)

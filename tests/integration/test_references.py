@@ -513,7 +513,7 @@ def test_workers_of_before_the_index_are_found_and_are_entered_by_the_timer(
             assert (await find_workers(stage, "X1"))[0] == [("E1", "P1")]
             assert (await find_workers(stage, "P1"))[0] == [("E2", "P1")]
             assert (await find_workers(stage, "P3"))[0] == [("E3", "P3")]
-            await fill_indexes(stage.gateway)
+            await fill_indexes(stage.gateway, tenant)
         assert (await find_workers(stage, "X1"))[1] == 3
 
     play(delivered, scenario)

@@ -25,6 +25,7 @@ from shared.app import (
     compose_sweep,
     compose_undoing,
 )
+from shared.auth.lookups import PARTITION
 from shared.clock import Clock
 from shared.dependencies import Dependencies
 from shared.errors import StorageUnavailableError
@@ -42,6 +43,9 @@ from shared.services.retry_cancel import Cancelling, Retrying
 from shared.services.status import FailedRows
 from shared.services.sweep import Sweep
 from shared.services.undoing import Undoing
+from shared.storage.entities import encode
+from shared.storage.names import TENANTS
+from shared.storage.ports import Entity
 from tests.emulator import settings_for
 from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
 
@@ -273,6 +277,7 @@ def make_process(
     **settings: Any,
 ) -> Process:
     """A process on that storage; `settings` by the names of `Settings`."""
+    tables.place(TENANTS, Entity(PARTITION, encode(TENANT), {"name": TENANT}))
     dependencies = Dependencies.from_storage(
         replace(_SETTINGS, **settings),
         tables,
@@ -298,7 +303,8 @@ def make_process(
         imports=dependencies.imports,
         intake=dependencies.intake,
         chunks=chunks,
-        sweep=compose_sweep(dependencies, _one_tenant, chunks),
+        # Every open import must be found by the note of its tenant.
+        sweep=compose_sweep(dependencies, chunks, unmarked_per_run=0),
         cancelling=Cancelling(dependencies.imports, queues, clock),
         failed_rows=failed_rows,
         retrying=compose_retrying(dependencies, failed_rows, authdata, chunks),
@@ -307,10 +313,6 @@ def make_process(
         changes=ChangeFeed(dependencies.imports, dependencies.results, changed_types),
         erasure=compose_person_erasure(dependencies),
     )
-
-
-async def _one_tenant() -> list[str]:
-    return [TENANT]
 
 
 class CountedProcess:

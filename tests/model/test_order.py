@@ -92,9 +92,9 @@ RECORD = ImportRecord(
 
 
 async def _accept(turnstile: Turnstile, log: ImportLog, record: ImportRecord, fate: Fate) -> int:
-    """Accept a record; the second request, which is the first that writes, meets `fate`."""
+    """Accept a record; the third request, the first that writes the import, meets `fate`."""
     task = turnstile.start(1, lambda: log.accept(record))
-    await turnstile.release(task, lambda request: fate if request == 1 else Fate.DONE)
+    await turnstile.release(task, lambda request: fate if request == 2 else Fate.DONE)
     return (await task).number
 
 
@@ -124,7 +124,7 @@ def test_storage_that_goes_away_in_the_very_moment_leaves_it_open() -> None:
     async def play() -> str:
         turnstile = Turnstile()
         log = ImportLog(MemoryTables(turnstile))
-        fates = iter([Fate.DONE, Fate.DONE_WITHOUT_ANSWER, Fate.LOST])
+        fates = iter([Fate.DONE, Fate.DONE, Fate.DONE_WITHOUT_ANSWER, Fate.LOST])
         with pytest.raises(AcceptanceUnknownError) as caught:
             await _released(turnstile, log, fates)
         return caught.value.import_id
