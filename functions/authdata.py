@@ -57,4 +57,4 @@ async def authdata_upkeep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (th
     """Expire unprocessed batches, continue batches whose call crashed, remove old records."""
     with storage_time(BACKGROUND_SECONDS):
         app = await gateway()
-        await app.authdata.processing.tidy_all(await app.tenants.list_ids())
+        await app.authdata.processing.tidy_all()

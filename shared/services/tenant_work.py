@@ -29,6 +29,7 @@ from shared.storage.names import TENANTS
 from shared.storage.ports import Entity, Merge, Tables
 
 OPEN_IMPORTS: Final = "importsAt"
+OPEN_BATCHES: Final = "batchesAt"
 RETENTION: Final = "retentionAt"
 
 _RELIED_ON = timedelta(minutes=20)

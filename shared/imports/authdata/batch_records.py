@@ -137,6 +137,10 @@ def index_before(time: str) -> tuple[str, str]:
     return "b|", f"b|{encode(time)}"
 
 
+# First and last row key of the index entities of batches that are not tidied up.
+OPENED = ("b|", "b|~")
+
+
 def write_operation(batch: Batch) -> Operation:
     """The conditional write of a batch; an insert where it is new."""
     entity = _to_entity(batch)

@@ -49,6 +49,7 @@ from shared.imports.results import Origins, Outcome, RowResult, failed, is_erase
 from shared.imports.sender import NO_SENDER, Sender
 from shared.services.accept import PlanLimits
 from shared.services.background import UpkeepFaults
+from shared.services.tenant_work import OPEN_BATCHES, WorkList
 from shared.storage.business_records import sort_key_of, tenant_span
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import retry_on_conflict
@@ -76,6 +77,7 @@ class BatchProcessing:
         self._ids = dependencies.ids
         self._offload = dependencies.offload
         self._limits = dependencies.limits
+        self._work = WorkList(dependencies.tables, OPEN_BATCHES, dependencies.clock)
         self._orphan_age = timedelta(seconds=dependencies.settings.sweep_after_seconds)
 
     @retry_on_conflict(50, lambda: StorageUnavailableError("the batch keeps changing"))
@@ -144,12 +146,16 @@ class BatchProcessing:
             state = BatchState.CANCELLED if record.is_cancelled else BatchState.PROCESSED
             await self._batches.change(replace(batch, state=state))
 
-    async def tidy_all(self, tenants: Sequence[str]) -> None:
-        """`tidy` for every tenant. Raises StorageUnavailableError where storage does not answer."""
+    async def tidy_all(self) -> None:
+        """`tidy` for every tenant that may have batches. Raises StorageUnavailableError where
+        storage does not answer.
+        """
         faults = UpkeepFaults("batches.not_tidied")
-        for tenant in tenants:
+        for listed in await self._work.tenants():
+            tenant = listed.id
             try:
                 await self.tidy(tenant, faults)
+                await self._work.settle(listed, has_work=await self._batches.has_opened(tenant))
             except Exception as error:
                 faults.note(error, tenant=tenant)
 

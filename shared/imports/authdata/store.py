@@ -15,6 +15,7 @@ from shared.imports.authdata.model import AuthRecord, Employee, StoredEmployees
 from shared.imports.authdata.rules import required_ids, required_triples
 from shared.services.background import Offload
 from shared.services.record_repair import BrokenEntry, Repair, RepairContext
+from shared.services.tenant_work import OPEN_BATCHES, WorkNotes
 from shared.storage import business_records
 from shared.storage.business_records import (
     SMALL,
@@ -40,6 +41,7 @@ class BatchStore:
         self._tables = tables
         self._blobs = blobs
         self._offload = offload
+        self._work = WorkNotes(tables, OPEN_BATCHES)
 
     async def read(self, tenant: str, file_log_id: str) -> Batch | None:
         partition = batch_records.partition_of(tenant, file_log_id)
@@ -112,6 +114,14 @@ class BatchStore:
             )
         return result
 
+    async def has_opened(self, tenant: str) -> bool:
+        """Whether a batch of the tenant is not tidied up."""
+        first, last = batch_records.OPENED
+        found = await self._tables.query(
+            AUTH_STAGING, encode(tenant), first, last, select=[], most=1
+        )
+        return bool(found)
+
     async def delete_index(self, index_entity: Entity) -> None:
         await self._remove(index_entity)
 
@@ -160,6 +170,7 @@ class BatchStore:
 
     async def _write_index(self, batch: Batch) -> None:
         """Write the index entity, before the batch, so that every batch is tidied up."""
+        await self._work.note(batch.tenant, batch.opened_at)
         await self._tables.write(AUTH_STAGING, Upsert(batch_records.index_entity(batch)))
 
     async def _remove(self, entity: Entity) -> None:
