@@ -184,7 +184,7 @@ def compose(
         license_export=LicenseExport(account.tables, dependencies.offload, settings.max_rows),
         changes=ChangeFeed(imports, dependencies.results, changed_types),
         retrying=compose_retrying(dependencies, failed_rows, authdata, chunks),
-        cancelling=Cancelling(imports, account.queues, clock),
+        cancelling=Cancelling(imports, dependencies.accepted, account.queues, clock),
         undoing=compose_undoing(dependencies, chunks, dry_runs),
         dry_runs=dry_runs,
         shares=shares,

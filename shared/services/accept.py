@@ -216,7 +216,6 @@ class ImportAcceptor:
         )
         if not kind.has_queues:
             return record
-        self._accepted.keep(record)
         try:
             # Send a message for each chunk that may start; the others wait for an earlier import.
             earlier = self._hold_back.earlier(record)
@@ -260,4 +259,5 @@ class ImportAcceptor:
     ) -> None:
         if not await self._hold_back.waits(record, chunk, earlier):
             message = ChunkMessage(record.tenant, record.number, record.import_id, chunk)
+            self._accepted.keep(record)
             await self._queues.send(queue, message.to_text())

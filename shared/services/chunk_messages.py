@@ -152,7 +152,7 @@ class AcceptedImports:
         self._kept: OrderedDict[str, tuple[float, ImportRecord]] = OrderedDict()
 
     def keep(self, record: ImportRecord) -> None:
-        """Keep an import whose message is about to be sent."""
+        """Keep an import whose message is about to be sent, because its chunk need not wait."""
         # A record with an ETag was read: another call had it accepted.
         if record.etag or len(record.chunks) > 1:
             return
@@ -161,6 +161,10 @@ class AcceptedImports:
         self._kept[record.import_id] = self._clock.elapsed(), record
         while len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
+
+    def forget(self, record: ImportRecord) -> None:
+        """Let the handler read the record, because it changes."""
+        self._kept.pop(record.import_id, None)
 
     def take(self, message: ChunkMessage) -> ImportRecord | None:
         """The import of a message, if it was accepted less than a second ago.

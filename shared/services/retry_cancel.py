@@ -44,6 +44,7 @@ from shared.imports.sender import NO_SENDER, NamedCaller, Sender
 from shared.services.accept import ImportAcceptor, SortKeyReader
 from shared.services.background import Offload
 from shared.services.chunk_messages import (
+    AcceptedImports,
     RunDirectly,
     messages_for,
     queue_for,
@@ -287,7 +288,10 @@ _MOST_TRIES = 20
 class Cancelling:
     """Asks the handlers of an import to stop."""
 
-    def __init__(self, imports: ImportLog, queues: Queues, clock: Clock) -> None:
+    def __init__(
+        self, imports: ImportLog, accepted: AcceptedImports, queues: Queues, clock: Clock
+    ) -> None:
+        self._accepted = accepted
         self._imports = imports
         self._queues = queues
         self._clock = clock
@@ -313,6 +317,7 @@ class Cancelling:
                 return record
             if not record.is_open:
                 raise ConflictError(HAS_ENDED)
+            self._accepted.forget(record)
             if await self._imports.cancel(record, to_iso(self._clock.now()), caller):
                 log.event("import.cancelled", import_id=record.import_id, tenant=record.tenant)
                 if not record.is_broken:

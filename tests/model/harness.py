@@ -305,7 +305,7 @@ def make_process(
         chunks=chunks,
         # Every open import must be found by the note of its tenant.
         sweep=compose_sweep(dependencies, chunks, unmarked_per_run=0),
-        cancelling=Cancelling(dependencies.imports, queues, clock),
+        cancelling=Cancelling(dependencies.imports, dependencies.accepted, queues, clock),
         failed_rows=failed_rows,
         retrying=compose_retrying(dependencies, failed_rows, authdata, chunks),
         undoing=compose_undoing(dependencies, chunks, compose_dry_runs(dependencies)),

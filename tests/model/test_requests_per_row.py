@@ -108,7 +108,7 @@ def licenses() -> Rows:
             workers(ROWS),
             {"Title": "Dr"},
             [
-                (Cost(blob=4, get=9, put=1, query=25, queue=12, transaction=30, write=5), 2_011),
+                (Cost(blob=4, get=9, put=1, query=25, queue=12, transaction=30, write=6), 2_011),
                 (Cost(blob=4, get=8, put=1, query=21, queue=12, transaction=2, write=4), 0),
                 (Cost(blob=4, get=8, put=1, query=21, queue=12, transaction=14, write=4), ROWS),
             ],
@@ -128,7 +128,7 @@ def licenses() -> Rows:
             licenses(),
             {"notes": "n"},
             [
-                (Cost(blob=1, put=1, query=9, queue=3, transaction=502, write=2), 2_501),
+                (Cost(blob=1, put=1, query=9, queue=3, transaction=502, write=3), 2_501),
                 (Cost(blob=1, put=1, query=7, queue=3, transaction=2, write=1), 0),
                 (Cost(blob=1, put=1, query=7, queue=3, transaction=338, write=1), 1_336),
             ],
