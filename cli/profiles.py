@@ -79,7 +79,7 @@ def list_profiles(tenant: TenantOption, as_json: AsJson = False) -> None:
 
     async def read(gateway: Gateway) -> Sequence[ProfileEntry]:
         tenant_record = await gateway.tenants.find(tenant)
-        return await gateway.profiles.list(tenant_record.id)
+        return await gateway.profiles.list_profiles(tenant_record.id)
 
     entries = on_gateway(read)
     cells = [
@@ -114,7 +114,7 @@ def show_profile(
 
     async def read(gateway: Gateway) -> ProfileVersion:
         tenant_record = await gateway.tenants.find(tenant)
-        return await gateway.profiles.show(tenant_record.id, name, version or 0)
+        return await gateway.profiles.get(tenant_record.id, name, version or 0)
 
     found = on_gateway(read)
     heading = f"{found.ref.name}, version {found.ref.version}, set {found.set_at}"
@@ -137,7 +137,7 @@ def try_profile(
 
     async def judge(gateway: Gateway) -> Trial:
         tenant_record = await gateway.tenants.find(tenant)
-        found = await gateway.profiles.show(tenant_record.id, name, version or 0)
+        found = await gateway.profiles.get(tenant_record.id, name, version or 0)
         return await try_file(gateway, tenant_record.id, found, rows, sheet)
 
     trial = on_gateway(judge)

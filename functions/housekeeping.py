@@ -30,11 +30,12 @@ async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host pas
 @blueprint.timer_trigger("timer", "0 7 * * * *", run_on_startup=False, use_monitor=False)
 async def retention(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
     """Add older records to the index of names, and delete expired data, once a day for a tenant."""
-    from shared.app import retention_of
+    from shared.app import purge_refused_without_tenant, retention_of
 
     with storage_time(BACKGROUND_SECONDS):
         app = await gateway()
         await retention_of(app).run()
+        await purge_refused_without_tenant(app)
 
 
 @blueprint.function_name("data_keys")

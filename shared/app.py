@@ -80,6 +80,7 @@ from shared.storage.names import (
     CONTAINERS,
     DATA_KEYS,
     DOCUMENT_DROP,
+    DOCUMENT_REJECTED,
     ROW_DONE,
     ROW_DROP,
     ROW_REJECTED,
@@ -573,6 +574,23 @@ def data_key_rotation_of(gateway: Gateway, clock: Clock | None = None) -> DataKe
         audit=gateway.audit,
         keep=timedelta(days=max(settings.keep_payload_days, settings.keep_result_days)),
     )
+
+
+async def purge_refused_without_tenant(gateway: Gateway, clock: Clock | None = None) -> int:
+    """Delete refused drops whose path names no tenant, at the age of payloads; returns how many.
+
+    They belong to the retention and the erasure of no tenant, and may have data of persons.
+    """
+    # Before the blobs are listed: a tenant that is made meanwhile has none of that age.
+    tenants = set(await gateway.tenants.list_ids())
+    before = (clock or gateway.clock).now() - timedelta(days=gateway.settings.keep_payload_days)
+    blobs, count = gateway.account.blobs, 0
+    for container in (DOCUMENT_REJECTED, ROW_REJECTED):
+        for name in await blobs.names_before(container, "", before):
+            if name.partition("/")[0] not in tenants:
+                await blobs.delete(container, name)
+                count += 1
+    return count
 
 
 async def fill_indexes(gateway: Gateway, tenant: str) -> None:

@@ -90,15 +90,16 @@ class ProfileService:
         name = profile_name(name)
         profile = read_profile(text)
         for _ in range(_MOST_TRIES):
-            current = await self._entry(tenant, name)
+            current = await self._find_entry(tenant, name)
             if current is not None and not current.is_deleted:
-                stored = await self._stored(tenant, current.ref)
+                stored = await self._find_stored(tenant, current.ref)
                 if stored is not None and stored.profile.to_text() == profile.to_text():
                     return stored, False
-            elif current is None and len(await self._entries(tenant)) >= MAX_PROFILES:
+            elif current is None and len(await self._list_entries(tenant)) >= MAX_PROFILES:
                 raise InvalidRequestError(
-                    f"The tenant has had {MAX_PROFILES} profiles, which is the limit: set one of "
-                    "these names anew."
+                    f"The tenant has had {MAX_PROFILES} profiles, which is the limit, since "
+                    "deleting one keeps its versions: set a new version of one of them, as "
+                    "`profile list` shows them, or set a deleted name again."
                 )
             ref = ProfileRef(name, current.ref.version + 1 if current else 1)
             version = ProfileVersion(ref, ProfileMapping(ref, profile), to_iso(self._clock.now()))
@@ -111,7 +112,7 @@ class ProfileService:
                 # Another call has set the profile, or this one and its answer was lost.
                 continue
             return version, True
-        raise StorageUnavailableError("this profile is being set by too many at once")
+        raise StorageUnavailableError("several calls change this profile at the same time")
 
     async def find(self, tenant: str, name: str, kind: ImportType) -> ProfileVersion:
         """The current version of a profile for rows of a type.
@@ -119,7 +120,7 @@ class ProfileService:
         Raises InvalidRequestError where there is none, or where it is for another type.
         """
         try:
-            found = await self.show(tenant, name)
+            found = await self.get(tenant, name)
         except NotFoundError as error:
             raise InvalidRequestError(error.message) from None
         of = found.profile.kind
@@ -130,27 +131,32 @@ class ProfileService:
             )
         return found
 
-    async def show(self, tenant: str, name: str, version: int = 0) -> ProfileVersion:
+    async def get(self, tenant: str, name: str, version: int = 0) -> ProfileVersion:
         """A version of a profile, by default the current one. Raises NotFoundError."""
         name = profile_name(name)
         if version:
-            found = await self.version(tenant, ProfileRef(name, version))
+            found = await self.find_version(tenant, ProfileRef(name, version))
             if found is None:
-                raise NotFoundError(f"The profile {name} has no version {version}.")
+                raise NotFoundError(
+                    f"The profile {name} has no version {version}: leave the version out, or "
+                    "name one from 1 to that of `profile list`."
+                )
             return found
-        current = await self._entry(tenant, name)
+        current = await self._find_entry(tenant, name)
         if current is None or current.is_deleted:
-            names = [each.ref.name for each in await self.list(tenant)]
-            known = f"there are {', '.join(names[:20])}" if names else "there is none yet"
-            raise NotFoundError(
-                f"The tenant has no profile {name}: {known}. `profile list` shows them."
+            names = [each.ref.name for each in await self.list_profiles(tenant)]
+            known = (
+                f"name one that `profile list` shows; there are {', '.join(names[:20])}"
+                if names
+                else "set it first with `profile set`, since there is none yet"
             )
-        found = await self.version(tenant, current.ref)
+            raise NotFoundError(f"The tenant has no profile {name}: {known}.")
+        found = await self.find_version(tenant, current.ref)
         if found is None:
             raise UnreadableDataError(f"the profile {name}")
         return found
 
-    async def version(self, tenant: str, ref: ProfileRef) -> ProfileVersion | None:
+    async def find_version(self, tenant: str, ref: ProfileRef) -> ProfileVersion | None:
         """A version of a profile, also of a deleted one; None where there is none.
 
         Raises UnreadableDataError.
@@ -174,15 +180,15 @@ class ProfileService:
             self._cache.popitem(last=False)
         return found
 
-    async def list(self, tenant: str) -> Sequence[ProfileEntry]:
+    async def list_profiles(self, tenant: str) -> Sequence[ProfileEntry]:
         """The profiles of a tenant that are not deleted, by name."""
-        return [entry for entry in await self._entries(tenant) if not entry.is_deleted]
+        return [entry for entry in await self._list_entries(tenant) if not entry.is_deleted]
 
     async def delete(self, tenant: str, name: str) -> ProfileRef:
         """Delete a profile: no new call may name it. Raises NotFoundError."""
         name = profile_name(name)
         for _ in range(_MOST_TRIES):
-            current = await self._entry(tenant, name)
+            current = await self._find_entry(tenant, name)
             if current is None or current.is_deleted:
                 raise NotFoundError(
                     f"The tenant has no profile {name}: check the name in `profile list`."
@@ -196,12 +202,12 @@ class ProfileService:
             except PreconditionFailedError:
                 continue
             return current.ref
-        raise StorageUnavailableError("this profile is being set by too many at once")
+        raise StorageUnavailableError("several calls change this profile at the same time")
 
-    async def _stored(self, tenant: str, ref: ProfileRef) -> ProfileVersion | None:
+    async def _find_stored(self, tenant: str, ref: ProfileRef) -> ProfileVersion | None:
         """A version; None where it cannot be read, so that setting the profile repairs it."""
         try:
-            return await self.version(tenant, ref)
+            return await self.find_version(tenant, ref)
         except UnreadableDataError:
             return None
 
@@ -221,11 +227,11 @@ class ProfileService:
         change = Replace(pointer) if current else Insert(pointer)
         await self._tables.transact(PROFILES, [Insert(content), change])
 
-    async def _entry(self, tenant: str, name: str) -> ProfileEntry | None:
+    async def _find_entry(self, tenant: str, name: str) -> ProfileEntry | None:
         entity = await self._tables.get(PROFILES, encode(tenant), _pointer_row(name))
         return None if entity is None else _entry(entity)
 
-    async def _entries(self, tenant: str) -> Sequence[ProfileEntry]:
+    async def _list_entries(self, tenant: str) -> Sequence[ProfileEntry]:
         entities = await self._tables.query(PROFILES, encode(tenant), "p|", "p|~")
         return [_entry(entity) for entity in entities]
 

@@ -315,7 +315,7 @@ class Reporting:
     async def mapping_of(self, record: ImportRecord) -> ProfileMapping | None:
         """The profile that has made the rows of an import; None without one that can be read."""
         try:
-            version = await self._profiles.version(record.tenant, record.profile)
+            version = await self._profiles.find_version(record.tenant, record.profile)
         except UnreadableDataError as error:
             log.failure("profile.unreadable", error, import_id=record.import_id)
             return None

@@ -151,13 +151,16 @@ def test_a_fault_of_a_cell_fails_its_row_and_the_corrected_row_is_retried(
     import_id = answer.import_id
     [failed] = gateway.get(f"/api/imports/{import_id}/failed-rows", sender).json
     assert failed["index"] == 1
-    corrected = {**failed["row"], "PersonnelRef": "1234567890123456", "Surname": "Better"}
-    retried = gateway.call(
-        *("POST", f"/api/imports/{import_id}/retry"),
-        json.dumps([{"index": 1, "row": corrected}]).encode(),
-        sender.headers,
-    )
-    assert retried.json["rows"]["new"] == 1, retried.body
+    # In a spreadsheet again, where a number that is refused stays refused.
+    header["E1"] = "_index"
+    for reference in (1234567890123456, "1234567890123456"):
+        cells = {"A2": "E1", "B2": reference, "C2": "Better", "E2": 1}
+        retried = gateway.call(
+            *("POST", f"/api/imports/{import_id}/retry"),
+            sheet_of({**header, **cells}),
+            {**sender.headers, **XLSX},
+        )
+        assert retried.json["rows"]["new"] == int(isinstance(reference, str)), retried.body
 
 
 def test_spreadsheets_that_are_no_plain_tables_are_refused(

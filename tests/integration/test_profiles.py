@@ -52,7 +52,7 @@ def test_a_profile_has_versions_that_outlive_it_and_are_seen_by_no_other_tenant(
             with pytest.raises(ProfileRefusedError, match="2 faults"):
                 await profiles.set(tenant, "payroll", a_profile(dates="x", decimal="x"))
             assert (await profiles.find(tenant, "PAYROLL", WORKERS)).ref.version == 3
-            assert (await profiles.show(tenant, "payroll", 1)).profile.to_text() == (
+            assert (await profiles.get(tenant, "payroll", 1)).profile.to_text() == (
                 first.profile.to_text()
             )
             for refused, text in (
@@ -63,14 +63,14 @@ def test_a_profile_has_versions_that_outlive_it_and_are_seen_by_no_other_tenant(
             ):
                 with pytest.raises(InvalidRequestError, match=text):
                     await refused
-            assert await profiles.version(other, first.ref) is None
+            assert await profiles.find_version(other, first.ref) is None
 
             assert (await profiles.delete(tenant, "payroll")).version == 3
             with pytest.raises(NotFoundError):
                 await profiles.delete(tenant, "payroll")
             with pytest.raises(InvalidRequestError, match="there is none yet"):
                 await profiles.find(tenant, "payroll", WORKERS)
-            assert await profiles.version(tenant, first.ref) is not None
+            assert await profiles.find_version(tenant, first.ref) is not None
             revived, _ = await profiles.set(tenant, "payroll", a_profile())
             assert revived.ref.version == 4
 

@@ -18,7 +18,7 @@ from azure.storage.blob import BlobBlock, BlobType, ContentSettings, StandardBlo
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from cli.drops import wait_for_result
-from shared.app import compose, retention_of
+from shared.app import compose, purge_refused_without_tenant, retention_of
 from shared.auth.integrations import Database, ReadPermission
 from shared.services.drops import DropOutcome
 from shared.services.row_drops import DroppedFile, RowDrops, row_drop_id
@@ -562,6 +562,15 @@ def test_files_and_results_go_after_their_time(delivered: str) -> None:
             await retention_of(box.gateway, LaterClock(days)).purge([box.tenant], None)
             kept |= dict.fromkeys(gone, 0)
             assert {name: len(await box.names(name)) for name in kept} == kept
+        # A refused file whose path names no tenant goes too.
+        stray = f"{box.tenant.upper()}/{box.key}/workers/a.json"
+        await box.box.upload_blob(stray, body_of([GOOD]))
+        await box.drops.import_drop(stray)
+        await box.drops.import_drop(await box.put(b"[", "workers/c.json"))
+        for days, strays in ((29, 1), (31, 0)):
+            await purge_refused_without_tenant(box.gateway, LaterClock(days))
+            assert len(await box.names(ROW_REJECTED, f"{box.tenant.upper()}/")) == strays
+        assert len(await box.names(ROW_REJECTED)) == 1
 
     boxes(delivered, scenario)
 
