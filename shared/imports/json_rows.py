@@ -130,6 +130,12 @@ class Payload(Protocol):
         """The row as one line (`line_of`)."""
 
 
+# The sort key of a row whose names are in lower case; None if the row has no usable key.
+SortKey = Callable[[Mapping[str, Any]], str | None]
+# Reads the bytes of a body into its rows, up to the given number (`read_payload`).
+Reader = Callable[[bytes, SortKey, int], Payload]
+
+
 @dataclass(frozen=True, slots=True)
 class TextPayload:
     """A payload whose text is in memory; `notes` has the notes of rows by their index."""
@@ -157,7 +163,7 @@ class TextPayload:
 
 def read_payload(
     body: bytes,
-    sort_key: Callable[[Mapping[str, Any]], str | None],
+    sort_key: SortKey,
     max_rows: int,
     max_row_bytes: int = MAX_ROW_BYTES,
 ) -> TextPayload:
@@ -240,9 +246,7 @@ def json_kind(value: Any) -> str:
             return "an object"
 
 
-def payload_from_rows(
-    rows: Iterable[Mapping[str, Any]], sort_key: Callable[[Mapping[str, Any]], str | None]
-) -> TextPayload:
+def payload_from_rows(rows: Iterable[Mapping[str, Any]], sort_key: SortKey) -> TextPayload:
     """Make a payload of rows that were read from another format."""
     texts: list[str] = []
     raw_rows: list[RawRow] = []
@@ -443,7 +447,7 @@ def _invalid_json_error(
 
 def _read_rows(
     text: str,
-    sort_key: Callable[[Mapping[str, Any]], str | None],
+    sort_key: SortKey,
     max_rows: int,
     max_row_bytes: int,
 ) -> tuple[list[RawRow], str, int]:

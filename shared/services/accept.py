@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
 
 from shared import log
 from shared.auth.callers import AnyCaller
@@ -20,7 +19,7 @@ from shared.errors import DataKeysNotSetError
 from shared.imports.files.profile import NO_PROFILE, ProfileRef
 from shared.imports.files.text import is_zip
 from shared.imports.import_type import ImportType, Options
-from shared.imports.json_rows import Payload, read_payload
+from shared.imports.json_rows import Payload, Reader, read_payload
 from shared.imports.planning import Plan, plan
 from shared.imports.results import Origins, row_set, select_rows
 from shared.imports.sender import NO_SENDER, Sender
@@ -35,11 +34,6 @@ from shared.storage.names import IMPORT_PAYLOADS
 from shared.storage.ports import Blobs, Queues
 from shared.storage_time import storage_time_now
 from shared.telemetry import traced
-
-# The sort key of a row whose names are in lower case; None if the row has no usable key.
-SortKeyReader = Callable[[Mapping[str, Any]], str | None]
-# Reads the body of a call into its rows, up to the given number (`json_rows.read_payload`).
-Reader = Callable[[bytes, SortKeyReader, int], Payload]
 
 # Up to this size a payload is stored in the import record, which saves one write.
 INLINE_BYTES = 24 * 1024

@@ -29,6 +29,7 @@ from shared.imports.files.mapping import ProfileMapping, cell_faults, is_same_se
 from shared.imports.files.notes import Notes
 from shared.imports.json_rows import (
     RowText,
+    SortKey,
     StoredBytes,
     TextPayload,
     check_indexes,
@@ -41,7 +42,7 @@ from shared.imports.json_rows import (
 from shared.imports.registry import import_type
 from shared.imports.results import Origins
 from shared.imports.sender import NO_SENDER, NamedCaller, Sender
-from shared.services.accept import ImportAcceptor, SortKeyReader
+from shared.services.accept import ImportAcceptor
 from shared.services.background import Offload
 from shared.services.chunk_messages import (
     AcceptedImports,
@@ -229,7 +230,7 @@ class _RetryPayload:
     notes: Mapping[int, str]
     origins: Origins
 
-    def read(self, body: bytes, sort_key: SortKeyReader, max_rows: int) -> TextPayload:
+    def read(self, body: bytes, sort_key: SortKey, max_rows: int) -> TextPayload:
         """A `Reader` of the body."""
         return replace(read_payload(body, sort_key, max_rows), notes=self.notes)
 

@@ -76,12 +76,15 @@ from shared.imports.files.gzip_bodies import is_gzip, unpacked
 from shared.imports.files.mapping import ProfileMapping
 from shared.imports.files.profile import NO_PROFILE, ProfileRef
 from shared.imports.import_type import ImportType
-from shared.imports.json_rows import Payload
+from shared.imports.json_rows import (
+    Payload,
+    Reader,
+    SortKey,
+)
 from shared.imports.planning import Plan
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.imports.results import Outcome
 from shared.imports.sender import CallerKind, Sender, named_caller, source_name
-from shared.services.accept import Reader, SortKeyReader
 from shared.services.background import UpkeepFaults
 from shared.services.drops import LEASE_SECONDS, DropOutcome
 from shared.services.failed_rows import failed_rows_csv
@@ -218,7 +221,7 @@ class FileReaders:
         read = special(file_format) if special else None
         read = read or reader_of(file_format, segment.kind.rules, options)
 
-        def read_file(body: bytes, sort_key: SortKeyReader, max_rows: int) -> Payload:
+        def read_file(body: bytes, sort_key: SortKey, max_rows: int) -> Payload:
             # By its bytes, since programs unpack files on the way and leave the ending, or add it.
             if is_gzip(body):
                 body = unpacked(body, self._max_bytes)

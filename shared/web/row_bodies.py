@@ -18,7 +18,6 @@ from shared.gateway import Gateway
 from shared.imports.files.formats import (
     XLSX_TYPE,
     FileFormat,
-    Reader,
     ReadOptions,
     format_of_media_type,
     readable_content,
@@ -29,6 +28,7 @@ from shared.imports.files.mapping import ProfileMapping
 from shared.imports.files.profile import NO_PROFILE, ProfileRef
 from shared.imports.files.text import utf8_body
 from shared.imports.import_type import ImportType, Rules
+from shared.imports.json_rows import Reader
 from shared.services.background import UNPACKED, to_thread_if_large
 from shared.web.query_names import PROFILE, SHEET, query_of
 

@@ -19,10 +19,13 @@ from shared.imports.authdata.hashing import (
     triple_name,
 )
 from shared.imports.authdata.messages import AuthdataMessageId
-from shared.imports.files.formats import Reader
 from shared.imports.files.notes import Notes
 from shared.imports.import_type import Document
-from shared.imports.json_rows import json_kind, read_document
+from shared.imports.json_rows import (
+    Reader,
+    json_kind,
+    read_document,
+)
 from shared.imports.messages import Message, MessageId
 from shared.imports.text_checks import (
     MASK_SENT,

@@ -172,7 +172,7 @@ class Header:
 
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:
         """See `RowRenderer.render`."""
-        name = f"The row of index {index} (line {line})"
+        name = row_name(index, line)
         check_names(cells, self._nameless, len(self._columns), name, self._line)
         faults: list[Message] = []
         if self._layout is not None and not self._has_more(cells):
@@ -322,6 +322,11 @@ def _check_name(name: str, place: str) -> None:
         )
     if len(name) > MAX_NAME and max(len(str(step)) for step in path_of(name)) > MAX_NAME:
         raise over_limit_error(place, f"{MAX_NAME} characters in a name")
+
+
+def row_name(index: int, line: int) -> str:
+    """How refusals name a row of a file."""
+    return f"The row of index {index} (line {line})"
 
 
 def check_row_size(size: int, row: str) -> None:

@@ -14,9 +14,9 @@ import csv
 import re
 from array import array
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO, TextIOWrapper
-from typing import Any, Final
+from typing import Final
 
 from shared.errors import InvalidRequestError, TooLargeError
 from shared.imports.files.columns import (
@@ -30,6 +30,7 @@ from shared.imports.json_rows import (
     MAX_ROW_BYTES,
     RawRow,
     RowText,
+    SortKey,
     StoredBytes,
     line_of,
     read_row_of_line,
@@ -104,7 +105,7 @@ class CsvPayload:
 def read_csv(
     body: bytes,
     make_renderer: MakeRenderer,
-    sort_key: Callable[[Mapping[str, Any]], str | None],
+    sort_key: SortKey,
     max_rows: int,
     max_stored: int,
 ) -> CsvPayload:

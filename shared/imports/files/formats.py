@@ -1,6 +1,6 @@
 """The formats of rows beside those of a vendor: which one a body or a file has, and its reader.
 
-A reader has the type `shared.services.accept.Reader`: it turns the bytes of a body into its rows.
+A reader has the type `json_rows.Reader`: it turns the bytes of a body into its rows.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from shared.imports.files.mapping import ProfileMapping, read_mapped
 from shared.imports.files.ndjson_rows import read_ndjson
 from shared.imports.files.text import describe_binary, utf8_body, without_end_mark
 from shared.imports.import_type import Rules
-from shared.imports.json_rows import Payload, max_stored_bytes, read_payload
-
-SortKey = Callable[[Mapping[str, Any]], str | None]
-Reader = Callable[[bytes, SortKey, int], Payload]
+from shared.imports.json_rows import (
+    Payload,
+    Reader,
+    SortKey,
+    max_stored_bytes,
+    read_payload,
+)
 
 
 class FileFormat(StrEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +26,7 @@ from shared.imports.files.columns import (
     more_twice_error,
     place_value,
     rendered,
+    row_name,
     typed_text,
 )
 from shared.imports.files.notes import Notes
@@ -43,7 +44,9 @@ from shared.imports.json_rows import (
     LINE_BREAKS,
     Payload,
     RawRow,
+    Reader,
     RowText,
+    SortKey,
     StoredBytes,
     line_of,
     read_row_of_line,
@@ -71,9 +74,6 @@ _OWN_COLUMNS: Final = frozenset((INDEX, LINE, ERROR, MORE))
 _TEXT: Final = frozenset(("string",))
 
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
-
-SortKey = Callable[[Mapping[str, Any]], str | None]
-Reader = Callable[[bytes, SortKey, int], Payload]
 
 
 class _Value(NamedTuple):
@@ -471,7 +471,7 @@ class SentHeader:
 
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:
         """See `RowRenderer.render`."""
-        name = _row_name(index, line)
+        name = row_name(index, line)
         self.check(cells, name)
         found = {name: cells[at] if at < len(cells) else "" for at, name in self.columns.items()}
         mapping, faults = self._mapping, []
@@ -505,7 +505,7 @@ class MappedHeader:
 
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText | None:
         """See `RowRenderer.render`."""
-        row, mapping = _row_name(index, line), self._mapping
+        row, mapping = row_name(index, line), self._mapping
         sent: dict[str, str | None] = {}
         values: list[tuple[Target, _Value]] = []
         faults: list[Message] = []
@@ -570,10 +570,6 @@ def cell_faults(correction: RowText) -> Sequence[Message]:
     if '"messages"' not in correction.notes:
         return ()
     return [each for each in Notes.from_text(correction.notes).messages if each.is_error]
-
-
-def _row_name(index: int, line: int) -> str:
-    return f"The row of index {index} (line {line})"
 
 
 def _no_column_error(subject: str, mapping: ProfileMapping) -> InvalidRequestError:

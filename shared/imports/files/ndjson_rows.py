@@ -7,7 +7,7 @@ of `{"index", "row", "messages"}`, the record of `{"record", "type", "createdAt"
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from shared.errors import InvalidRequestError
@@ -15,6 +15,7 @@ from shared.imports.files.notes import line_notes
 from shared.imports.files.text import check_not_empty, not_utf8_error
 from shared.imports.json_rows import (
     RawRow,
+    SortKey,
     TextPayload,
     fold_names,
     member_span,
@@ -56,9 +57,7 @@ class Wrapping:
         return next(iter(self._members)) if self._count and len(self._members) == 1 else ""
 
 
-def read_ndjson(
-    body: bytes, sort_key: Callable[[Mapping[str, Any]], str | None], max_rows: int
-) -> TextPayload:
+def read_ndjson(body: bytes, sort_key: SortKey, max_rows: int) -> TextPayload:
     """The row of each line of a body in UTF-8.
 
     Raises InvalidRequestError, UnsupportedPayloadError and TooLargeError, which name the line.
@@ -103,7 +102,7 @@ def _unwrap(
     text: str,
     rows: Sequence[RawRow],
     member: str,
-    sort_key: Callable[[Mapping[str, Any]], str | None],
+    sort_key: SortKey,
 ) -> list[RawRow]:
     unwrapped = []
     for row in rows:

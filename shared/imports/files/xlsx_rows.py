@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import Any, Final
+from typing import Final
 
 from shared.errors import InvalidRequestError, TooLargeError
 from shared.imports.files.columns import (
@@ -30,6 +30,7 @@ from shared.imports.files.xlsx_cells import Cell as SheetCell
 from shared.imports.json_rows import (
     RawRow,
     RowText,
+    SortKey,
     StoredBytes,
     line_of,
     read_row_of_line,
@@ -201,7 +202,7 @@ class SheetPayload:
 def read_xlsx(
     body: bytes,
     make_renderer: MakeRenderer,
-    sort_key: Callable[[Mapping[str, Any]], str | None],
+    sort_key: SortKey,
     max_rows: int,
     *,
     sheet: str = "",

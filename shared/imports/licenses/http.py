@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -25,10 +25,17 @@ from shared.errors import (
     UnsupportedMediaTypeError,
 )
 from shared.gateway import Gateway
-from shared.imports.files.formats import FILE_TYPES, Reader
+from shared.imports.files.formats import FILE_TYPES
 from shared.imports.files.mapping import ProfileMapping
 from shared.imports.import_type import Document
-from shared.imports.json_rows import MAX_ROW_BYTES, Payload, payload_from_rows, read_payload
+from shared.imports.json_rows import (
+    MAX_ROW_BYTES,
+    Payload,
+    Reader,
+    SortKey,
+    payload_from_rows,
+    read_payload,
+)
 from shared.imports.licenses.actions import LicenseAction, import_action
 from shared.imports.licenses.attachments import content_bytes
 from shared.imports.licenses.definition import LICENSES
@@ -52,8 +59,6 @@ from shared.web.sender import sender_of
 
 # Documents of the maximum size, in base64, that fit into a JSON row besides its fields.
 _DOCUMENTS_PER_ROW = 2
-
-SortKey = Callable[[Mapping[str, Any]], str | None]
 
 
 class BodyFormat(StrEnum):

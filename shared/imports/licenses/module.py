@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from shared.clock import Clock
     from shared.gateway import Gateway
-    from shared.imports.files.formats import FileFormat, Reader
+    from shared.imports.files.formats import FileFormat
+    from shared.imports.json_rows import Reader
     from shared.services.persons.search import PersonSource
     from shared.services.record_repair import BrokenEntry, RepairContext
     from shared.services.records.sources import RecordSource
