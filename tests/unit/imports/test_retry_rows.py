@@ -22,6 +22,8 @@ from shared.imports.csv_export import (
 )
 from shared.imports.json_rows import is_same_row, read_corrections
 from shared.imports.results import NO_ORIGINS, Origins, unpack_origins
+from shared.imports.workers.definition import WORKERS
+from shared.services.failed_rows import row_masks
 
 # Failed rows as CSV: nothing in it is a formula, and everything in it can be had back.
 
@@ -233,3 +235,22 @@ def test_a_row_is_overtaken_by_a_later_import_than_the_one_that_brought_it() -> 
     origins = Origins((0, 7))
     assert [origins.is_overtaken(1, number) for number in (0, 6, 7, 8)] == [False] * 3 + [True]
     assert not origins.is_overtaken(0, 99), "a corrected row is a row like any other"
+
+
+def test_masks_that_come_back_stand_for_the_values_that_they_were_shown_for() -> None:
+    masks = row_masks(WORKERS.rules, None, is_mapped=False)
+    assert masks is not None
+    bank = '"PrimaryBankDetails":{"BankAccountNumber":"12345678","BankSortCode":"1020"}'
+    row = f'{{"Surname":"A","Salary":10.50,"Odd":[12345678901,null,""],{bank}}}'
+    shown = masks.masked(row)
+    assert json.loads(shown, parse_float=str) == {
+        "Surname": "A",
+        "Salary": "***",
+        "Odd": ["***", None, ""],
+        "PrimaryBankDetails": {"BankAccountNumber": "***5678", "BankSortCode": "***"},
+    }
+    assert is_same_row(masks.unmasked(shown, row), row)
+    # The path counts in any case, and a mask of another value stays one.
+    changed = shown.replace('"Odd"', '"odd"').replace("***5678", "***5679")
+    again = masks.unmasked(changed, row)
+    assert is_same_row(again, row.replace('"Odd"', '"odd"').replace('12345678"', '***5679"'))
