@@ -7,7 +7,10 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,6 @@ import pytest
 import typer
 from typer._click import Command
 from typer.core import TyperGroup
-from typer.testing import CliRunner
 
 from cli.app import app, main
 from cli.commands import placeholder
@@ -41,10 +43,13 @@ OVERVIEWS = {words: each for words, each in ALL.items() if isinstance(each, Type
 LEAVES = {words: each for words, each in ALL.items() if words not in OVERVIEWS}
 
 
+@cache
 def help_of(words: tuple[str, ...]) -> str:
-    done = CliRunner().invoke(app, [*words, "--help"], prog_name="manage.py")
-    assert done.exit_code == 0, done.output
-    return done.output
+    output = StringIO()
+    with redirect_stdout(output), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        assert ROOT.main([*words, "--help"], prog_name="manage.py", standalone_mode=False) == 0
+    return output.getvalue()
 
 
 def flat(text: str) -> str:

@@ -249,7 +249,7 @@ HELPERS = (csv_export.INDEX, csv_export.ERROR, csv_export.MORE)
 @pytest.mark.parametrize(
     "helpers", [set(some) for count in range(4) for some in combinations(HELPERS, count)]
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(rows=st.lists(ROWS, min_size=1, max_size=3))
 def test_rows_given_out_as_csv_come_back_as_they_were_without_any_helper_column(
     helpers: set[str], rows: list[dict[str, Any]]
@@ -459,6 +459,7 @@ def test_a_header_within_the_rows_is_refused_and_a_row_that_resembles_it_is_not(
     assert len(_read(tmp_path, "a.csv", "Surname\nSurname\n")) == 1
 
 
+@settings(deadline=None)
 @given(text=st.text(st.sampled_from(" ,;\t\"'\r\n=AsepR.[0]_\x1a\u200b{}:1null"), max_size=60))
 @pytest.mark.parametrize("name", ["a.csv", "a.ndjson", "a.json", "a"])
 def test_any_text_is_read_or_refused_in_one_sentence(
