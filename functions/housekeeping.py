@@ -15,7 +15,9 @@ blueprint = func.Blueprint()
 @blueprint.function_name("sweep")
 @blueprint.timer_trigger("timer", "*/30 * * * * *", run_on_startup=False, use_monitor=False)
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
-    """Send lost messages again, close ended imports, import drops whose event was lost."""
+    """End what failed too often, send lost messages again, close ended imports, import drops whose
+    event was lost.
+    """
     with storage_time(BACKGROUND_SECONDS):
         app = await gateway()
         # Each sweep runs even if another one fails.
@@ -23,6 +25,7 @@ async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host pas
             sweeps.push_async_callback(app.row_drops.settle_ended)
             sweeps.push_async_callback(app.row_drop_sweep.run)
             sweeps.push_async_callback(app.documents.drop_sweep.run)
+            sweeps.push_async_callback(app.poisoned_chunks.run)
             await app.sweep.run()
 
 

@@ -51,6 +51,7 @@ from shared.services.persons.imports import PersonImports
 from shared.services.persons.register import PersonRegister
 from shared.services.persons.search import Sources
 from shared.services.persons.service import PersonService
+from shared.services.poisoned_chunks import PoisonedChunks
 from shared.services.record_processor import RecordProcessor
 from shared.services.records.reading import RecordReader
 from shared.services.references import EarlierImports, ReferenceReader
@@ -195,6 +196,11 @@ def compose(
         row_drop_sweep=_row_drop_sweep(dependencies, account, row_drops, tenants.list_ids),
         poisoned_drops=PoisonedDrops(
             account.poison, {DOCUMENT_DROP: documents.drops, ROW_DROP: row_drops}
+        ),
+        poisoned_chunks=PoisonedChunks(
+            account.queues,
+            [queue for kind in IMPORT_TYPES.values() for queue in kind.queues],
+            chunks.end_as_failed,
         ),
         authdata=authdata,
         dry_run_budget=DryRunBudget(clock, settings.trial_calls, settings.trial_records),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shared.services.idempotency import FingerprintKeys, IdempotencyKeys
     from shared.services.import_log import ImportLog
     from shared.services.persons.service import PersonService
+    from shared.services.poisoned_chunks import PoisonedChunks
     from shared.services.profiles import ProfileService
     from shared.services.records.reading import RecordReader
     from shared.services.retry_cancel import Cancelling, Retrying
@@ -82,6 +83,7 @@ class Gateway:
     row_drops: RowDrops
     row_drop_sweep: DropSweep
     poisoned_drops: PoisonedDrops
+    poisoned_chunks: PoisonedChunks
     authdata: AuthdataServices
     dry_run_budget: DryRunBudget
     sweep: Sweep

@@ -409,7 +409,7 @@ _DELAY_AFTER_STOP = 1
 
 
 class ChunkProcessor:
-    """Processes chunks, for the queue triggers and the poison triggers."""
+    """Processes chunks, for the queue triggers and for poisoned messages."""
 
     def __init__(
         self,

@@ -8,6 +8,8 @@ of which an upload is many requests, are retried by their SDK. `StorageTime` lim
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -38,7 +40,7 @@ from shared.storage.names import (
     LICENSE_DOCUMENTS,
     ROW_DROP,
 )
-from shared.storage.ports import Entity, StoredBlobs, StoredTables, Upsert
+from shared.storage.ports import Entity, ReceivedMessage, StoredBlobs, StoredTables, Upsert
 from shared.storage.sealed_storage import SealedFields, SealingBlobs, SealingTables
 from shared.storage.sealing import DataKeys
 from shared.storage_account import StorageAccount
@@ -65,6 +67,24 @@ class AzureQueues:
 
         await retried(attempt)
 
+    async def receive(self, queue: str, most: int, hidden: int) -> list[ReceivedMessage]:
+        """See `ReceivingQueues.receive`."""
+        client = self._service.get_queue_client(queue)
+        try:
+            async with storage_call(storage_time_now().longest_try):
+                pages = client.receive_messages(
+                    max_messages=most, messages_per_page=most, visibility_timeout=hidden
+                )
+                return [ReceivedMessage(_text_of(each), each) async for each in pages]
+        except PreconditionFailedError:
+            return []
+
+    async def delete(self, queue: str, message: ReceivedMessage) -> None:
+        """See `ReceivingQueues.delete`."""
+        with suppress(PreconditionFailedError):
+            async with storage_call(storage_time_now().longest_try):
+                await self._service.get_queue_client(queue).delete_message(message.handle)
+
     async def set_metadata(self, queue: str, metadata: Mapping[str, str]) -> None:
         """Write metadata of a queue. Raises StorageUnavailableError."""
         client = self._service.get_queue_client(queue)
@@ -84,6 +104,14 @@ class AzureQueues:
                 return dict((await client.get_queue_properties()).metadata or {})
 
         return await retried(attempt)
+
+
+def _text_of(message: Any) -> str:
+    """The text of a message; blank if it is not base64, as no message of the gateway is."""
+    try:
+        return base64.b64decode(message.content, validate=True).decode()
+    except (binascii.Error, ValueError, TypeError):
+        return ""
 
 
 _BLOB_RETRIES = 2

@@ -22,7 +22,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -365,6 +365,30 @@ class Queues(Protocol):
         """Send one message, which becomes visible after `delay` seconds.
 
         Raises StorageUnavailableError if storage does not answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """A message that was received; `handle` is what the queue needs to delete it."""
+
+    text: str
+    handle: Any = field(default=None, repr=False)
+
+
+class ReceivingQueues(Protocol):
+    """Queue storage from which messages are received."""
+
+    async def receive(self, queue: str, most: int, hidden: int) -> list[ReceivedMessage]:
+        """Up to `most` messages (at most 32), hidden from others for so many seconds.
+
+        None of a queue that is missing. Raises StorageUnavailableError.
+        """
+
+    async def delete(self, queue: str, message: ReceivedMessage) -> None:
+        """Delete a received message, unless it is gone or was received again meanwhile.
+
+        Raises StorageUnavailableError.
         """
 
 

@@ -200,6 +200,7 @@ class Rig:
         """What the timers of the gateways do twice a minute."""
         settings = settings_for(self.storage, sweep_after_seconds=1, document_sweep_seconds=1)
         async with open_gateway(settings) as gateway:
+            await gateway.poisoned_chunks.run()
             await gateway.sweep.run()
             await gateway.documents.drop_sweep.run()
             for tenant in await gateway.tenants.list_ids():

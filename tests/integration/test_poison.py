@@ -24,6 +24,7 @@ from shared.imports.results import Outcome
 from shared.imports.timesheets.definition import TIMESHEETS
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage, messages_for
+from shared.services.poisoned_chunks import poison_queue
 from shared.services.results import Payloads
 from shared.services.status import ImportState
 from shared.storage.import_records import ImportRecord
@@ -284,6 +285,26 @@ def _row_of(kind: ImportType, at: int, changed: str) -> Row:
             )
         case _:
             return an_employee(f"e{at:03d}", status=changed)
+
+
+def test_the_timer_ends_the_rows_of_messages_in_the_poison_queues(delivered: str) -> None:
+    async def scenario(stage: Harness) -> None:
+        account, chunks = stage.gateway.account, stage.gateway.poisoned_chunks
+        records = [await stage.accept([a_worker(f"P{at}")]) for at in range(2)]
+        await stage.messages()
+        poison = poison_queue(WORKERS.queue)
+        await account.ensure((), (poison,))
+        for record in records:
+            await account.queues.send(poison, _message(record, 0).to_text())
+        await account.queues.send(poison, "of another app")
+        await chunks.run()
+        for record in records:
+            assert not (await stage.again(record)).is_open
+            assert await stage.codes(record) == [[9001]]
+        assert await account.queues.receive(poison, 32, 1) == []
+        await chunks.run()
+
+    play(delivered, scenario)
 
 
 def _message(record: ImportRecord, chunk: int) -> ChunkMessage:

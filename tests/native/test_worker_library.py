@@ -163,7 +163,7 @@ def test_the_library_indexes_every_function_without_a_warning(library: WorkerLib
     functions = library.list_functions()
     assert functions["warnings"] == []
     names = {function["name"] for function in functions["functions"]}
-    assert {"import_workers", "workers_rows_bulk_poison", "sweep", "health"} <= names
+    assert {"import_workers", "workers_rows_bulk", "sweep", "health"} <= names
     assert "standin" not in json.dumps(functions)
 
 
@@ -214,7 +214,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         url = MESSAGE_TYPES[name].address
         body = '{"employee":[]}' if name == AUTHDATA.name else "[]"
         invocations.append({**_get(sender, url), "method": "POST", "body": body})
-        for end in ("rows", "rows_poison", "rows_bulk", "rows_bulk_poison"):
+        for end in ("rows", "rows_bulk"):
             invocations.append({"function": f"{name}_{end}", **message})
     invocations += [
         _get(sender, "/api/imports"),

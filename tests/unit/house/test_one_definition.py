@@ -25,14 +25,12 @@ QUEUED = [kind for kind in IMPORT_TYPES.values() if kind.has_queues]
 
 
 @pytest.mark.parametrize("kind", QUEUED, ids=lambda kind: kind.name)
-def test_an_import_type_has_its_queues_with_their_poison(
+def test_an_import_type_has_its_two_queues(
     functions: Mapping[str, AppFunction], kind: ImportType
 ) -> None:
     expected = {
         f"{kind.name}_rows": kind.queue,
         f"{kind.name}_rows_bulk": kind.bulk_queue,
-        f"{kind.name}_rows_poison": f"{kind.queue}-poison",
-        f"{kind.name}_rows_bulk_poison": f"{kind.bulk_queue}-poison",
     }
     triggers = {name: functions[name].trigger for name in expected}
     assert {name: trigger["queueName"] for name, trigger in triggers.items()} == expected
@@ -44,8 +42,7 @@ def test_every_queue_trigger_belongs_to_an_import_type(
 ) -> None:
     triggers = [item.trigger for item in functions.values() if item.kind == "queueTrigger"]
     names = [name for kind in IMPORT_TYPES.values() for name in kind.queues]
-    expected = sorted([*names, *(f"{name}-poison" for name in names)])
-    assert sorted(trigger["queueName"] for trigger in triggers) == expected
+    assert sorted(trigger["queueName"] for trigger in triggers) == sorted(names)
 
 
 @pytest.mark.parametrize("kind", IMPORT_TYPES.values(), ids=lambda kind: kind.name)
