@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from local_host.setup import processes
-from shared.imports.registry import MESSAGE_TYPES
 from tests.builders import body_of
 from tests.emulator import AUTHDATA_KEYS, DATA_KEYS
 from tests.tenants import Sender
@@ -24,13 +23,6 @@ from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = "/api/import/workers?version=1"
-POISON_LISTENERS = tuple(
-    f"AzureWebJobs.{name}_{queue}_poison.Disabled"
-    for name in MESSAGE_TYPES
-    for queue in ("rows", "rows_bulk")
-)
-"""The settings that switch them off, as `started` does: each queue that is listened to costs time.
-"""
 _READY = re.compile(r"^ready (https?)://127\.0\.0\.1:(\d+)\n", re.MULTILINE)
 _CALL_SECONDS = 110.0
 
@@ -179,7 +171,6 @@ def _running(
         "AzureWebJobsStorage": storage,
         "LOCAL_HOST_LEASE_SECONDS": "2",
         "LOCAL_HOST_BLOB_SCAN_SECONDS": "1",
-        **dict.fromkeys(POISON_LISTENERS, "true"),
         "GATEWAY_AUTHDATA_KEYS": AUTHDATA_KEYS,
         "GATEWAY_DATA_KEYS": DATA_KEYS,
         **settings,

@@ -27,7 +27,7 @@ from shared.bootstrap import open_gateway
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.storage.names import IMPORT_PAYLOADS, IMPORTS
 from shared.storage.ports import Entity, Upsert
-from tests.e2e.gateway_process import POISON_LISTENERS, GatewayProcess, started_as
+from tests.e2e.gateway_process import GatewayProcess, started_as
 from tests.emulator import settings_for
 from tests.faults.proxy import FaultProxy, Request, Service, running_proxy
 from tests.faults.skewed_host import CLOCK_FILE
@@ -46,7 +46,6 @@ _SETTINGS = {
     "LOCAL_HOST_BLOB_SCAN_SECONDS": "1",
     "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:01",
     "AzureFunctionsJobHost__logging__logLevel__default": "Warning",
-    **dict.fromkeys(POISON_LISTENERS, "false"),
 }
 """Small chunks, and short times where the gateway waits before it takes something up again."""
 _MESSAGE_TEXT = re.compile(rb"<MessageText>(.*?)</MessageText>", re.DOTALL)
