@@ -295,23 +295,6 @@ def test_a_list_costs_as_many_queries_with_retries_as_without(delivered: str) ->
     play(delivered, scenario)
 
 
-def test_retries_of_retries_have_an_end_that_names_the_first_import(delivered: str) -> None:
-    async def scenario(stage: Harness) -> None:
-        first = parent = await stage.accept([a_worker("P1", Gender="x")])
-        await stage.drain()
-        for _ in range(50):
-            parent = await retry(stage, parent)
-            await stage.drain()
-        with pytest.raises(ConflictError, match=first.import_id):
-            await retry(stage, parent)
-        body = body_of([{"index": 0, "row": a_worker("P1")}])
-        await retry(stage, first, body)
-        await stage.drain()
-        assert (await report_of(stage, first)).state is ImportState.REPAIRED
-
-    play(delivered, scenario)
-
-
 @pytest.mark.parametrize("ancestors", ["x", "-5", "0", "2", "1,1", "1,2", ",".join(["1"] * 500)])
 def test_a_retry_whose_stored_ancestors_cannot_be_ends_and_can_be_retried(
     delivered: str, ancestors: str

@@ -40,7 +40,7 @@ from shared.services.chunk_processor import ChunkProcessor
 from shared.services.import_log import ImportLog
 from shared.services.persons.erasure import PersonErasure
 from shared.services.retry_cancel import Cancelling, Retrying
-from shared.services.status import FailedRows
+from shared.services.status import FailedRows, Reporting
 from shared.services.sweep import Sweep
 from shared.services.undoing import Undoing
 from shared.storage.entities import encode
@@ -255,6 +255,7 @@ class Process:
     authdata: AuthdataServices
     changes: ChangeFeed
     erasure: PersonErasure
+    reporting: Reporting
 
 
 _SETTINGS = settings_for(
@@ -312,6 +313,7 @@ def make_process(
         authdata=authdata,
         changes=ChangeFeed(dependencies.imports, dependencies.results, changed_types),
         erasure=compose_person_erasure(dependencies),
+        reporting=dependencies.reporting,
     )
 
 

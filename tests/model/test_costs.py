@@ -20,6 +20,7 @@ from shared.auth.callers import Caller
 from shared.auth.integrations import Integration
 from shared.clock import RandomIds, SystemClock
 from shared.dependencies import Dependencies
+from shared.errors import ConflictError
 from shared.imports.assignments.definition import ASSIGNMENTS
 from shared.imports.authdata.model import BatchCall
 from shared.imports.authdata.services import compose_authdata
@@ -28,6 +29,9 @@ from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
 from shared.services.changes import ChangePlace
 from shared.services.chunk_messages import ChunkMessage
+from shared.services.status import ImportState
+from shared.storage.import_records import ImportRecord
+from tests.builders import a_worker, body_of
 from tests.emulator import settings_for
 from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
 from tests.model.harness import TENANT, CountedProcess
@@ -302,3 +306,34 @@ def test_pages_of_the_feed_cost_a_few_requests_each(
             place = page.following
 
     assert asyncio.run(scenario()) == (imports * rows, requests)
+
+
+# A chain of retries, each of the one before, has an end.
+
+
+def test_retries_of_retries_have_an_end_that_names_the_first_import() -> None:
+    async def scenario() -> None:
+        stage = CountedProcess()
+        process = stage.process
+
+        async def retry(parent: ImportRecord, body: bytes = b"") -> ImportRecord:
+            stored = await process.imports.read(parent.tenant, parent.number)
+            assert stored is not None
+            child = await process.retrying.retry(stored, body)
+            await stage.process_all()
+            return child
+
+        caller = Caller(TENANT, "S", "S", Integration(TENANT, "S", "S"))
+        first = await process.intake.accept(WORKERS, caller, body_of([a_worker("P1", Gender="x")]))
+        assert first is not None
+        await stage.process_all()
+        parent = first
+        for _ in range(50):
+            parent = await retry(parent)
+        with pytest.raises(ConflictError, match=first.import_id):
+            await retry(parent)
+        await retry(first, body_of([{"index": 0, "row": a_worker("P1")}]))
+        report = await process.reporting.find(first.tenant, first.import_id)
+        assert report.state is ImportState.REPAIRED
+
+    asyncio.run(scenario())
