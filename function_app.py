@@ -5,6 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 
 from functions import (
+    admin,
     assignments,
     audit,
     authdata,
@@ -41,6 +42,7 @@ app.register_functions(authdata.blueprint)
 app.register_functions(chunks.blueprint)
 app.register_functions(imports.blueprint)
 app.register_functions(records.blueprint)
+app.register_functions(admin.blueprint)
 app.register_functions(audit.blueprint)
 app.register_functions(changes.blueprint)
 app.register_functions(tokens.blueprint)

@@ -27,7 +27,7 @@ from shared.imports.json_rows import read_noted_lines
 from shared.imports.planning import Plan
 from shared.imports.results import MessageGroups, UnmappedValues
 from shared.imports.text_checks import escaped, masked_value
-from shared.services.profiles import ProfileEntry, ProfileVersion
+from shared.services.profiles import ProfileEntry, ProfileVersion, entry_view, profile_view
 from shared.web.imports import groups_view, unmapped_view
 
 profile_commands = typer.Typer(
@@ -91,18 +91,7 @@ def list_profiles(tenant: TenantOption, as_json: AsJson = False) -> None:
         )
         for each in entries
     ]
-    document = {
-        "profiles": [
-            {
-                "name": each.ref.name,
-                "version": each.ref.version,
-                "type": each.type_name,
-                "typeVersion": each.type_version,
-                "setAt": each.set_at,
-            }
-            for each in entries
-        ]
-    }
+    document = {"profiles": [entry_view(each) for each in entries]}
     show(as_json, document, columns(("PROFILE", "VERSION", "TYPE", "SET"), cells))
 
 
@@ -251,16 +240,6 @@ def _shown(value: Any, *, is_shown: bool) -> str:
         return "" if value == "" else "null"
     text = escaped(value if isinstance(value, str) else json.dumps(value, default=str))
     return text if is_shown else masked_value(text)
-
-
-def profile_view(version: ProfileVersion) -> dict[str, Any]:
-    """A version of a profile in JSON."""
-    return {
-        "name": version.ref.name,
-        "version": version.ref.version,
-        "setAt": version.set_at,
-        "profile": version.profile.to_document(),
-    }
 
 
 def _lines(version: ProfileVersion) -> list[str]:

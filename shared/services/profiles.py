@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from shared.clock import Clock, to_iso
 from shared.errors import (
@@ -139,16 +139,16 @@ class ProfileService:
             if found is None:
                 raise NotFoundError(
                     f"The profile {name} has no version {version}: leave the version out, or "
-                    "name one from 1 to that of `profile list`."
+                    "name one from 1 to the current one."
                 )
             return found
         current = await self._find_entry(tenant, name)
         if current is None or current.is_deleted:
             names = [each.ref.name for each in await self.list_profiles(tenant)]
             known = (
-                f"name one that `profile list` shows; there are {', '.join(names[:20])}"
+                f"name another one; there are {', '.join(names[:20])}"
                 if names
-                else "set it first with `profile set`, since there is none yet"
+                else "set it first, since there is none yet"
             )
             raise NotFoundError(f"The tenant has no profile {name}: {known}.")
         found = await self.find_version(tenant, current.ref)
@@ -191,7 +191,7 @@ class ProfileService:
             current = await self._find_entry(tenant, name)
             if current is None or current.is_deleted:
                 raise NotFoundError(
-                    f"The tenant has no profile {name}: check the name in `profile list`."
+                    f"The tenant has no profile {name}: check the name in the list of profiles."
                 )
             target = {"profile": name, "version": current.ref.version}
             values = {**_pointer_values(current), "IsDeleted": True}
@@ -234,6 +234,27 @@ class ProfileService:
     async def _list_entries(self, tenant: str) -> Sequence[ProfileEntry]:
         entities = await self._tables.query(PROFILES, encode(tenant), "p|", "p|~")
         return [_entry(entity) for entity in entities]
+
+
+def profile_view(version: ProfileVersion) -> dict[str, Any]:
+    """A version of a profile for programs."""
+    return {
+        "name": version.ref.name,
+        "version": version.ref.version,
+        "setAt": version.set_at,
+        "profile": version.profile.to_document(),
+    }
+
+
+def entry_view(entry: ProfileEntry) -> dict[str, Any]:
+    """A profile in a list for programs."""
+    return {
+        "name": entry.ref.name,
+        "version": entry.ref.version,
+        "type": entry.type_name,
+        "typeVersion": entry.type_version,
+        "setAt": entry.set_at,
+    }
 
 
 def _pointer_row(name: str) -> str:

@@ -37,20 +37,23 @@ async def audit_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
     caller = await gateway.callers.authenticate(req.headers, READ)
     query = query_names.AUDIT.read(req)
     check_accepts_json(req)
+    return json_answer(await audit_page(gateway, caller.tenant, query))
+
+
+async def audit_page(gateway: Gateway, tenant: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """A page of the log of a tenant, as the query asks for it. Raises InvalidRequestError."""
     page = await gateway.audit_reader.page(
-        caller.tenant,
+        tenant,
         whole_number(query, "pageSize", PAGE, LARGEST_PAGE),
         action=action_wanted(query.get("action")),
         since=read_moment("since", query.get("since")),
         until=read_moment("until", query.get("until")),
         after=_continuation(query),
     )
-    return json_answer(
-        {
-            "items": [entry_view(entry) for entry in page.entries],
-            "continuation": to_opaque(page.following) if page.following else None,
-        }
-    )
+    return {
+        "items": [entry_view(entry) for entry in page.entries],
+        "continuation": to_opaque(page.following) if page.following else None,
+    }
 
 
 def entry_view(entry: AuditEntry) -> dict[str, Any]:

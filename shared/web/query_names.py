@@ -140,6 +140,33 @@ AUDIT: Final = QueryNames(("action", "since", "until", *_PAGE))
 CHANGES: Final = QueryNames(("after", "type", "pageSize"))
 DOCUMENTS_LIST: Final = QueryNames(("workerexternalId", "communicationRoundCode", *_PAGE))
 
+# By the area of `/api/admin/…` and the method.
+ADMIN_NAMES: Final[Mapping[tuple[str, str], QueryNames]] = {
+    **{
+        (area, method): NONE
+        for area, methods in {
+            "tenant": ("GET",),
+            "integrations": ("GET", "POST", "PATCH"),
+            "keys": ("POST",),
+            "clients": ("GET", "POST"),
+            "secrets": ("POST",),
+            "profiles": ("GET",),
+            "profile": ("PUT", "DELETE"),
+            "references": ("PUT",),
+            "thresholds": ("GET", "PATCH"),
+            "formats": ("GET", "PATCH"),
+            "rounds": ("GET", "POST", "PATCH"),
+        }.items()
+        for method in methods
+    },
+    ("keys", "GET"): QueryNames(("softwareKey",)),
+    ("keys", "DELETE"): QueryNames(("softwareKey", "id")),
+    ("clients", "DELETE"): QueryNames(("clientId",)),
+    ("secrets", "DELETE"): QueryNames(("clientId", "id")),
+    ("profile", "GET"): QueryNames(("version",)),
+    ("audit", "GET"): AUDIT,
+}
+
 VENDORS_NONE: Final = QueryNames(is_ours=False)
 PAY_AND_BILL: Final = QueryNames(("version", PROFILE, SHEET, *_DRY), is_ours=False)
 LICENSES: Final = QueryNames(

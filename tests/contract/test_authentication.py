@@ -45,6 +45,7 @@ KEY_PAIR_ONLY = [each for each in OPERATIONS if each.access is Access.KEY_PAIR]
 OPEN = [each for each in OPERATIONS if each.access is Access.OPEN and each.method == "GET"]
 SCOPES = {
     "/api/admin/authdata": Scope.IMPORT_AUTHDATA,
+    "/api/admin/": Scope.ADMIN,
     "/api/import/documents": Scope.IMPORT_INBOX,
     "/api/documents": Scope.IMPORT_INBOX,
     "/api/records": Scope.READ_RECORDS,

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
+from shared.auth.integrations import PERMISSIONS
 from shared.imports.pay_and_bill.contract import PAY_AND_BILL
 from shared.imports.registry import IMPORT_TYPES
 from shared.storage_account import emulator_connection_string
@@ -25,7 +26,7 @@ from tests.contract.conftest import Kind
 from tests.documents import Form, a_ready_sender, upload_headers
 from tests.e2e.gateway_process import WORKERS, Answer, GatewayProcess, started
 from tests.emulator import settings_for
-from tests.tenants import Sender
+from tests.tenants import Sender, a_sender
 
 pytestmark = pytest.mark.e2e
 
@@ -242,8 +243,9 @@ EVERYWHERE = pytest.mark.parametrize(
 
 @pytest.fixture(name="ready", scope="module")
 def fixture_ready(storage: str) -> Sender:
-    """An integration that may also send documents."""
-    return a_ready_sender(storage)
+    """An integration that may also send documents, and administer."""
+    tenant = a_ready_sender(storage).tenant
+    return a_sender(storage, tenant, permissions=frozenset(PERMISSIONS))
 
 
 def _call(

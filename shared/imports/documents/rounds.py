@@ -76,7 +76,7 @@ class Rounds:
                 )
             except PreconditionFailedError:
                 raise ConflictError(
-                    f"Tenant {tenant} has this round already; change it with `round set`."
+                    f"Tenant {tenant} has this round already: set its status instead."
                 ) from None
         return new_round
 
@@ -94,7 +94,7 @@ class Rounds:
                 )
             except PreconditionFailedError:
                 raise NotFoundError(
-                    f"Tenant {tenant} has no round of this code; `round list` shows them."
+                    f"Tenant {tenant} has no round of this code: check it in the list of rounds."
                 ) from None
         return changed
 

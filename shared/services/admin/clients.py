@@ -228,7 +228,7 @@ def client_view(client: Client) -> dict[str, Any]:
 
 
 def _no_such_client() -> NotFoundError:
-    return NotFoundError("There is no client of this id; `client list` shows them.")
+    return NotFoundError("There is no client of this id: check it in the list of clients.")
 
 
 def _refuse_entra(client: Client) -> None:

@@ -254,8 +254,8 @@ class TenantService:
         tenant = await self.find(integration.tenant)
         cleaned = _clean_integration(replace(integration, tenant=tenant.id))
         conflict = ConflictError(
-            f"Tenant {tenant.id} has an integration with this software key already; change it "
-            "with `integration set`, or make a new key with `key rotate`."
+            f"Tenant {tenant.id} has an integration with this software key already; set "
+            "that one anew, or give it a new key."
         )
         if await self._read(cleaned.tenant, cleaned.software_key) is not None:
             raise conflict
@@ -423,8 +423,8 @@ class TenantService:
         entity = await self._read(tenant, software_key)
         if entity is None:
             raise NotFoundError(
-                f"Tenant {tenant} has no integration with this software key; "
-                "`integration list` shows them."
+                f"Tenant {tenant} has no integration with this software key: "
+                "check it in the list of integrations."
             )
         return entity
 

@@ -24,7 +24,7 @@ from shared.imports.files.templates import SAMPLES, TEMPLATE_FORMATS, template_n
 from shared.imports.import_type import ImportType
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import MESSAGE_CATALOGUE, TYPE_CATALOGUE
-from shared.web.openapi import audit, changes, following, records, tokens
+from shared.web.openapi import admin, audit, changes, following, records, tokens
 from shared.web.openapi.operations import (
     CORRELATION_ID,
     DRY_RUN,
@@ -224,6 +224,8 @@ ABOUT: Final = (
     "a client needs the scope `read_records`. |\n"
     "| the log of administrative acts | `X-Functions-Key` and `X-Software-Key` | As for workers. "
     "|\n"
+    "| administration of the tenant | either of them | The administrator gives an integration the "
+    "permission `admin`, or a client the scope `admin`. |\n"
     "| schemas, capabilities, messages, health | nothing | |\n\n"
     "**Authorize** on this page takes the key pair or the client's id and secret. On the local "
     "gateway you are the administrator: `python3 dev.py manage integration add` and `python3 "
@@ -264,6 +266,7 @@ def operations(limits: Limits) -> tuple[Operation, ...]:
         *following.operations(calls),
         *records.OPERATIONS,
         *audit.OPERATIONS,
+        *admin.OPERATIONS,
         *changes.OPERATIONS,
         *tokens.OPERATIONS,
         *OPERATIONS,

@@ -101,7 +101,7 @@ def test_every_module_that_a_page_names_is_there(page: Path) -> None:
 
 def test_the_page_of_calls_has_every_call_and_no_other() -> None:
     named = re.findall(
-        r"`(GET|POST|DELETE|PUT) (/[^`?]+)`", (ROOT / "docs" / "api.md").read_text("utf-8")
+        r"`(GET|POST|DELETE|PUT|PATCH) (/[^`?]+)`", (ROOT / "docs" / "api.md").read_text("utf-8")
     )
     described = {(each.method, each.path) for each in operations(Limits.of(settings_for("")))}
     assert set(named) == described
