@@ -22,6 +22,7 @@ from shared.errors import ConflictError, InvalidRequestError
 from shared.imports.authdata.model import FIELDS
 from shared.imports.authdata.rules import percent_text
 from shared.imports.documents.rounds import RoundStatus
+from shared.imports.files.profile import ProfileRefusedError
 from shared.imports.import_type import OnExisting, ReferenceKind
 from shared.imports.text_checks import escaped
 from shared.services.admin.audit import acting
@@ -350,7 +351,10 @@ async def _show_profile(call: _Call) -> Answer:
 
 async def _set_profile(call: _Call) -> Answer:
     text = call.content.decode("utf-8-sig")
-    version, _ = await call.gateway.profiles.set(call.tenant, call.named["name"], text)
+    try:
+        version, _ = await call.gateway.profiles.set(call.tenant, call.named["name"], text)
+    except ProfileRefusedError as error:
+        raise InvalidRequestError(error.message) from None
     return profile_view(version)
 
 

@@ -186,7 +186,7 @@ def test_an_administrator_touches_nothing_of_another_tenant(
         ("POST", "clients", {"scopes": ["admin"], "clientId": "x"}, {}),
     )
     for call in named:
-        check_refusal(desk.call(*call), 400, "Correct or remove")
+        check_refusal(desk.call(*call), 400, "emove them: ")
     assert theirs.ask("GET", "audit")["items"] == before
 
 

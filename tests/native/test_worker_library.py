@@ -91,6 +91,10 @@ class WorkerLibrary:
 
 # Azure's own worker library indexes every function of the app and runs it.
 
+ADMIN_AREAS = (
+    *("tenant", "integrations", "keys", "clients", "profiles", "thresholds", "formats"),
+    *("rounds", "audit"),
+)
 OPENID = (".well-known/openid-configuration", ".well-known/jwks.json")
 
 
@@ -252,6 +256,10 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         _get(sender, "/api/records/workers"),
         _get(sender, "/api/changes"),
         _get(sender, "/api/audit"),
+        *(_get(sender, f"/api/admin/{area}") for area in ADMIN_AREAS),
+        _get(sender, "/api/admin/profiles/hr"),
+        {**_get(sender, "/api/admin/secrets"), "method": "POST", "body": "{}"},
+        {**_get(sender, "/api/admin/references/currency"), "method": "PUT", "body": "{}"},
         _get(sender, f"{division}/employee-licenses"),
         _get(sender, f"{division}/employees/7/licenses"),
         {"function": "documents_drop", "name": "document-drop/a/b/c/d.pdf", "data": "%PDF-"},
@@ -292,6 +300,9 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         "documents_list": 200,
         "documents_content": 404,
         **dict.fromkeys(("records_list", "changes_list", "audit_list"), 200),
+        # The integration of this test may not administer.
+        **dict.fromkeys((f"admin_{area}" for area in ADMIN_AREAS), 403),
+        **dict.fromkeys(("admin_profile", "admin_secrets", "admin_references"), 403),
         **dict.fromkeys(("licenses_export_division", "licenses_export_employee"), 200),
         "import_zz_unknown_type": 501,
         "connect_token": 400,
