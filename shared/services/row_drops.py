@@ -35,7 +35,7 @@ from shared.auth.callers import (
     check_database_version,
     find_integration,
 )
-from shared.auth.integrations import ReadPermission
+from shared.auth.integrations import ReadPermission, import_permission
 from shared.auth.lookups import TenantLookups, disabled_message
 from shared.clock import derived_id
 from shared.dependencies import Dependencies
@@ -391,6 +391,7 @@ class RowDrops:
             raise ForbiddenError(DROP_WITHOUT_INTEGRATION)
         caller = Caller(tenant, integration.software_key, integration.software_key, integration)
         segment = read_type_segment(type_segment)
+        caller.check(import_permission(segment.kind.name))
         check_database(caller, segment.kind.contract)
         check_database_version(caller, segment.kind.contract)
         self._check_blob(drop)

@@ -271,9 +271,19 @@ SAID = (
         "Made a new function key",
     ),
     (
+        ("key", "add", "--software-key", "S"),
+        "Made a function key; the one before works as well",
+        "There are 2 valid ones already",
+    ),
+    (
         ("client", "add", "--name", "CLIENT", "--scope", "import_inbox"),
         "Added a client; there was none of this id",
         "already",
+    ),
+    (
+        ("secret", "add", "CLIENT"),
+        "Made a secret; the one before works as well",
+        "There are 2 valid ones already",
     ),
     (("feature", "enable", "documents"), "is enabled now", "was enabled already"),
     (("feature", "disable", "documents"), "is disabled now", "was disabled already"),

@@ -284,6 +284,7 @@ def test_the_path_decides_who_sends_and_no_other_tenant_is_reached(delivered: st
         disabled = await new_sender(gateway, box.tenant, enabled=False)
         no_database = await new_sender(gateway, box.tenant, database=Database(active=False))
         old = await new_sender(gateway, box.tenant, database=Database(version=0))
+        reader = await new_sender(gateway, box.tenant, permissions=frozenset({"read"}))
         paths = {
             f"{box.tenant}/{other.integration.software_key}/workers/a.json": "Integration missing",
             f"{box.tenant}/{box.key.lower()}/workers/a.json": "Integration missing",
@@ -292,6 +293,7 @@ def test_the_path_decides_who_sends_and_no_other_tenant_is_reached(delivered: st
             f"{box.tenant}/{disabled.integration.software_key}/workers/a.json": "Integration",
             f"{box.tenant}/{no_database.integration.software_key}/workers/a.json": "not active",
             f"{box.tenant}/{old.integration.software_key}/workers/a.json": "Invalid DB Version",
+            f"{box.tenant}/{reader.integration.software_key}/workers/a.json": "import:workers",
             f"{box.tenant}%2F{other.tenant}/{box.key}/workers/a.json": "no id of a tenant",
             f"{box.tenant.upper()}/{box.key}/workers/a.json": "no id of a tenant",
             f"x{box.tenant[1:]}0/{box.key}/workers/a.json": "tenant of the dropped file",
