@@ -339,14 +339,14 @@ def _client_issued(issued: IssuedClient) -> Answer:
 
 
 async def _list_profiles(call: _Call) -> Answer:
-    entries = await call.gateway.profiles.list(call.tenant)
+    entries = await call.gateway.profiles.list_profiles(call.tenant)
     return {"profiles": [entry_view(each) for each in entries]}
 
 
 async def _show_profile(call: _Call) -> Answer:
     version = whole_number(call.query, "version", 0, _LONGEST_VERSION)
     profiles = call.gateway.profiles
-    return profile_view(await profiles.show(call.tenant, call.named["name"], version))
+    return profile_view(await profiles.get(call.tenant, call.named["name"], version))
 
 
 async def _set_profile(call: _Call) -> Answer:
