@@ -11,7 +11,7 @@ from typing import TypeVar
 # Waiting for a condition, with a deadline: the only pause that a test may make.
 
 _T = TypeVar("_T")
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.1
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 
 
 def wait_until(condition: Callable[[], _T | None], what: str, seconds: float = 60.0) -> _T:
