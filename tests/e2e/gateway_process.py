@@ -130,7 +130,6 @@ def started(storage: str, folder: Path, *words: str, **settings: str) -> Iterato
 
     `words` are further words of its command line, `settings` environment variables. Leases are
     short, so that the messages of a killed process come back soon, and blobs are looked for often.
-    It takes nothing from the poison queues, unless `settings` say so.
     """
     with _running(storage, folder, settings, *words) as process:
         yield process
