@@ -415,10 +415,11 @@ class StandIn:
 
     async def _save(self, name: str) -> Reply:
         self._snapshots.check_name(name)
-        async with self._gate.closed(), open_storage() as storage, self._at_rest(storage):
-            keys = (await gateway()).data_keys
-            made = [self._tenants.made[tenant] for tenant in sorted(self._tenants.made)]
-            snapshot = await take_snapshot(storage, keys, made)
+        async with self._gate.closed(), open_storage() as storage:
+            keys = (await gateway()).data_keys  # there are all tables now
+            async with self._at_rest(storage):
+                made = [self._tenants.made[tenant] for tenant in sorted(self._tenants.made)]
+                snapshot = await take_snapshot(storage, keys, made)
         file = self._snapshots.save(name, snapshot)
         return 201, {**snapshot.document(name), "file": str(file)}
 

@@ -56,7 +56,7 @@ def test_only_the_app_and_its_papers_are_deployed() -> None:
     }  # fmt: skip
 
 
-def test_the_deployed_app_has_no_verb_of_the_stand_in_and_nothing_that_moves_its_clock(
+def test_the_deployed_app_has_no_control_call_of_the_stand_in_and_nothing_that_moves_its_clock(
     deployed: Path,
 ) -> None:
     """docs/stand-in.md: the control calls belong to the local host."""
