@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from shared.auth.callers import Callers, KeyPairAuthenticator
 from shared.auth.lookups import TenantLookups
@@ -45,6 +46,7 @@ from shared.services.drops import LEASE_SECONDS, DropSweep, PoisonedDrops
 from shared.services.dry_run import DryRuns, NothingOpen
 from shared.services.health import Health
 from shared.services.idempotency import FingerprintKeys, IdempotencyKeys, IdempotencyStore
+from shared.services.persons.dropped_file import References
 from shared.services.persons.dropped_rows import DroppedRows
 from shared.services.persons.erasure import PersonErasure
 from shared.services.persons.imports import PersonImports
@@ -414,9 +416,14 @@ def compose_person_erasure(
 
     async def forget_drops(tenant: str, keys: PersonKeys) -> int:
         later = dependencies.clock.now() + timedelta(days=1)
+        references = References([*keys.texts()])
 
-        def is_gone(_container: str, name: str) -> bool:
-            return name.startswith(f"{tenant}/") and is_drop_of(keys, name)
+        def is_gone(container: str, name: str) -> bool:
+            if not name.startswith(f"{tenant}/"):
+                return False
+            return is_drop_of(keys, name) or (
+                container == ROW_DROP and references.are_in_name(unquote(name.rpartition("/")[2]))
+            )
 
         return await documents.delete(is_gone, later)
 

@@ -22,6 +22,7 @@ from shared.imports.results import Outcome
 from shared.imports.workers.definition import WORKERS
 from shared.services.chunk_messages import ChunkMessage
 from shared.storage.import_records import ImportRecord
+from shared.storage.names import HOST_CONTAINER, ROW_DONE, ROW_DROP, ROW_REJECTED, ROW_RESULTS
 from shared.storage.ports import Value
 from tests.builders import a_worker, body_of
 from tests.memory_storage import MemoryQueues, MemoryTables
@@ -171,7 +172,24 @@ async def fill(stage: Stage) -> list[ImportRecord]:
     records.append(await stage.import_rows(LICENSES, licenses))
     given = {**a_license(MARK, "L2"), "licenseTypeCode": None}
     records.append(await stage.import_rows(LICENSES, [given, a_license(MARK, "L1")]))
+    for mark in both:
+        await drop_copies(stage, mark)
     return records
+
+
+async def drop_copies(stage: Stage, mark: str) -> None:
+    """What dropped rows have left: of a refused file, of one whose rows were all skipped, and the
+    receipt of the host for one whose name names the person.
+    """
+    path = f"{TENANT}/S/workers/{mark}"
+    content, reason = f"Name,Code\nx,P-{mark}\n".encode(), f"the column P-{mark}".encode()
+    for container, name, data in (
+        (ROW_REJECTED, f"{path}-a.csv/drop-{mark}-1", content),
+        (ROW_RESULTS, f"{path}-a.csv/drop-{mark}-1/result.json", reason),
+        (ROW_DONE, f"{path}-b.csv/drop-{mark}-2", content),
+        (HOST_CONTAINER, f"blobreceipts/host/row_drops/etag/{ROW_DROP}/{path} P-{mark}.csv", b""),
+    ):
+        await stage.blobs.put(container, name, [data])
 
 
 def test_nothing_is_left_of_an_erased_person() -> None:
