@@ -24,6 +24,8 @@ from typing import TypeVar
 from local_host.setup import azurite
 from local_host.setup.azurite import Azurite, Programs
 from shared.bootstrap import open_gateway
+from shared.imports.placements.definition import PLACEMENTS
+from shared.imports.timesheets.definition import TIMESHEETS
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.storage.names import IMPORT_PAYLOADS, IMPORTS
 from shared.storage.ports import Entity, Upsert
@@ -46,6 +48,12 @@ _SETTINGS = {
     "LOCAL_HOST_BLOB_SCAN_SECONDS": "1",
     "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:01",
     "AzureFunctionsJobHost__logging__logLevel__default": "Warning",
+    # Nobody sends rows of these types here.
+    **{
+        f"AzureWebJobs.{name}_{queue}.Disabled": "true"
+        for name in (TIMESHEETS.name, PLACEMENTS.name)
+        for queue in ("rows", "rows_bulk")
+    },
 }
 """Small chunks, and short times where the gateway waits before it takes something up again."""
 _MESSAGE_TEXT = re.compile(rb"<MessageText>(.*?)</MessageText>", re.DOTALL)
