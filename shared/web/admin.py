@@ -18,12 +18,13 @@ import azure.functions as func
 from shared.auth.callers import Caller, TokenCaller
 from shared.auth.clients import Scope, normal_client_id
 from shared.auth.integrations import ADMIN, Integration, ReadPermission, read_permissions
-from shared.errors import ConflictError, InvalidRequestError
+from shared.errors import ConflictError, InvalidRequestError, TooLargeError
 from shared.imports.authdata.model import FIELDS
 from shared.imports.authdata.rules import percent_text
 from shared.imports.documents.rounds import RoundStatus
 from shared.imports.files.profile import ProfileRefusedError
 from shared.imports.import_type import OnExisting, ReferenceKind
+from shared.imports.model import MAX_REFERENCE
 from shared.imports.text_checks import escaped
 from shared.services.admin.audit import acting
 from shared.services.admin.clients import IssuedClient, client_view
@@ -53,6 +54,10 @@ OWN_CREDENTIAL: Final = (
     "secret or caller that has the permission admin."
 )
 _LONGEST_VERSION: Final = 999_999
+# The most characters of a text, which services normalise before they check its length.
+_LONGEST_TEXT: Final = 4_000
+# The most bytes of a body, but for a list of values.
+_MOST_BYTES: Final = 262_144
 _MOST_NAMED: Final = 60
 Answer = Mapping[str, Any]
 Name = TypeVar("Name", bound="StrEnum")
@@ -77,7 +82,7 @@ class _Call:
         text = self.query.get(name.lower(), "").strip()
         if not text:
             raise InvalidRequestError(f"The query lacks {name}: send it.")
-        return text
+        return _bounded(name, text)
 
     async def body(self, *names: str) -> _Body:
         """The body, an object with these properties. Raises InvalidRequestError."""
@@ -119,7 +124,7 @@ class _Body:
 
     def text(self, name: str) -> str | None:
         value: str | None = self._of(name, str, "text")
-        return value
+        return None if value is None else _bounded(name, value)
 
     def needed(self, name: str) -> str:
         """A text that must be there."""
@@ -172,11 +177,18 @@ class _Body:
         return value
 
 
+def _bounded(name: str, text: str) -> str:
+    if len(text) > _LONGEST_TEXT:
+        raise InvalidRequestError(f"{name} must have at most {_LONGEST_TEXT} characters.")
+    return text
+
+
 async def admin_call(gateway: Gateway, area: str, req: func.HttpRequest) -> func.HttpResponse:
     """Refuse in the order of docs/contracts.md#0, do what the area does by that method."""
     caller = await gateway.callers.authenticate_for(req.headers, ADMIN, Scope.ADMIN)
     query = ADMIN_NAMES[area, req.method].read(req)
-    check_size(req, gateway.settings.max_body_bytes)
+    most = gateway.settings.max_body_bytes
+    check_size(req, most if area == "references" else min(most, _MOST_BYTES))
     check_accepts_json(req)
     check_sends_json(req)
     call = _Call(gateway, caller, query, req.route_params, req.get_body())
@@ -372,6 +384,15 @@ async def _load_list(call: _Call) -> Answer:
     if not values:
         raise InvalidRequestError(
             "values has no values, so the list stays as it was: send all values of the list."
+        )
+    most = call.gateway.settings.max_rows
+    if len(values) > most:
+        raise TooLargeError(
+            f"The list has {len(values)} values and the limit is {most}: send less."
+        )
+    if any(len(value) > MAX_REFERENCE for value in values):
+        raise InvalidRequestError(
+            f"A value must have at most {MAX_REFERENCE} characters, as a field that names one."
         )
     count = await call.gateway.lists.load(call.tenant, kind, values)
     return {"kind": kind.value, "values": count}

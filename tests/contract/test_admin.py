@@ -235,6 +235,8 @@ def test_no_caller_ends_what_it_calls_with(
         ("PUT", "profiles/hr", b"{}", "The profile has"),
         ("PUT", "references/planets", b'{"values":["x"]}', "must be of one of"),
         ("PUT", "references/currency", b'{"values":[" "]}', "the list stays as it was"),
+        ("PUT", "references/currency", b'{"values":["%s"]}' % (b"x" * 61), "at most 60 characters"),
+        ("POST", "keys", b'{"softwareKey":"%s"}' % ("\u0301" * 20_000).encode(), "4000 characters"),
         ("PATCH", "thresholds", b"{}", "Nothing to set"),
         ("PATCH", "formats", b'{"employeeId":"("}', "correct it"),
         ("PATCH", "rounds", b'{"code":"R1","status":"Shut"}', "status must be one of Open"),

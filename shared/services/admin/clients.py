@@ -156,6 +156,8 @@ class ClientService:
 
     async def _find(self, client_id: str, tenant: str) -> tuple[Entity, Client]:
         owner = (await self._tenants.find(tenant)).id if tenant else ""
+        if not 1 <= len(normal_client_id(client_id)) <= MOST_CLIENT_ID:
+            raise _no_such_client()
         entity = await self._tables.get(CLIENTS, PARTITION, client_row(client_id))
         if entity is None:
             raise _no_such_client()

@@ -417,6 +417,9 @@ class TenantService:
 
     async def _read(self, tenant: str, software_key: str) -> Entity | None:
         name = unicodedata.normalize("NFC", software_key.strip())
+        if not 1 <= len(name) <= MOST_SOFTWARE_KEY:
+            # Longer than a row key may be.
+            return None
         return await self._tables.get(INTEGRATIONS, *integration_keys(tenant, name))
 
     async def _find_integration(self, tenant: str, software_key: str) -> Entity:
