@@ -388,7 +388,7 @@ async def _load_list(call: _Call) -> Answer:
     most = call.gateway.settings.max_rows
     if len(values) > most:
         raise TooLargeError(
-            f"The list has {len(values)} values and the limit is {most}: send less."
+            f"The list has {len(values)} values and the limit is {most}: send fewer of them."
         )
     if any(len(value) > MAX_REFERENCE for value in values):
         raise InvalidRequestError(
