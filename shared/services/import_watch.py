@@ -27,6 +27,15 @@ _SHARE = 0.2
 _NOTED_EACH = 1 / 3
 
 
+def longest_until_noticed(open_seconds: float) -> float:
+    """The seconds after which every handler has seen the end of an import at its next commit.
+
+    `open_seconds` is how long the import was open by then.
+    """
+    grown = open_seconds * _SHARE / (1 - _SHARE)
+    return min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, grown))
+
+
 class ImportWatch:
     """The imports that handlers of this process are working on."""
 

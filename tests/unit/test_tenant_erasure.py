@@ -11,14 +11,18 @@ import pytest
 
 from shared.auth.lookups import PARTITION
 from shared.clock import SystemClock
+from shared.imports.import_type import Options
 from shared.services.admin.audit import AuditLog
 from shared.services.admin.tenant_erasure import TenantErasure
 from shared.services.admin.tenants import TenantService
 from shared.services.import_log import ImportLog
-from shared.storage.import_records import open_row, record_row
+from shared.services.import_watch import ImportWatch, longest_until_noticed
+from shared.services.row_processor import SupersededError
+from shared.storage.import_records import ImportRecord, open_row, record_row
 from shared.storage.names import CONTAINERS, TABLES
 from shared.storage.ports import Entity, Upsert
 from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryTables
+from tests.model.harness import ModelClock
 
 _T = TypeVar("_T")
 _WRITES = ("write", "transaction", "blob")
@@ -167,3 +171,19 @@ def test_killed_at_any_write_the_next_run_completes_it(is_carried_out: bool) -> 
         assert [entry for entry in stage.remaining_of("acme") if "erased" not in entry] == []
     else:
         pytest.fail("the erasure never ended")
+
+
+@pytest.mark.parametrize("open_seconds", [0.0, 4.0, 60.0, 3_600.0])
+def test_the_handlers_of_an_import_have_noticed_its_end_when_the_erasure_goes_on(
+    open_seconds: float,
+) -> None:
+    async def scenario() -> None:
+        tables, clock = MemoryTables(), ModelClock()
+        record = ImportRecord("t", 1, "i", "workers", 0, (), Options(), "")
+        with ImportWatch(ImportLog(tables), clock, 900).watching(record) as watched:
+            clock.seconds = watched.read_at = open_seconds
+            clock.seconds += longest_until_noticed(open_seconds) + 0.01
+            with pytest.raises(SupersededError):
+                await watched.check()
+
+    asyncio.run(scenario())

@@ -10,6 +10,7 @@ completed by the same command.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from itertools import groupby
 
 from shared import log
 from shared.auth.lookups import DISABLED, PARTITION
-from shared.clock import Clock, to_iso
+from shared.clock import Clock, age_of, to_iso
 from shared.errors import (
     ConflictError,
     InvalidRequestError,
@@ -28,6 +29,7 @@ from shared.errors import (
 from shared.services.admin.audit import Action, AuditLog
 from shared.services.admin.tenants import ERASED_PARTITION, Tenant, TenantService
 from shared.services.import_log import ImportLog
+from shared.services.import_watch import longest_until_noticed
 from shared.storage import import_records as records
 from shared.storage.entities import encode
 from shared.storage.names import (
@@ -58,8 +60,8 @@ from shared.storage.result_records import blobs_of
 
 _PAGE = 1_000
 _AT_ONCE = 8
-# A handler reads once a second whether its import is still open; then it stops.
-_HANDLER_SECONDS = 2.0
+# A handler that has noticed that its import is not open any more may be writing.
+_COMMIT_SECONDS = 1.0
 # A call that began before the tenant was disabled may still store something.
 _MOST_PASSES = 20
 # First and last row key there are.
@@ -149,9 +151,10 @@ class TenantErasure:
         for table in self._first_tables:
             deleted[table] += await self._delete_partitions(table, tenant)
         is_known = await self._disable(tenant)
-        await self._close_imports(tenant)
-        if is_known:
-            await self._pause(self._cache_seconds + _HANDLER_SECONDS)
+        noticed_after = await self._close_imports(tenant)
+        if is_known or noticed_after:
+            noticed_after = max(noticed_after, longest_until_noticed(0))
+            await self._pause(self._cache_seconds + noticed_after + _COMMIT_SECONDS)
         for _ in range(_MOST_PASSES):
             swept = await self._sweep(tenant)
             if not swept.total():
@@ -179,15 +182,24 @@ class TenantErasure:
             return False
         return True
 
-    async def _close_imports(self, tenant: str) -> None:
-        """Close the open imports, so that their handlers stop."""
+    async def _close_imports(self, tenant: str) -> float:
+        """Close the open imports, so that their handlers stop.
+
+        Returns the seconds until all of them have noticed it; 0 where nothing was open.
+        """
         now = to_iso(self._clock.now())
+        noticed_after = 0.0
         for open_import in await self._imports.open_of(tenant):
+            record = await self._imports.read(tenant, open_import.number)
+            age = age_of("" if record is None else record.accepted_at, self._clock.now())
+            open_seconds = math.inf if age is None else age.total_seconds()
+            noticed_after = max(noticed_after, longest_until_noticed(open_seconds))
             row = records.record_row(open_import.number)
             ended = Entity(tenant, row, {"EndedAt": now, "IsBroken": True})
             with suppress(PreconditionFailedError):
                 await self._tables.write(IMPORTS, Merge(ended))
             await self._imports.forget_open(open_import)
+        return noticed_after
 
     async def _sweep(self, tenant: str) -> Counter[str]:
         """Delete everything that is there now."""
