@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 from aiohttp import ClientSession
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.queue import AccountSasPermissions, ResourceTypes, generate_account_sas
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
-from yarl import URL
 
 from shared.auth.callers import Caller
 from shared.clock import RandomIds, SystemClock
@@ -209,13 +209,14 @@ class Pump:
     def __init__(self, service: QueueServiceClient, session: ClientSession) -> None:
         self._queues = [service.get_queue_client(name) for name in QUEUES]
         self._session = session
-        self._signature = generate_account_sas(
+        signature = generate_account_sas(
             str(service.account_name),
             service.credential.account_key,
             ResourceTypes(object=True),
             AccountSasPermissions(read=True),
             datetime.now(UTC) + timedelta(days=1),
         )
+        self._signature = {"peekonly": "true", **dict(parse_qsl(signature))}
 
     async def take(self) -> list[ChunkMessage]:
         """Every message that is visible now."""
@@ -223,8 +224,8 @@ class Pump:
         return [message for batch in batches for message in batch]
 
     async def _has_message(self, queue: QueueClient) -> bool:
-        address = f"{queue.url}/messages?peekonly=true&{self._signature}"
-        async with self._session.get(URL(address, encoded=True)) as answer:
+        address = f"{queue.primary_endpoint}/messages"
+        async with self._session.get(address, params=self._signature) as answer:
             text = await answer.text()
             assert answer.status == 200, text
             return "<QueueMessage>" in text
