@@ -327,7 +327,7 @@ def test_a_port_in_use_is_reported_with_what_to_do(tmp_path: Path) -> None:
 def test_a_gateway_for_tests_starts_with_little_work(tmp_path: Path) -> None:
     """Its processes work side by side, so on two processors it is ready in under two seconds."""
     words = ("--memory", "--no-demo", "--exit", "--data", str(tmp_path))
-    assert min(seconds_of_work(*words), seconds_of_work(*words)) < 4
+    assert min(seconds_of_work(*words), seconds_of_work(*words)) < 3
     assert not (tmp_path / "azurite").exists()
 
 
