@@ -240,6 +240,23 @@ def test_two_secrets_give_tokens_until_one_is_revoked_or_expires(
     run_on_gateway(story)
 
 
+def test_a_signing_key_of_tokens_lies_in_storage_only_sealed(run_on_gateway: RunOnGateway) -> None:
+    async def story(gateway: Gateway) -> None:
+        store = KeyStore(gateway.account.tables, HandClock(), RandomIds(), 0)
+        key = await store.signing()
+        sealed = await gateway.account.unsealed_tables.get(SIGNING_KEYS, PARTITION, ROW)
+        opened = await gateway.account.tables.get(SIGNING_KEYS, PARTITION, ROW)
+        assert sealed is not None
+        assert opened is not None
+        assert "PRIVATE KEY" in opened.text("keys")
+        assert key.kid in opened.text("keys")
+        assert "keys" in sealed.values
+        assert "PRIVATE" not in repr(dict(sealed.values))
+        assert key.kid not in repr(dict(sealed.values))
+
+    run_on_gateway(story)
+
+
 # The ring of signing keys on real tables: made once, rotated with overlap, or at once.
 
 
