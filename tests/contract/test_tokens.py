@@ -102,7 +102,7 @@ def test_a_token_has_every_claim_and_is_accepted(
     token = document.pop("access_token")
     assert document == {"token_type": "Bearer", "expires_in": 3600, "scope": "import_inbox"}
     claims = claims_of(gateway, token)
-    assert set(claims) == set(CLAIMS)
+    assert set(claims) == {*CLAIMS, "secret_id"}
     assert claims["iss"] == gateway.url
     assert claims["sub"] == issued.client.client_id
     assert claims["tenant"] == issued.client.tenant
@@ -170,7 +170,7 @@ def test_a_token_reads_as_much_as_it_was_asked_for(gateway: GatewayProcess, stor
     check_refused(ask(gateway, form(reader, scope="import_inbox")), "invalid_scope")
 
 
-@pytest.mark.parametrize("scope", ["admin", "import_inbox admin", "IMPORT_INBOX", "a  b", "ä", " "])
+@pytest.mark.parametrize("scope", ["owner", "import_inbox owner", "IMPORT_INBOX", "a  b", "ä", " "])
 def test_a_scope_that_the_client_has_not_is_refused(
     gateway: GatewayProcess, issued: IssuedClient, scope: str
 ) -> None:
@@ -181,7 +181,7 @@ WRONG_CLIENTS: dict[str, dict[str, str]] = {
     "an unknown client": {"client_id": "nobody"},
     "another case": {"client_id": NAME.upper()},
     "a wrong secret": {"client_secret": "pigs_wrong"},
-    "a client and a scope that it has not": {"client_secret": "pigs_wrong", "scope": "admin"},
+    "a client and a scope that it has not": {"client_secret": "pigs_wrong", "scope": "owner"},
     "no secret": {"client_secret": ""},
     "no client": {"client_id": ""},
 }
