@@ -215,7 +215,7 @@ def test_msal_gets_a_token_that_the_gateway_takes(
     ("changes", "sentence"),
     [
         ({"client_secret": "pigs_wrong"}, "gave no token: Client id and secret"),
-        ({"scope": "admin"}, "gave no token: The client may ask"),
+        ({"scope": "owner"}, "gave no token: The client may ask"),
         ({"url": "https://127.0.0.1:9"}, "No answer from https://127.0.0.1:9"),
         ({"url": "http://127.0.0.1:9"}, "dev.py run --tls"),
     ],
