@@ -24,8 +24,9 @@ from shared.imports.workers.definition import WORKERS
 from shared.services.dry_run import DryRuns
 from shared.services.row_processor import BeforeCommit, Processors
 from shared.storage.import_records import ImportRecord
+from shared.storage.names import FUNCTION_KEYS
 from tests.builders import Row, a_worker, body_of
-from tests.emulator import Emulator, snapshot
+from tests.emulator import Emulator, Snapshot, snapshot
 from tests.integration.harness import Harness, play
 from tests.tenants import Sender, new_sender
 
@@ -33,6 +34,11 @@ pytestmark = pytest.mark.integration
 ROUNDS = 9
 ACTIONS = ("Insert", "Update", "Merge", "Override", "Replace")
 Call = Callable[[Gateway, func.HttpRequest], Awaitable[func.HttpResponse]]
+
+
+def _but_last_uses(found: Snapshot) -> Snapshot:
+    """Without the table of keys, where every call notes the last use of its key."""
+    return {name: content for name, content in found.items() if name != f"table {FUNCTION_KEYS}"}
 
 
 def test_a_dry_run_answers_what_the_run_answers_and_leaves_no_trace(emulator: Emulator) -> None:
@@ -51,9 +57,9 @@ def test_a_dry_run_answers_what_the_run_answers_and_leaves_no_trace(emulator: Em
             body = body_of([make(pick) for _ in range(pick.choice([1, 7, 60, 140]))])
             query = {"importaction": pick.choice(ACTIONS)} if call is licenses_call else {}
 
-            before = snapshot(storage)
+            before = _but_last_uses(snapshot(storage))
             dry = await call(stage.gateway, _request(sender, body, dryrun="true", **query))
-            assert snapshot(storage) == before, f"round {number} left a trace"
+            assert _but_last_uses(snapshot(storage)) == before, f"round {number} left a trace"
             real = await _run(stage, call, _request(sender, body, **query))
             assert dry.status_code == 200
             assert dry.get_body() == _without_id(real), f"round {number}"
