@@ -176,7 +176,8 @@ def _json(entity: Entity) -> str:
             values[f"{name}@odata.type"] = "Edm.Int64"
         else:
             values[name] = value
-    return json_text(values)
+    # Azurite looks for the body of an operation with an expression that ends at these characters.
+    return json_text(values).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _check_answers(content: bytes, operations: int) -> None:

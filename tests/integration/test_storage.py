@@ -229,6 +229,7 @@ def test_every_kind_of_value_comes_back_as_it_went_in(connection_string: str) ->
     values: dict[str, Value] = {
         "Text": 'quotes " backslash \\ line\nbreak \u0000 tab\t',
         "Scripts": "Łódź 東京 🏦 é",
+        "Separators": "a\u2028b\u2029c\u0085d",
         "Multipart": "--batch_x\r\nHTTP/1.1 409 Conflict\r\n\r\n",
         "Small": 7,
         "Large": 2**40,
