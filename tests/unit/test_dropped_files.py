@@ -78,6 +78,15 @@ def test_a_value_of_a_text_that_is_the_reference_names_the_person(
         assert mention(archive.getvalue(), reference) is YES
 
 
+@pytest.mark.parametrize("begin", ["cb(", "// rows\n", '1"},', "},"])
+def test_json_that_does_not_begin_as_json_is_searched_as_such_by_its_name(begin: str) -> None:
+    data = f'{begin}{{"PersonnelRef": "P\\u0037", "No": 4171}}'.encode()
+    for name in ("file.json", "file.NDJSON", "file.jsonl.gz"):
+        assert mention(data, "P7", name=name) is YES
+        assert mention(data, "4171", name=name) is YES
+        assert mention(data, "Z9", name=name) is NO
+
+
 @pytest.mark.parametrize("text", ["2026-12-01", "x 12 y", "12:30", "112", "12.50", "A-12", "12/24"])
 def test_a_short_reference_is_no_part_of_a_value(text: str) -> None:
     assert mention(a_csv(text), "12", "01", "A") is NO

@@ -205,8 +205,11 @@ def _decoded(data: bytes, references: References) -> str:
 def _values_of(name: str, text: str, references: References | None = None) -> Iterator[str]:
     """Everything in a text that could be a value, in each of the formats that it may have."""
     begin = text.lstrip(ENDS)[:1]
-    is_json, is_markup = begin in ("{", "["), begin == "<"
-    is_csv = not (is_json or is_markup) or format_of_name(name) is FileFormat.CSV
+    begins_as_json, is_markup = begin in ("{", "["), begin == "<"
+    named = format_of_name(name)
+    # A file that is broken or wrapped in something else does not begin as its format does.
+    is_json = begins_as_json or named in (FileFormat.JSON, FileFormat.NDJSON)
+    is_csv = not (begins_as_json or is_markup) or named is FileFormat.CSV
     separator = _SEPARATOR.match(text.lstrip(ENDS))
     for match in _LINE.finditer(text):
         line = match[0]
