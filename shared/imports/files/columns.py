@@ -234,9 +234,9 @@ class Header:
                 return cell and _text_value(cell, column.types)
             return cell.json_text(column.types)
         except CellError as error:
-            shown = None if self._is_sensitive(column.path) else error.value
-            field = shown_path(column.path)
-            faults.append(Message(error.message_id, field, shown, error.detail))
+            path = _contract_path(column.path, self._schema)
+            shown = None if self._is_sensitive(path) else error.value
+            faults.append(Message(error.message_id, shown_path(path), shown, error.detail))
             return ""
 
     def _values(
@@ -454,6 +454,22 @@ def _property(node: Mapping[str, Any], name: str) -> Any:
         if property_name.lower() == name.lower():
             return schema
     return None
+
+
+def _contract_path(path: Sequence[Step], schema: Mapping[str, Any]) -> Sequence[Step]:
+    """The path of a field with the names of the contract; another path stays as it is."""
+    node: Mapping[str, Any] = schema
+    steps: list[Step] = []
+    for step in path:
+        if isinstance(step, int):
+            node = _resolved(node.get("items", {}), schema)
+            steps.append(step)
+            continue
+        properties = node.get("properties", {})
+        name = next((each for each in properties if each.lower() == step.lower()), step)
+        node = _resolved(properties.get(name, {}), schema)
+        steps.append(name)
+    return steps
 
 
 def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:

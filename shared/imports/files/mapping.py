@@ -72,6 +72,8 @@ _JSON_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _NO_DIGIT: Final = re.compile("[^0-9]")
 _OWN_COLUMNS: Final = frozenset((INDEX, LINE, ERROR, MORE))
 _TEXT: Final = frozenset(("string",))
+# What a spreadsheet shows, and writes into CSV, where a cell is true or false.
+_SHOWN_WORDS: Final[Mapping[str, str]] = {"true": "TRUE", "false": "FALSE"}
 
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
 
@@ -93,8 +95,8 @@ _CLEARED: Final = _Value("null", is_cleared=True, is_empty=True)
 # Cells of text that are no value.
 _EMPTY: Final[Mapping[str, _Value]] = {
     "null": _CLEARED,
-    "[]": _Value("[]", is_empty=True),
-    "{}": _Value("{}", is_empty=True),
+    "[]": _Value("[]", "[]", is_empty=True),
+    "{}": _Value("{}", "{}", is_empty=True),
 }
 
 
@@ -269,10 +271,12 @@ class ProfileMapping:
             return None if error.message_id == MessageId.NO_ENTRY else error
         return None
 
-    def sent_text(self, value: _Value) -> str | None:
-        """A cell as its sender would write it in a file of text; None for one that clears."""
-        if value.is_cleared:
-            return None
+    def sent_value(self, value: _Value) -> Any:
+        """A cell as its sender would write it in a file of text; for `null`, `[]` and `{}`, in
+        which there is no text, the JSON value.
+        """
+        if value.is_empty:
+            return json.loads(value.text)
         text, profile = value.text, self.profile
         if value.typed and profile.dates and _ISO_DATE.fullmatch(text):
             return profile.dates.from_iso(text)
@@ -408,7 +412,8 @@ def _value_of_cell(cell: Cell) -> _Value:
     try:
         return _Value(str(json.loads(cell.json_text(_TEXT) or '""')), cell)
     except CellError as error:
-        return _Value(error.value or "", cell)
+        text = error.value or ""
+        return _Value(_SHOWN_WORDS.get(text, text), cell)
 
 
 def _value_of_json(value: Any) -> _Value:
@@ -427,7 +432,7 @@ def _value_of_json(value: Any) -> _Value:
 class SentHeader:
     """The header of a file in the layout of its sender, whose rows stay in that layout.
 
-    A `RowRenderer`: a row is an object with the text of each column.
+    A `RowRenderer`: a row is an object with what each column has.
     """
 
     def __init__(self, mapping: ProfileMapping, names: Sequence[str], line: int) -> None:
@@ -475,11 +480,11 @@ class SentHeader:
         self.check(cells, name)
         found = {name: cells[at] if at < len(cells) else "" for at, name in self.columns.items()}
         mapping, faults = self._mapping, []
-        sent: dict[str, str | None] = {}
+        sent: dict[str, Any] = {}
         for column, cell in {**found, **self.more(cells, name)}.items():
             value, target = _value_of_cell(cell), mapping.target(column)
             fault = mapping.cell_fault(value, target)
-            sent[column] = mapping.sent_text(value) if fault is None else ""
+            sent[column] = mapping.sent_value(value) if fault is None else ""
             if fault is not None and target is not None:
                 faults.append(_fault_message(fault, value, target))
         text = json.dumps(sent, ensure_ascii=False)
@@ -506,7 +511,7 @@ class MappedHeader:
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText | None:
         """See `RowRenderer.render`."""
         row, mapping = row_name(index, line), self._mapping
-        sent: dict[str, str | None] = {}
+        sent: dict[str, Any] = {}
         values: list[tuple[Target, _Value]] = []
         faults: list[Message] = []
         width = len(cells)
@@ -520,7 +525,7 @@ class MappedHeader:
             else:
                 value = _value_of_cell(cell)
                 has_fault = mapping.cell_fault(value, target) is not None
-                sent[name] = "" if has_fault else mapping.sent_text(value)
+                sent[name] = "" if has_fault else mapping.sent_value(value)
             if skip is not _NO_TEXTS:
                 skip_fault = _skip_fault(name, value)
                 if skip_fault is not None:
@@ -530,10 +535,10 @@ class MappedHeader:
             if target is not None and (cell or target.table):
                 values.append((target, value))
         for name, text in self._header.more(cells, row).items():
-            sent[name] = text
-            target = mapping.target(name)
+            value, target = _value_of_cell(text), mapping.target(name)
+            sent[name] = mapping.sent_value(value)
             if target is not None:
-                values.append((target, _value_of_cell(text)))
+                values.append((target, value))
         mapped = mapping.render(values, row, faults)
         messages = (*mapped.faults, *(() if index else _unknown_messages(self._unknown)))
         text = json.dumps(sent, ensure_ascii=False)

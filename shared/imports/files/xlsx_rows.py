@@ -148,9 +148,11 @@ class PlacedCell:
         fault = _TEXT_FAULTS.get(cell.format.shown)
         if fault is not None:
             raise self._error(fault)
-        if not cell.text.removeprefix("-").isdecimal():
+        digits = cell.text.removeprefix("-")
+        if not digits.isdecimal():
             raise self._error(_FRACTION)
-        return f'"{cell.text.zfill(cell.format.width)}"'
+        sign = "-" if digits != cell.text else ""
+        return f'"{sign}{digits.zfill(cell.format.width)}"'
 
     def _error(self, detail: str) -> CellError:
         name = cell_name(self.row, self.column)

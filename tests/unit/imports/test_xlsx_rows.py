@@ -78,6 +78,7 @@ TRAPS: Mapping[str, tuple[Any, str, Mapping[str, Any]]] = {
     "text of a number": ("417", "", {TEXT: "417", NUMBER: 417, WHOLE: 417, DATE: "417"}),
     "a number": (417, "", {TEXT: "417", NUMBER: 417, WHOLE: 417}),
     "a number shown with zeros": (417, "00000", {TEXT: "00417", NUMBER: 417, WHOLE: 417}),
+    "a negative number shown with zeros": (-7, "00000", {TEXT: "-00007", NUMBER: -7, WHOLE: -7}),
     "a number in a text format": (417, "@", {TEXT: "417", NUMBER: 417, WHOLE: 417}),
     "15 digits": (10**14, "", {TEXT: str(10**14), NUMBER: 10**14, WHOLE: 10**14}),
     "16 digits": (1234567890123456, "", {}),
@@ -127,6 +128,41 @@ def test_true_and_false_are_those_of_their_fields() -> None:
     assert faults(row) == {
         "IsApprentice": "the cell C2 is a number, and TRUE or FALSE is expected; enter that"
     }
+
+
+def test_a_fault_names_its_field_as_the_contract_does_whatever_the_case_of_the_header() -> None:
+    reader = reader_of(FileFormat.XLSX, WORKERS.rules, ReadOptions())
+    header = ("employerref", "PERSONNELREF", "workeraddress.postcode", "primarybankdetails.iban")
+    cells = {f"{letter}1": name for letter, name in zip("ABCD", header, strict=True)}
+    payload = reader(
+        sheet_of({**cells, **dict.fromkeys(("A2", "B2", "C2", "D2"), 12.5)}), lambda _: None, 9
+    )
+    row = payload.row_text(payload.rows[0])
+    messages = Notes.from_text(row.notes).messages
+    assert [(each.field, each.value) for each in messages] == [
+        ("EmployerRef", "12.5"),
+        ("PersonnelRef", "12.5"),
+        ("WorkerAddress.Postcode", "12.5"),
+        ("PrimaryBankDetails.IBAN", None),
+    ]
+
+
+def test_true_in_a_sheet_is_what_a_file_of_csv_has_for_the_tables_of_a_profile() -> None:
+    document = {
+        "type": "placements",
+        "columns": {"E": "EmployerRef", "T": "JobTitle", "Y": "TaxYear", "P": "TaxPeriod",
+                    "S": "TaxSession", "R": "PlacementRef"},
+        "values": {"JobTitle": {"entries": {"TRUE": "yes", "FALSE": "no"}}},
+        "skip": {"Storno": ["TRUE"]},
+    }  # fmt: skip
+    mapping = ProfileMapping(ProfileRef("a", 1), read_profile(json.dumps(document)))
+    reader = reader_of(FileFormat.XLSX, PLACEMENTS.rules, ReadOptions(mapping=mapping))
+    cells = {"A1": "E", "B1": "T", "C1": "Storno", "A2": "1", "B2": True, "C2": True, "A3": "1"}
+    payload = reader(sheet_of({**cells, "B3": True, "C3": False}), lambda _: None, 9)
+    [row] = payload.rows
+    text, notes = payload.row_text(row)
+    assert json.loads(text) == {"EmployerRef": "1", "JobTitle": "yes"}
+    assert json.loads(Notes.from_text(notes).sent) == {"E": "1", "T": "TRUE", "Storno": "FALSE"}
 
 
 def test_a_fault_shows_its_value_but_no_sensitive_one() -> None:

@@ -200,6 +200,22 @@ def test_a_value_that_clears_or_is_empty_skips_no_row_for_any() -> None:
     assert rows_of_csv("Mandant;Nr.;Storno\nE1;1;null\n", listed) == []
 
 
+def test_an_empty_list_or_object_is_that_also_in_the_row_that_is_given_back() -> None:
+    """As text it would be stored, in this import or once the failed row comes back."""
+    mapping = a_mapping(
+        columns={"M": "EmployerRef", "N": "AssignmentRef", "J": "JobTitle"}, values=None
+    )
+    text = "M;N;J\nE1;1;[]\nE1;2;{}\nE1;3;'[]\n"
+    rows = rows_of_csv(text, mapping)
+    assert [row["JobTitle"] for row, _ in rows] == [[], {}, "[]"]
+    assert [json.loads(notes.sent)["J"] for _, notes in rows] == [[], {}, "[]"]
+    more = """M;N;_more\nE1;1;"{""J"":""'=1""}"\n"""
+    [(row, notes)] = rows_of_csv(more, mapping)
+    assert (row["JobTitle"], json.loads(notes.sent)["J"]) == ("=1", "=1")
+    header = mapping.make_sent_header(["M", "N", "J"], 1)
+    assert json.loads(header.render(["E1", "1", "[]"], 0, 2).text)["J"] == []
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
