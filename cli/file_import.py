@@ -118,6 +118,7 @@ class ImportProgress:
         counts = {name: self.counts[name] for name in _COUNTS}
         return {
             "importIds": self.import_ids,
+            "sentBefore": self.sent_before,
             "rows": {"total": self.total, **counts, **self._skipped},
             "unknownColumns": [
                 {"column": each.name, "line": each.line, "nearest": each.nearest}
@@ -148,7 +149,7 @@ class FileImport:
         """Import every part. If it raises an error, `progress` has the results so far."""
         for chunk in chunks:
             acceptance = self.client.send(self.path, self.query, chunk.body(), chunk.key)
-            progress.sent_before += acceptance.is_replayed
+            progress.sent_before += int(acceptance.is_replayed)
             follow(self.client, acceptance.import_id, chunk.first, progress, self.on_progress)
             self.on_progress(chunk.first + len(chunk.rows))
 
@@ -217,7 +218,7 @@ def send_whole(
         lines[item["index"]] = item.get("line") or 0
     progress = ImportProgress(
         RowFile(rows, lines),
-        sent_before=acceptance.is_replayed,
+        sent_before=int(acceptance.is_replayed),
         skipped=report["rows"].get("skipped"),
     )
     follow(client, import_id, 0, progress, on_progress)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from typer._click.exceptions import UsageError
 
 from cli.calls import CallFailedError, KeyPair
 from cli.commands import file_argument
@@ -74,6 +75,15 @@ INTERRUPTED: Final = 130
 ALREADY_SENT: Final = (
     "{count} of {chunks} calls were sent before and are not imported again: the results shown are "
     "those of the first time. To import them again, add --again WORD with a word of your own."
+)
+
+NO_FUNCTION_KEY: Final = (
+    "The function key is missing: set GATEWAY_FUNCTIONS_KEY to the key that `manage.py integration "
+    "add` or `manage.py key add` has printed."
+)
+NO_SOFTWARE_KEY: Final = (
+    "The software key is missing: set GATEWAY_SOFTWARE_KEY to that of the integration, which "
+    "`manage.py integration list` shows."
 )
 
 
@@ -324,7 +334,8 @@ FunctionKeyOption = Annotated[
         metavar="FUNCTION_KEY",
         # The second is the former name, for one more release.
         envvar=["GATEWAY_FUNCTIONS_KEY", "GATEWAY_FUNCTION_KEY"],
-        help="The function key; safer in the environment than on the command line.",
+        help="The function key, which is required; safer in the environment than on the command "
+        "line.",
     ),
 ]
 SoftwareKeyOption = Annotated[
@@ -333,7 +344,7 @@ SoftwareKeyOption = Annotated[
         "--software-key",
         metavar="SOFTWARE_KEY",
         envvar="GATEWAY_SOFTWARE_KEY",
-        help="What the calls send as X-Software-Key.",
+        help="What the calls send as X-Software-Key; required.",
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would happen; store nothing.")]
@@ -393,8 +404,8 @@ ProfileName = Annotated[
 def import_command(
     type_name: TypeName,
     file: RowsFile,
-    function_key: FunctionKeyOption,
-    software_key: SoftwareKeyOption,
+    function_key: FunctionKeyOption = "",
+    software_key: SoftwareKeyOption = "",
     url: Url = "",
     dry_run: DryRun = False,
     failed_rows: FailedRows = None,
@@ -411,6 +422,8 @@ def import_command(
     A large file is sent in several calls. If the command was interrupted, run it again: it
     continues where it stopped, and imports no row twice.
     """
+    if not (function_key and software_key):
+        raise UsageError(NO_SOFTWARE_KEY if function_key else NO_FUNCTION_KEY)
     if failed_rows is not None and not failed_rows.absolute().parent.is_dir():
         raise typer.BadParameter(
             "its folder does not exist; make it first.", param_hint="--failed-rows"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -14,7 +17,7 @@ from cli.output import AsJson, columns, show
 from cli.result_tables import group_table, unmapped_lines
 from cli.row_files import UnreadableFileError, read_content
 from cli.tenants import TenantOption
-from shared.errors import GoneError
+from shared.errors import GatewayError, GoneError
 from shared.gateway import Gateway
 from shared.imports.files.corrections import corrections_reader
 from shared.imports.files.formats import FileFormat, ReadOptions
@@ -133,18 +136,18 @@ def show_one(tenant: TenantOption, import_id: ImportId, as_json: AsJson = False)
 
     async def read(
         gateway: Gateway,
-    ) -> tuple[ImportReport, tuple[RowResult, ...], MessageGroups]:
+    ) -> tuple[ImportReport, list[str], MessageGroups]:
         tenant_record = await gateway.tenants.find(tenant)
         report = await gateway.reporting.find(tenant_record.id, import_id)
         if report.record.results_expired_at:
-            return report, (), MessageGroups()
+            return report, [], MessageGroups()
         groups = await gateway.reporting.message_groups(report.record)
         return report, await _failed_of(gateway, report), groups
 
-    report, has_failed_rows, groups = on_gateway(read)
+    report, failed_lines, groups = on_gateway(read)
     group_items = groups_view(groups)["items"]
     table = group_table(group_items)
-    lines = [*_lines(report), *_failed_lines(has_failed_rows), *([""] if table else []), *table]
+    lines = [*_lines(report), *failed_lines, *([""] if table else []), *table]
     show(as_json, {**import_view(report), "messageGroups": group_items}, lines)
 
 
@@ -191,7 +194,7 @@ def retry_one(
             "--rows out to send the failed rows again as they were."
         )
 
-    async def retry(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
+    async def retry(gateway: Gateway) -> tuple[ImportReport, list[str]]:
         tenant_record = await gateway.tenants.find(tenant)
         parent = (await gateway.reporting.find(tenant_record.id, import_id)).record
         kind = TYPE_CATALOGUE.find(parent.type_name, parent.type_version)
@@ -207,8 +210,8 @@ def retry_one(
         report = await gateway.reporting.find(tenant_record.id, child.import_id)
         return report, await _failed_of(gateway, report)
 
-    report, has_failed_rows = on_gateway(retry)
-    _show_changed(report, as_json, has_failed_rows)
+    report, failed_lines = on_gateway(retry)
+    _show_changed(report, as_json, failed_lines)
 
 
 @command(
@@ -238,7 +241,7 @@ def undo_one(
         planned = await gateway.undoing.plan(parent)
         return await gateway.undoing.judge(planned, with_changes=False)
 
-    async def undo(gateway: Gateway) -> tuple[ImportReport, tuple[RowResult, ...]]:
+    async def undo(gateway: Gateway) -> tuple[ImportReport, list[str]]:
         tenant_record = await gateway.tenants.find(tenant)
         parent = (await gateway.reporting.find(tenant_record.id, import_id)).record
         sender = Sender(command_caller())
@@ -250,8 +253,8 @@ def undo_one(
     if dry_run:
         _show_judgement(on_gateway(judge), as_json)
         return
-    report, has_failed_rows = on_gateway(undo)
-    _show_changed(report, as_json, has_failed_rows)
+    report, failed_lines = on_gateway(undo)
+    _show_changed(report, as_json, failed_lines)
 
 
 @command(
@@ -274,14 +277,33 @@ def cancel_one(
     _show_changed(on_gateway(cancel), as_json)
 
 
-async def _failed_of(gateway: Gateway, report: ImportReport) -> tuple[RowResult, ...]:
-    """The failed rows so far, at most MOST_FAILED; none if the results have expired."""
+async def _failed_of(gateway: Gateway, report: ImportReport) -> list[str]:
+    """Lines for the failed rows so far, at most MOST_FAILED; none if the results have expired."""
     if report.record.results_expired_at:
-        return ()
+        return []
     page = await gateway.reporting.results(
         report.record, ResultCursor(), MOST_FAILED, RowFilter(Outcome.FAILED)
     )
-    return page.results
+    return _failed_lines(page.results, await _lines_in_file(gateway, report.record, page.results))
+
+
+async def _lines_in_file(
+    gateway: Gateway, record: ImportRecord, failed: tuple[RowResult, ...]
+) -> Mapping[int, int]:
+    """The line of the file of each row that has one, by index; none without the payload."""
+    lines: dict[int, int] = {}
+    if not failed or record.is_undo:
+        return lines
+    wanted = {result.index for result in failed}
+    # The rows are shown without their lines where the payload cannot be read.
+    with suppress(GatewayError, ValueError):
+        async for rows in gateway.failed_rows.chunks(record):
+            lines |= {row.index: row.notes.line for row in rows if row.notes.line is not None}
+            seen = {row.index for row in rows}
+            # A chunk with another failed row is the last of those that are shown.
+            if seen - wanted or not (wanted := wanted - seen):
+                break
+    return lines
 
 
 def _show_judgement(judgement: UndoJudgement, as_json: bool) -> None:
@@ -300,9 +322,9 @@ def _show_judgement(judgement: UndoJudgement, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _show_changed(report: ImportReport, as_json: bool, failed: tuple[RowResult, ...] = ()) -> None:
+def _show_changed(report: ImportReport, as_json: bool, failed_lines: Sequence[str] = ()) -> None:
     """Show the import. Exit status 1 if rows failed for another reason than a cancel."""
-    lines = [*_lines(report), *_failed_lines(failed)]
+    lines = [*_lines(report), *failed_lines]
     if report.record.is_open:
         lines.append("It has not ended yet. A running gateway continues it: see `imports show`.")
     show(as_json, import_view(report), lines)
@@ -363,13 +385,17 @@ def _throughput_lines(report: ImportReport) -> list[str]:
     return [f"Pace      {rate:.1f} rows/s{rest}"]
 
 
-def _failed_lines(failed: tuple[RowResult, ...]) -> list[str]:
-    """The index, key and messages of each row, with names of fields but without values."""
+def _failed_lines(
+    failed: tuple[RowResult, ...], lines_in_file: Mapping[int, int] = MappingProxyType({})
+) -> list[str]:
+    """The index, line, key and messages of each row, with names of fields but without values."""
     lines = []
     for result in failed:
         key = " / ".join(part or "-" for part in result.key)
-        lines.append(f"index {result.index}  {key}")
+        line = lines_in_file.get(result.index)
+        lines.append(f"index {result.index}{f', line {line}' if line else ''}  {key}")
         for message in result.messages:
-            field = f" [{message.field}]" if message.field else ""
+            column = f" ({message.column})" if message.column else ""
+            field = f" [{message.field}{column}]" if message.field else ""
             lines.append(f"         {message.severity} {message.id}: {message.text}{field}")
     return lines

@@ -68,9 +68,15 @@ def row_lines(results: Iterable[Result], columns: Sequence[str] = ()) -> Iterato
         for message in result["messages"]:
             if message["messageType"] == "Error" or is_about(message, columns):
                 continue
-            field = f" [{message['fieldName']}]" if "fieldName" in message else ""
+            field = f" [{_field_of(message)}]" if "fieldName" in message else ""
             text = f"{message['messageType']} {message['errorID']}: {message['message']}"
             yield f"         {text}{field}"
+
+
+def _field_of(message: Mapping[str, Any]) -> str:
+    """The field of a message or a group, with the column of the sender that it came from."""
+    field, column = message.get("fieldName", ""), message.get("sentAs")
+    return f"{field} ({column})" if field and column else str(field)
 
 
 def failure_table(failures: Sequence[Result]) -> list[str]:
@@ -81,7 +87,7 @@ def failure_table(failures: Sequence[Result]) -> list[str]:
             str(result["line"] or ""),
             key_of(result),
             str(message["errorID"]),
-            message.get("fieldName", ""),
+            _field_of(message),
             _shorten(message.get("fieldValue", "")),
             message["message"],
         )
@@ -176,10 +182,12 @@ def _csv_lines(
     yield csv_export.header_line(field_columns, with_lines=has_lines)
     for result in failures:
         text = "; ".join(
-            f"{item['errorID']} {item.get('fieldName', '')}: {item['message']}"
+            f"{item['errorID']} {_field_of(item)}: {item['message']}"
+            if "fieldName" in item
+            else f"{item['errorID']} {item['message']}"
             for item in result["messages"]
         )
-        index, line = result["index"], (result["line"] or 0) if has_lines else None
+        index, line = result["index"], (result["line"] or "") if has_lines else None
         yield csv_export.row_line(field_columns, index, text, rows[index], line, style)
 
 
@@ -192,14 +200,17 @@ MOST_GROUPS_SHOWN: Final = 50
 _PLACES_SHOWN: Final = 3
 _GROUP_HEAD: Final = ("KIND", "ID", "FIELD", "MESSAGES", "FIRST INDEXES", "MESSAGE")
 _LINES_HEAD: Final = "FIRST LINES"
-_MESSAGE_MEMBERS: Final = ("messageType", "errorID", "fieldName")
+_MESSAGE_MEMBERS: Final = ("messageType", "errorID", "fieldName", "sentAs")
 _SEVERITIES: Final = [severity.value for severity in Severity]
 
 Group = Mapping[str, Any]
 
 
 def group_table(groups: Sequence[Group], lines: Sequence[int] = ()) -> list[str]:
-    """A line per group; `lines` has the line of each row of a file, by its index."""
+    """A line per group; `lines` has the line of each row of a file by its index, 0 if not known.
+
+    The column of lines is there where some are known, and empty where not all of a group are.
+    """
     if not groups:
         return []
     head = list(_GROUP_HEAD)
@@ -207,18 +218,23 @@ def group_table(groups: Sequence[Group], lines: Sequence[int] = ()) -> list[str]
         [
             group["messageType"],
             str(group["errorID"]),
-            group.get("fieldName", ""),
+            _field_of(group),
             str(group["count"]),
             _first_places(group["firstIndexes"], group["count"]),
             group["message"],
         ]
         for group in groups[:MOST_GROUPS_SHOWN]
     ]
-    if lines:
+    places = []
+    for group in groups[:MOST_GROUPS_SHOWN]:
+        shown = group["firstIndexes"][:_PLACES_SHOWN]
+        first_lines = [lines[index] for index in shown if index < len(lines)]
+        is_known = bool(first_lines) and all(first_lines)
+        places.append(_first_places(first_lines, group["count"]) if is_known else "")
+    if any(places):
         head.insert(-1, _LINES_HEAD)
-        for group, row in zip(groups, cells, strict=False):
-            first_lines = [lines[index] for index in group["firstIndexes"] if index < len(lines)]
-            row.insert(-1, _first_places(first_lines, group["count"]))
+        for row, place in zip(cells, places, strict=True):
+            row.insert(-1, place)
     more = len(groups) - MOST_GROUPS_SHOWN
     return [*columns(head, cells), *([f"… and {more} more groups."] if more > 0 else [])]
 

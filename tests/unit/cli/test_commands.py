@@ -211,6 +211,29 @@ def test_an_address_or_a_key_that_no_call_can_use(
     assert "ключ" not in printed
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ((), "set GATEWAY_FUNCTIONS_KEY to the key that `manage.py integration add`"),
+        (HERE[:2], "set GATEWAY_SOFTWARE_KEY to that of the integration"),
+    ],
+)
+def test_a_missing_key_says_where_it_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    words: tuple[str, ...],
+    problem: str,
+) -> None:
+    (tmp_path / FILE).write_bytes(b"EmployerRef\nC1\n")
+    for name in ("FUNCTIONS_KEY", "FUNCTION_KEY", "SOFTWARE_KEY"):
+        monkeypatch.delenv(f"GATEWAY_{name}", raising=False)
+    status, printed = _run(monkeypatch, capsys, "import", "workers", str(tmp_path / FILE), *words)
+    assert status == 2
+    assert problem in printed
+    assert "['" not in printed
+
+
 def test_failed_rows_that_could_not_be_written_are_refused_before_the_rows_are_sent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

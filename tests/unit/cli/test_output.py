@@ -31,8 +31,10 @@ from cli.demo import (
     save_keys,
 )
 from cli.environment import ROOT
+from cli.file_import import ImportProgress
 from cli.output import columns
-from cli.result_tables import failure_table
+from cli.result_tables import failure_table, group_table
+from cli.row_files import RowFile
 from shared.imports.authdata.model import StoredEmployees
 from tests.unit.imports.authdata.plain_batches import judge, read_all
 
@@ -126,6 +128,42 @@ def test_a_sensitive_value_leaves_its_cell_empty() -> None:
             "one",
         ]
     ]
+
+
+def test_a_field_of_a_profile_is_shown_with_the_column_of_the_sender() -> None:
+    _, line = failure_table(_failed(fieldName="Gender", sentAs="Geschlecht", fieldValue="x"))
+    assert "Gender (Geschlecht)" in line
+    group = {"messageType": "Error", "errorID": 1010, "message": "No entry", "count": 1}
+    of_field = {**group, "fieldName": "Gender", "sentAs": "Geschlecht", "firstIndexes": [0]}
+    assert "Gender (Geschlecht)" in group_table([of_field])[1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "cells"),
+    [
+        ((), ["0, 1, 2, …", "No entry"]),
+        ((0, 0, 0), ["0, 1, 2, …", "No entry"]),
+        ((0, 4, 5), ["0, 1, 2, …", "No entry"]),
+        ((2, 4, 5), ["0, 1, 2, …", "2, 4, 5, …", "No entry"]),
+    ],
+)
+def test_a_line_that_is_not_known_is_not_shown(lines: tuple[int, ...], cells: list[str]) -> None:
+    group = {"messageType": "Error", "errorID": 1010, "message": "No entry", "count": 9}
+    head, line = group_table([{**group, "firstIndexes": [0, 1, 2]}], lines)
+    assert re.split(r" {2,}", line)[-len(cells) :] == cells
+    assert ("FIRST LINES" in head) is (len(cells) == 3)
+
+
+def test_the_lines_of_one_group_leave_the_cell_of_another_empty() -> None:
+    group = {"messageType": "Error", "errorID": 1010, "message": "No entry", "count": 1}
+    groups = [{**group, "firstIndexes": [index]} for index in (0, 1)]
+    _, unknown, known = group_table(groups, (0, 5))
+    assert re.split(r" {2,}", unknown)[-2:] == ["0", "No entry"]
+    assert re.split(r" {2,}", known)[-3:] == ["1", "5", "No entry"]
+
+
+def test_the_document_counts_the_calls_that_were_sent_before() -> None:
+    assert ImportProgress(RowFile((), ()), sent_before=2).document()["sentBefore"] == 2
 
 
 # The demo: what counts as designed, how its key is remembered, what it prints.

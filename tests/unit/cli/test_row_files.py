@@ -588,6 +588,23 @@ def test_failed_rows_are_written_with_index_and_line_and_are_read_again(
     assert not again.unknown_columns
 
 
+def test_a_failed_row_without_a_line_has_an_empty_cell(tmp_path: Path) -> None:
+    message = {"messageType": "Error", "errorID": 1010, "message": "No entry"}
+    named = {**message, "fieldName": "Gender", "sentAs": "Geschlecht"}
+    failed: list[dict[str, Any]] = [
+        {"index": 0, "line": None, "messages": [message]},
+        {"index": 1, "line": 6, "messages": [named]},
+    ]
+    out = tmp_path / "failed.csv"
+    write_failed_rows(out, ["{}", "{}"], failed)
+    rows = list(csv.DictReader(StringIO(out.read_text("utf-8-sig"), newline="")))
+    assert [row["_line"] for row in rows] == ["", "6"]
+    assert [row["_error"] for row in rows] == [
+        "1010 No entry",
+        "1010 Gender (Geschlecht): No entry",
+    ]
+
+
 @pytest.mark.parametrize(
     "text", ["<a/>", '\n<?xml version="1.0"?>\n<a>\n</a>', "<!DOCTYPE html>\n<html>", "<html>"]
 )
