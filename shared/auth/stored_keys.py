@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 from shared import log
@@ -25,6 +26,13 @@ from shared.storage_time import CALL_SECONDS, storage_time
 # How many keys an integration has at most, and secrets a client.
 MOST_KEYS: Final = 2
 _ID_CHARACTERS: Final = 12
+
+
+class KeyNoun(StrEnum):
+    """What messages call the keys."""
+
+    FUNCTION_KEY = "function key"
+    SECRET = "secret"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,32 +94,36 @@ def expiry_text(expires: datetime | None, now: datetime) -> str:
     return to_iso(expires)
 
 
-def with_key(keys: Sequence[StoredKey], new: StoredKey, now: datetime) -> tuple[StoredKey, ...]:
-    """The keys with a new one before them; an expired one makes room.
+def with_key(
+    keys: Sequence[StoredKey], new: StoredKey, now: datetime, noun: KeyNoun
+) -> tuple[StoredKey, ...]:
+    """The keys with a new one before them; an expired one makes room. `noun` is what they are.
 
     Raises ConflictError if there are too many keys that are valid.
     """
     valid = [key for key in keys if not key.has_expired(now)]
     if len(valid) >= MOST_KEYS:
         raise ConflictError(
-            f"There are {MOST_KEYS} valid ones already: check the list, and revoke the one that is "
-            "not used any more first."
+            f"There are {MOST_KEYS} valid {noun}s already: check when each was last used, "
+            "and revoke the one that is not used any more."
         )
     return (new, *valid)
 
 
-def without_key(keys: Sequence[StoredKey], key_id: str, now: datetime) -> tuple[StoredKey, ...]:
-    """The keys without that one.
+def without_key(
+    keys: Sequence[StoredKey], key_id: str, now: datetime, noun: KeyNoun
+) -> tuple[StoredKey, ...]:
+    """The keys without that one. `noun` is what they are.
 
     Raises NotFoundError, and ConflictError if no other key is valid, because revoking that one
     would be an outage.
     """
     if all(key.id != key_id for key in keys):
-        raise NotFoundError("There is none of this id: look for the id in the list.")
+        raise NotFoundError(f"There is no {noun} of this id: list the {noun}s to see their ids.")
     rest = tuple(key for key in keys if key.id != key_id)
     if all(key.has_expired(now) for key in rest):
         raise ConflictError(
-            "No other one is valid, so nothing could call any more: add a new one first."
+            f"No other {noun} is valid, so every call would be refused: add a new {noun} first."
         )
     return rest
 

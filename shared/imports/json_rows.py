@@ -440,8 +440,11 @@ def _decode_utf8(body: bytes, expected: str) -> str:
 def _invalid_json_error(
     name: str, error: json.JSONDecodeError, location: str
 ) -> InvalidRequestError:
+    is_other_format = name == "The body" and error.pos == 0
+    other = " Other formats need their Content-Type, a CSV text/csv." if is_other_format else ""
     return InvalidRequestError(
         f"{name} is not valid JSON: {error.msg} ({location}); correct it there and send it again."
+        f"{other}"
     )
 
 

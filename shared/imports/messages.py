@@ -151,7 +151,8 @@ def _field_entries() -> tuple[CatalogueEntry, ...]:
             MessageId.NOT_A_DATE,
             error,
             "Value is not a calendar date",
-            "Send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS with a day that exists.",
+            "Send YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS, or the form of dates that the mapping profile "
+            "names, with a day that exists.",
             "docs/contracts.md#0",
         ),
         CatalogueEntry(

@@ -209,7 +209,7 @@ def test_no_caller_ends_what_it_calls_with(
     )
     only = desk.ask("POST", "integrations", {"softwareKey": "ONE"})["key"]["id"]
     alone = {"softwareKey": "ONE", "id": only}
-    check_refusal(desk.call("DELETE", "keys", None, alone), 409, "add a new one first")
+    check_refusal(desk.call("DELETE", "keys", None, alone), 409, "add a new function key first")
 
 
 @pytest.mark.parametrize(

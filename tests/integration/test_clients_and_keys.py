@@ -203,7 +203,7 @@ def test_two_secrets_give_tokens_until_one_is_revoked_or_expires(
         client_id = first.client.client_id
         expires = clock.now() + timedelta(seconds=600)
         second = await clients.add_secret(client_id, expires=expires)
-        with pytest.raises(ConflictError, match="2 valid ones already"):
+        with pytest.raises(ConflictError, match="2 valid secrets already"):
             await clients.add_secret(client_id)
         old, new = await token(first.client_secret), await token(second.client_secret)
         assert (old.expires_in, new.expires_in) == (3_600, 600), "no token outlives its secret"
@@ -221,7 +221,7 @@ def test_two_secrets_give_tokens_until_one_is_revoked_or_expires(
         with pytest.raises(TokenRefusedError, match="has expired"):
             await token(second.client_secret)
         one = first.client.secrets[0].id
-        with pytest.raises(ConflictError, match="add a new one first"):
+        with pytest.raises(ConflictError, match="add a new secret first"):
             await clients.revoke_secret(client_id, one)
         third = await clients.add_secret(client_id)
         await clients.revoke_secret(client_id, one)

@@ -273,7 +273,7 @@ SAID = (
     (
         ("key", "add", "--software-key", "S"),
         "Made a function key; the one before works as well",
-        "There are 2 valid ones already",
+        "There are 2 valid function keys already",
     ),
     (
         ("client", "add", "--name", "CLIENT", "--scope", "import_inbox"),
@@ -283,7 +283,7 @@ SAID = (
     (
         ("secret", "add", "CLIENT"),
         "Made a secret; the one before works as well",
-        "There are 2 valid ones already",
+        "There are 2 valid secrets already",
     ),
     (("feature", "enable", "documents"), "is enabled now", "was enabled already"),
     (("feature", "disable", "documents"), "is disabled now", "was disabled already"),

@@ -423,7 +423,7 @@ def test_two_keys_work_until_one_is_revoked_or_expires(tell: Tell) -> None:
         for each in (old, new):
             caller = await house.authenticator.authenticate(headers_of(each))
             assert caller.key_id == each.key.id
-        with pytest.raises(ConflictError, match="2 valid ones already"):
+        with pytest.raises(ConflictError, match="2 valid function keys already"):
             await house.service.add_key(*place)
         with pytest.raises(InvalidRequestError, match="expiry is past"):
             await house.service.rotate_key(*place, house.clock.now())
@@ -437,7 +437,7 @@ def test_two_keys_work_until_one_is_revoked_or_expires(tell: Tell) -> None:
         house.clock.seconds += 1
         refusal = await house.refusal(headers_of(new))
         assert isinstance(refusal, ExpiredKeyError), "not counted as a guess"
-        with pytest.raises(ConflictError, match="add a new one first"):
+        with pytest.raises(ConflictError, match="add a new function key first"):
             await house.service.revoke_key(*place, old.key.id)
         third = await house.service.add_key(*place)
         keys = [key.id for key in await house.service.list_keys(*place)]

@@ -167,7 +167,7 @@ class Header:
         shown = f", which begins with {escaped(first.name)[:_MAX_SHOWN]}," if first else ""
         raise InvalidRequestError(
             f"Line {self._line}{shown} has no column of this type: it must be the header, and name "
-            f"the columns by the paths of the fields.{meant}"
+            f"the columns by the paths of the fields, or name a profile that maps them.{meant}"
         )
 
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText:

@@ -299,7 +299,10 @@ class ProfileMapping:
             if text and not value.is_cleared:
                 if target.table.otherwise is Otherwise.ERROR:
                     name = f"{self.ref.name}, version {self.ref.version}"
-                    raise CellError(MessageId.NO_ENTRY, f"add one to {name}, or correct the value")
+                    raise CellError(
+                        MessageId.NO_ENTRY,
+                        f"add one to {name}, and send the file again, or correct the value",
+                    )
                 if target.table.otherwise is Otherwise.VALUE:
                     return target.otherwise_value
         if value.is_cleared:

@@ -96,8 +96,8 @@ def not_utf8_error(body: bytes) -> InvalidRequestError:
     return InvalidRequestError(
         f"The text is not UTF-8: the byte at offset {offset} (line {line}, byte {column} of it) "
         "does not fit. It may be in Windows-1252 or another older charset: save it as UTF-8 (in a "
-        "spreadsheet program as “CSV UTF-8”), or convert it, for example with "
-        "`iconv -f WINDOWS-1252 -t UTF-8`."
+        "spreadsheet program as “CSV UTF-8”), convert it (`iconv -f WINDOWS-1252 "
+        "-t UTF-8`), or name its charset in the call, as in `text/csv; charset=windows-1252`."
     )
 
 

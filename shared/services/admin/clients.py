@@ -24,7 +24,7 @@ from shared.auth.clients import (
     new_client_secret,
     normal_client_id,
 )
-from shared.auth.stored_keys import StoredKey, expiry_text, with_key, without_key
+from shared.auth.stored_keys import KeyNoun, StoredKey, expiry_text, with_key, without_key
 from shared.clock import Clock, Ids, to_iso
 from shared.errors import (
     ConflictError,
@@ -131,7 +131,8 @@ class ClientService:
         target = {"clientId": client.client_id}
         after = {"secret": secret.id, "expiresAt": secret.expires_at or None}
         async with self._audit.act(client.tenant, Action.SECRET_ADD, target, after=after):
-            changed = replace(client, secrets=with_key(client.secrets, secret, self._clock.now()))
+            secrets = with_key(client.secrets, secret, self._clock.now(), KeyNoun.SECRET)
+            changed = replace(client, secrets=secrets)
             await self._tables.write(CLIENTS, Replace(client_to_entity(changed, entity.etag)))
         return IssuedClient(changed, clear)
 
@@ -145,7 +146,7 @@ class ClientService:
         _refuse_entra(client)
         target = {"clientId": client.client_id, "secret": secret_id}
         async with self._audit.act(client.tenant, Action.SECRET_REVOKE, target):
-            secrets = without_key(client.secrets, secret_id, self._clock.now())
+            secrets = without_key(client.secrets, secret_id, self._clock.now(), KeyNoun.SECRET)
             changed = replace(client, secrets=secrets)
             await self._tables.write(CLIENTS, Replace(client_to_entity(changed, entity.etag)))
         return changed
@@ -191,7 +192,7 @@ class ClientService:
             name=name,
             scopes=scopes,
             registration=self._ids.new(),
-            created_at=self._clock.now().isoformat(timespec="seconds"),
+            created_at=to_iso(self._clock.now()),
             secrets=client_secrets,
         )
 

@@ -31,7 +31,7 @@ from shared.auth.integrations import (
     new_function_key,
 )
 from shared.auth.lookups import DISABLED, PARTITION
-from shared.auth.stored_keys import StoredKey, expiry_text, with_key, without_key
+from shared.auth.stored_keys import KeyNoun, StoredKey, expiry_text, with_key, without_key
 from shared.clock import Clock, to_iso
 from shared.errors import (
     ConflictError,
@@ -146,7 +146,7 @@ class TenantService:
         """
         title = _clean(name, "name of the tenant", MOST_NAME)
         base = slug or slug_of(title)
-        created_at = self._clock.now().isoformat(timespec="seconds")
+        created_at = to_iso(self._clock.now())
         for number in range(1, _MOST_CLASHES):
             # Checked again after each clash: of two calls with the same name, which compute the
             # same id, the slower one then finds the tenant of the faster one.
@@ -330,7 +330,7 @@ class TenantService:
             software_key,
             Action.KEY_ADD,
             expires,
-            lambda keys, new: with_key(keys, new, self._clock.now()),
+            lambda keys, new: with_key(keys, new, self._clock.now(), KeyNoun.FUNCTION_KEY),
         )
 
     async def list_keys(self, tenant: str, software_key: str) -> list[StoredKey]:
@@ -340,12 +340,7 @@ class TenantService:
         """
         owner = await self.find(tenant)
         entity = await self._find_integration(owner.id, software_key)
-        keys = integration_from_any_entity(entity).keys
-        entities = [await self._tables.get(FUNCTION_KEYS, key.hash, ROW) for key in keys]
-        return [
-            replace(key, used_at=key_from_entity(entity).used_at) if entity is not None else key
-            for key, entity in zip(keys, entities, strict=True)
-        ]
+        return await self._with_last_uses(integration_from_any_entity(entity).keys)
 
     @retry_on_conflict(
         5, lambda: ConflictError("Other commands are changing the integration; try again.")
@@ -360,12 +355,21 @@ class TenantService:
         integration = integration_from_any_entity(current)
         target = {"softwareKey": integration.software_key, "key": key_id}
         async with self._audit.act(owner.id, Action.KEY_REVOKE, target):
-            keys = without_key(integration.keys, key_id, self._clock.now())
+            keys = without_key(integration.keys, key_id, self._clock.now(), KeyNoun.FUNCTION_KEY)
             entity = integration_to_entity(replace(integration, keys=keys), current.etag)
             await self._tables.write(INTEGRATIONS, Replace(entity))
-        revoked = next(key for key in integration.keys if key.id == key_id)
+        [revoked] = await self._with_last_uses(
+            [key for key in integration.keys if key.id == key_id]
+        )
         await self._forget_key(revoked.hash)
         return revoked
+
+    async def _with_last_uses(self, keys: Sequence[StoredKey]) -> list[StoredKey]:
+        entities = [await self._tables.get(FUNCTION_KEYS, key.hash, ROW) for key in keys]
+        return [
+            replace(key, used_at=key_from_entity(entity).used_at) if entity is not None else key
+            for key, entity in zip(keys, entities, strict=True)
+        ]
 
     async def _add_key(
         self,
