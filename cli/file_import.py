@@ -56,6 +56,8 @@ class ImportProgress:
     sent_before: int = 0
     # The rows that a mapping profile passed over; None where no profile maps the file.
     skipped: int | None = None
+    # The name and the version of the profile that read the file; None where none did.
+    profile: Mapping[str, Any] | None = None
     groups: GroupTally = field(default_factory=GroupTally)
 
     @property
@@ -119,6 +121,7 @@ class ImportProgress:
         return {
             "importIds": self.import_ids,
             "sentBefore": self.sent_before,
+            **({} if self.profile is None else {"profile": self.profile}),
             "rows": {"total": self.total, **counts, **self._skipped},
             "unknownColumns": [
                 {"column": each.name, "line": each.line, "nearest": each.nearest}
@@ -220,6 +223,7 @@ def send_whole(
         RowFile(rows, lines),
         sent_before=int(acceptance.is_replayed),
         skipped=report["rows"].get("skipped"),
+        profile=report["profile"],
     )
     follow(client, import_id, 0, progress, on_progress)
     return progress

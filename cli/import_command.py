@@ -76,6 +76,10 @@ ALREADY_SENT: Final = (
     "{count} of {chunks} calls were sent before and are not imported again: the results shown are "
     "those of the first time. To import them again, add --again WORD with a word of your own."
 )
+READ_BEFORE: Final = (
+    "The file was read by version {version} of the profile {name} then. A version that was set "
+    "since reads it only with --again WORD."
+)
 
 NO_FUNCTION_KEY: Final = (
     "The function key is missing: set GATEWAY_FUNCTIONS_KEY to the key that `manage.py integration "
@@ -303,6 +307,8 @@ def _report_lines(
         yield f"{name} {' '.join(progress.import_ids)}"
     if progress.sent_before:
         yield ALREADY_SENT.format(count=progress.sent_before, chunks=len(chunks) or 1)
+        if progress.profile is not None:
+            yield READ_BEFORE.format_map(progress.profile)
     if dry_run and len(chunks) > 1:
         yield "The dry run tried each call by itself, without the rows of the calls before it."
 

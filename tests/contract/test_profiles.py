@@ -406,3 +406,10 @@ def test_the_commands_of_the_page_import_its_example(
     assert run(commands[0]).stdout.startswith("Version 2 of")
     again = run("import workers failed.csv --profile payroll")
     assert "2 rows: 2 new, 0 updated, 0 unchanged; 0 failed." in again.stdout, again
+    # The same command shows the results of the first time, and says by which version.
+    same = run(commands[2])
+    assert "1 of 1 calls were sent before" in same.stdout
+    assert "read by version 1 of the profile payroll then" in same.stdout
+    document = json.loads(run(f"{commands[2]} --json").stdout)
+    assert document["sentBefore"] == 1
+    assert document["profile"] == {"name": "payroll", "version": 1}
