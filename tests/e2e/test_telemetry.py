@@ -60,9 +60,12 @@ def spans(gateway: GatewayProcess, sender: Sender, folder: Path) -> list[Span]:
         found = [
             span for line in lines if TRACE in (span := json.loads(line))["context"]["trace_id"]
         ]
-        return found if any(span["parent_id"] == f"0x{PARENT[36:52]}" for span in found) else None
+        is_whole = any(span["parent_id"] == f"0x{PARENT[36:52]}" for span in found) and any(
+            span["name"] == "chunk.process" for span in found
+        )
+        return found if is_whole else None
 
-    return wait_until(read, "the span of the call")
+    return wait_until(read, "the spans of the call and of the chunk, which may end after it")
 
 
 def test_a_trace_goes_from_the_call_across_the_queue_to_the_commit(spans: list[Span]) -> None:
