@@ -396,6 +396,9 @@ def test_the_commands_of_the_page_import_its_example(
     import_id = re.findall(r"Import ([0-9a-f-]{36})", imported.stdout)[0]
     unmapped = run(f"python3 dev.py manage imports unmapped --tenant acme {import_id}")
     assert re.search(r"Geschlecht +Gender +divers +1 +2", unmapped.stdout)
+    shown = run(f"python3 dev.py manage imports show --tenant acme {import_id}").stdout
+    assert re.search(r"^index 2, line 4  4711 / 000125$", shown, re.MULTILINE), shown
+    assert "[Gender (Geschlecht)]" in shown
     failed = (tmp_path / "failed.csv").read_text("utf-8-sig")
     header = next(csv.reader(StringIO(failed, newline="")))
     assert header == next(csv.reader([failed_header]))
