@@ -43,6 +43,7 @@ ACCOUNTS = (
     "ordered",
     "delivered",
     "native",
+    "guides",
     "documents",
     "dropped",
     "proxied",

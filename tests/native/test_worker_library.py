@@ -108,7 +108,7 @@ def built() -> Path:
     return folder
 
 
-def test_the_built_folder_has_the_app_and_the_locked_packages_for_the_platform(built: Path) -> None:
+def test_the_built_folder_has_the_app_and_the_locked_packages(built: Path) -> None:
     if built == ROOT:
         pytest.skip("The folder is built for Linux on x86-64.")
     assert {path.name for path in built.iterdir()} == {
@@ -130,6 +130,13 @@ def test_the_built_folder_has_the_app_and_the_locked_packages_for_the_platform(b
     fits = re.compile(r"\.(cpython-313-x86_64-linux-gnu|abi3)\.so$")
     assert len(compiled) > 10
     assert [name for name in compiled if not fits.search(name)] == []
+
+
+def test_the_folder_with_telemetry_has_its_packages() -> None:
+    folder = LOCAL / "build-test-telemetry"
+    build(folder, with_telemetry=True)
+    names = {path.name.partition("-")[0] for path in (folder / PACKAGES).glob("*.dist-info")}
+    assert {"azure_monitor_opentelemetry", "opentelemetry_api", "azure_functions"} <= names
 
 
 def test_a_folder_with_other_files_is_not_built_over(tmp_path: Path) -> None:

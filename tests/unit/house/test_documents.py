@@ -33,6 +33,7 @@ from shared.web.openapi.document import operations
 from shared.web.openapi.operations import Limits
 from shared.web.responses import FAULTS
 from tests.emulator import settings_for
+from tests.guides import GUIDES, OUTPUT, blocks, inline, scripts
 from tests.unit.house.source_tree import OUTSIDE, PRODUCT, ROOT, modules
 
 # The documents agree with the code: calls, commands, modules that they name, and what they link.
@@ -142,6 +143,33 @@ def options_of(command: Command, path: tuple[str, ...]) -> Iterator[tuple[str, s
             yield from options_of(each, (*path, name))
     else:
         yield " ".join(path), {option for each in command.params for option in each.opts}
+
+
+_DEPLOYMENT: Final = "test_the_first_import_goes_as_the_page_of_the_deployment_says"
+RUN_BY: Final = {
+    "GET /api/health": _DEPLOYMENT,
+    "curl GATEWAY_URL/api/health": _DEPLOYMENT,
+    "python3 dev.py build": "test_the_built_folder_has_the_app_and_the_locked_packages",
+    "python3 dev.py build --telemetry": "test_the_folder_with_telemetry_has_its_packages",
+}
+"""Commands of the guides between backticks, with the test that does what each says."""
+NOT_RUN: Final = ("az ", "azd ", "func ")
+"""Programs of which the page of the deployment says that they were not run."""
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_command_of_a_guide_runs_in_a_test_or_is_marked(page: str) -> None:
+    unmarked = [each.text for each in blocks(page) if each.language not in ("sh", *OUTPUT)]
+    assert unmarked == [], "begin the block with ```sh, or ```text where it is output"
+    runs = (ROOT / "tests/contract/test_guides.py").read_text("utf-8")
+    assert not scripts(page) or f'scripts("{page}")' in runs
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for command in inline(page):
+        # Those of manage.py are collected by the test that runs them.
+        if not command.startswith(("manage.py ", *NOT_RUN)):
+            assert f"def {RUN_BY[command]}(" in tests
+    what_was_not_run = (ROOT / "docs/deploy.md").read_text("utf-8").partition("## What was not")[2]
+    assert [name for name in NOT_RUN if f"`{name.strip()}`" not in what_was_not_run] == []
 
 
 def test_the_page_of_security_names_tests_that_exist() -> None:
