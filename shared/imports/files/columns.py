@@ -20,7 +20,7 @@ from functools import cached_property, lru_cache
 from json.encoder import encode_basestring
 from typing import Any, Final, Protocol
 
-from shared.errors import InvalidRequestError
+from shared.errors import InvalidRequestError, TooLargeError
 from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, WORDS, is_guarded, restored
 from shared.imports.files.notes import Notes, line_notes
 from shared.imports.json_rows import (
@@ -43,6 +43,10 @@ _MOST_NAMED: Final = 10
 _MAX_SHOWN: Final = 200
 # The most columns of a file, and the most of them for which the nearest field is searched.
 MAX_COLUMNS: Final = MAX_VALUES
+# Cells that all rows together may have fewer than the header, and those behind the 200th of a row.
+MAX_MISSING_CELLS: Final = 20_000_000
+MAX_FAR_CELLS: Final = 1_000_000
+_NEAR_CELLS: Final = 200
 _MOST_COMPARED: Final = 50
 # Faults of the cells of one row that have a message each.
 _MAX_FAULTS: Final = 100
@@ -126,6 +130,28 @@ class Column:
 _MORE: Final = Column((MORE,), frozenset())
 _IGNORED: Final = ((INDEX,), (LINE,), (ERROR,))
 _NAMELESS: Final = Column((), frozenset())
+
+
+class MissingCells:
+    """Counts the cells that the rows have fewer than the header. Each costs time and no byte, so a
+    small file of a wide header could cost minutes.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._far = 0
+
+    def add(self, missing: int, columns: int) -> None:
+        """Count those of a row. Raises TooLargeError over a limit."""
+        if missing <= 0:
+            return
+        self._count += missing
+        self._far += max(0, missing - _NEAR_CELLS)
+        if self._count > MAX_MISSING_CELLS or self._far > MAX_FAR_CELLS:
+            raise TooLargeError(
+                f"The header has {columns} columns, and most cells of the rows are empty: remove "
+                "the columns that have no value."
+            )
 
 
 class Header:

@@ -18,9 +18,10 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO, TextIOWrapper
 from typing import Final
 
-from shared.errors import InvalidRequestError, TooLargeError
+from shared.errors import InvalidRequestError
 from shared.imports.files.columns import (
     MakeRenderer,
+    MissingCells,
     RowRenderer,
     check_not_header,
     check_row_size,
@@ -43,8 +44,6 @@ _SEPARATOR_LINE: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]*', re.I
 # The characters of a line of blank cells, with any delimiter.
 _BLANK_CELLS: Final = ENDS + _DELIMITERS + "\"'"
 _LONGEST_CELL: Final = 16 * 1024 * 1024
-# Cells that all rows together may have fewer than the header: each costs time and no byte.
-MAX_MISSING_CELLS: Final = 20_000_000
 # Lines are kept up to so many times the size of the file, so that they need not be made again.
 _KEPT_RATIO: Final = 1.25
 _KEPT_OVERHEAD: Final = 150
@@ -126,7 +125,8 @@ def read_csv(
     line = lines_above + 1
     payload: CsvPayload | None = None
     stored_bytes = StoredBytes(max_stored)
-    index = missing_cells = width = 0
+    missing_cells = MissingCells()
+    index = width = 0
     ends_in_line_break = body.endswith((b"\n", b"\r"))
     try:
         header = next(reader, None)
@@ -144,9 +144,7 @@ def read_csv(
             if any(cells) and not all(map(is_blank, cells)):
                 if source.offset - start > MAX_ROW_BYTES:
                     check_row_size(sum(map(len, cells)), f"index {index}, line {line}")
-                missing_cells += max(0, len(header) - len(cells))
-                if missing_cells > MAX_MISSING_CELLS:
-                    raise _missing_cells_error(len(header))
+                missing_cells.add(len(header) - len(cells), len(header))
                 if len(cells) < width and source.offset == len(body) and not ends_in_line_break:
                     raise _cut_off_error(index, line, len(cells), width)
                 check_not_header(cells, header, index, line)
@@ -176,13 +174,6 @@ def _cut_off_error(index: int, line: int, cells: int, columns: int) -> InvalidRe
         f"The row of index {index} (line {line}) is the last one and has {cells} of {columns} "
         "cells, and no line break behind it, so the file may be cut off: send it as a whole, or "
         "complete the row."
-    )
-
-
-def _missing_cells_error(columns: int) -> TooLargeError:
-    return TooLargeError(
-        f"The header has {columns} columns, and the rows have more than {MAX_MISSING_CELLS} cells "
-        "less than that, which is the limit: remove the columns that have no value."
     )
 
 

@@ -14,6 +14,7 @@ from shared.imports.files.columns import (
     Cell,
     CellError,
     MakeRenderer,
+    MissingCells,
     RowRenderer,
     check_not_header,
     check_row_size,
@@ -223,6 +224,7 @@ def read_xlsx(
     cell_bytes = StoredBytes(max_stored)
     renderer: RowRenderer | None = None
     names: list[str] = []
+    missing_cells = MissingCells()
     area = 0
     for row in read_sheet(body, max_bytes, sheet):
         # Many cells may refer to one long text, so their texts are counted before they are read.
@@ -247,6 +249,7 @@ def read_xlsx(
                 f"sheet has more than {max_area} cells, which is the limit: delete blank cells on "
                 "the right, or send the rows in several files."
             )
+        missing_cells.add(width - len(row.cells), width)
         cells = _cells_of(row, width)
         check_not_header(cells, names, index, row.number)
         rendered = renderer.render(cells, index, row.number)

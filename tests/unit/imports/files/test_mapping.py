@@ -306,6 +306,14 @@ def test_what_was_sent_cannot_forge_notes_or_lines() -> None:
     assert notes.line is None
 
 
+def test_rows_that_lack_most_columns_of_a_wide_header_are_bounded() -> None:
+    """Each cell that is not there costs time, also without a byte of the file."""
+    names = ["Mandant", "Nr.", *(f"z{number}" for number in range(2_000))]
+    body = "\n".join([";".join(names), *["E1;1;x"] * 600, ""]).encode()
+    with pytest.raises(TooLargeError, match="most cells of the rows are empty"):
+        read_csv(body, a_mapping().make_renderer, by_key, 1_000, 1_000_000_000)
+
+
 def test_what_a_small_file_can_become_is_bounded() -> None:
     mapping = a_mapping()
     names = ["Mandant", "Nr.", *(f"{number}{'x' * 990}" for number in range(20))]
