@@ -102,7 +102,7 @@ The first command makes .venv and installs what is pinned (a minute or two, and 
 _HELP = {
     "test": """usage: python3 dev.py test [ARGUMENT ...]
 
-Set up, then run every test, in three processes (about twenty minutes on two quiet cores). The
+Set up, then run every test, in three processes (about twelve minutes on two quiet cores). The
 arguments go to pytest:
 
   python3 dev.py test -k poison             tests with this word in their name

@@ -149,8 +149,9 @@ class MissingCells:
         self._far += max(0, missing - _NEAR_CELLS)
         if self._count > MAX_MISSING_CELLS or self._far > MAX_FAR_CELLS:
             raise TooLargeError(
-                f"The header has {columns} columns, and most cells of the rows are empty: remove "
-                "the columns that have no value."
+                f"The header has {columns} columns, and the rows have far fewer cells: more "
+                f"than {MAX_FAR_CELLS} are missing, which is the limit: remove the columns that "
+                "have no value."
             )
 
 
