@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -13,10 +14,13 @@ from opentelemetry.trace import StatusCode
 
 from shared import telemetry
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_nothing_of_opentelemetry_is_imported_while_it_is_off() -> None:
     code = "import function_app, sys; print([m for m in sys.modules if 'opentelemetry' in m])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
@@ -87,6 +91,6 @@ print(alone.kind.name, call.kind.name, call.parent.span_id == request.context.sp
 
 def test_a_call_counts_as_a_request_only_where_the_worker_has_no_span_of_it() -> None:
     command = [sys.executable, "-c", CALLS]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["SERVER", "INTERNAL", "True"]
