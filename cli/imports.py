@@ -294,14 +294,14 @@ async def _lines_in_file(
     lines: dict[int, int] = {}
     if not failed or record.is_undo:
         return lines
-    wanted = {result.index for result in failed}
+    failed_indexes = {result.index for result in failed}
     # The rows are shown without their lines where the payload cannot be read.
     with suppress(GatewayError, ValueError):
         async for rows in gateway.failed_rows.chunks(record):
             lines |= {row.index: row.notes.line for row in rows if row.notes.line is not None}
             seen = {row.index for row in rows}
             # A chunk with another failed row is the last of those that are shown.
-            if seen - wanted or not (wanted := wanted - seen):
+            if seen - failed_indexes or not (failed_indexes := failed_indexes - seen):
                 break
     return lines
 

@@ -94,10 +94,10 @@ class FaultRules:
         rules: list[Rule] = []
         for index, each in enumerate(documents):
             place = f"[{index}]." if isinstance(document, list) else ""
-            found: list[str] = []
-            rule = _read_rule(each, lambda text, to=found, at=place: to.append(f"{at}{text}"))  # type: ignore[misc]
-            errors += found
-            if rule is not None and not found:
+            rule_errors: list[str] = []
+            rule = _read_rule(each, lambda text, to=rule_errors, at=place: to.append(f"{at}{text}"))  # type: ignore[misc]
+            errors += rule_errors
+            if rule is not None and not rule_errors:
                 rules.append(rule)
         if errors:
             raise BadRulesError(errors)

@@ -276,10 +276,10 @@ class ImportLog:
     async def flags_of(self, record: ImportRecord) -> ImportFlags:
         """Whether an import is open and cancelled now. One whose record is gone has ended."""
         row = records.record_row(record.number)
-        found = await self._tables.query(
+        entities = await self._tables.query(
             IMPORTS, record.tenant, row, row, select=records.FLAG_COLUMNS, most=1
         )
-        return records.flags_from_entity(found[0]) if found else ImportFlags(False, False)
+        return records.flags_from_entity(entities[0]) if entities else ImportFlags(False, False)
 
     async def find(self, tenant: str, import_id: str) -> ImportRecord | None:
         """The record of that import id in this tenant."""
@@ -351,10 +351,10 @@ class ImportLog:
         range is read from the highest number down.
         """
         first, last = records.outline_range(after, through)
-        found = await self._tables.query(
+        entities = await self._tables.query(
             IMPORTS, tenant, first, last, select=records.OUTLINE_COLUMNS
         )
-        return [records.outline_from_entity(entity) for entity in reversed(found)]
+        return [records.outline_from_entity(entity) for entity in reversed(entities)]
 
     async def open_before(self, record: ImportRecord, *type_names: str) -> list[OpenImport]:
         """The open imports of these types (by default the record's own) that were accepted earlier.
@@ -367,12 +367,12 @@ class ImportLog:
         few = await self.few_open_before(record) if len(names) > 1 else None
         if few is not None:
             return [each for each in few if each.type_name in names]
-        found: list[OpenImport] = []
+        open_imports: list[OpenImport] = []
         for name in names:
             first, last = records.open_range(name, record.number)
             entities = await self._tables.query(IMPORTS, record.tenant, first, last)
-            found += [records.open_from_entity(entity) for entity in entities]
-        return found
+            open_imports += [records.open_from_entity(entity) for entity in entities]
+        return open_imports
 
     async def open_after(self, record: ImportRecord, type_name: str, most: int) -> list[OpenImport]:
         """The oldest open imports of a type that were accepted later, `most` at most."""
@@ -423,8 +423,8 @@ class ImportLog:
             if len(self._many_open) > _MOST_CACHED_TENANTS:
                 self._many_open.popitem(last=False)
             return None
-        found = [records.open_from_entity(entity) for entity in entities]
-        earlier = [each for each in found if each.number < record.number]
+        open_imports = [records.open_from_entity(entity) for entity in entities]
+        earlier = [each for each in open_imports if each.number < record.number]
         if not earlier:
             self._ended.note_through(record.tenant, record.number - 1)
         return earlier

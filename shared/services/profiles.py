@@ -120,28 +120,28 @@ class ProfileService:
         Raises InvalidRequestError where there is none, or where it is for another type.
         """
         try:
-            found = await self.get(tenant, name)
+            profile_version = await self.get(tenant, name)
         except NotFoundError as error:
             raise InvalidRequestError(error.message) from None
-        of = found.profile.kind
+        of = profile_version.profile.kind
         if (of.name, of.version) != (kind.name, kind.version):
             raise InvalidRequestError(
-                f"The profile {found.ref.name} is for {of.name} version {of.version}, and this "
-                f"call is for {kind.name} version {kind.version}: name another profile."
+                f"The profile {profile_version.ref.name} is for {of.name} version {of.version}, "
+                f"and this call is for {kind.name} version {kind.version}: name another profile."
             )
-        return found
+        return profile_version
 
     async def get(self, tenant: str, name: str, version: int = 0) -> ProfileVersion:
         """A version of a profile, by default the current one. Raises NotFoundError."""
         name = profile_name(name)
         if version:
-            found = await self.find_version(tenant, ProfileRef(name, version))
-            if found is None:
+            profile_version = await self.find_version(tenant, ProfileRef(name, version))
+            if profile_version is None:
                 raise NotFoundError(
                     f"The profile {name} has no version {version}: leave the version out, or "
                     "name one from 1 to the current one."
                 )
-            return found
+            return profile_version
         current = await self._find_entry(tenant, name)
         if current is None or current.is_deleted:
             names = [each.ref.name for each in await self.list_profiles(tenant)]
@@ -151,10 +151,10 @@ class ProfileService:
                 else "set it first, since there is none yet"
             )
             raise NotFoundError(f"The tenant has no profile {name}: {known}.")
-        found = await self.find_version(tenant, current.ref)
-        if found is None:
+        profile_version = await self.find_version(tenant, current.ref)
+        if profile_version is None:
             raise UnreadableDataError(f"the profile {name}")
-        return found
+        return profile_version
 
     async def find_version(self, tenant: str, ref: ProfileRef) -> ProfileVersion | None:
         """A version of a profile, also of a deleted one; None where there is none.
@@ -174,11 +174,11 @@ class ProfileService:
             profile = read_profile(join_text("Document", entity.values))
         except InvalidRequestError as error:
             raise UnreadableDataError(f"version {ref.version} of the profile {ref.name}") from error
-        found = ProfileVersion(ref, ProfileMapping(ref, profile), entity.text("SetAt"))
-        self._cache[tenant, ref] = found
+        profile_version = ProfileVersion(ref, ProfileMapping(ref, profile), entity.text("SetAt"))
+        self._cache[tenant, ref] = profile_version
         if len(self._cache) > _MOST_CACHED:
             self._cache.popitem(last=False)
-        return found
+        return profile_version
 
     async def list_profiles(self, tenant: str) -> Sequence[ProfileEntry]:
         """The profiles of a tenant that are not deleted, by name."""

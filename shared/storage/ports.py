@@ -354,9 +354,6 @@ class RecordFiles(Protocol):
 # Only the queue triggers receive messages. Messages are base64, as `host.json` says, and never
 # expire. The sweep replaces lost messages, and a message of a closed import is dropped.
 
-# 64 KiB after base64 (docs/platform.md#8.1).
-MAX_MESSAGE_BYTES = 49_152
-
 
 class Queues(Protocol):
     """Queue storage, for sending messages to the queues of the app."""

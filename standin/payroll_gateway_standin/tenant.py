@@ -172,10 +172,10 @@ class Snapshots:
     def load(self, name: str) -> list[TenantGateway]:
         """Replace what is stored, tenants too, by the snapshot; returns the tenants in it."""
         self._check_alone()
-        made = control_call("POST", f"{self._url}/{quote(name, safe='')}/load")["tenants"]
+        tenants = control_call("POST", f"{self._url}/{quote(name, safe='')}/load")["tenants"]
         loaded = [
             TenantGateway(self._gateway, each, self._variables, is_alone=self._is_alone)
-            for each in made
+            for each in tenants
         ]
         for each in loaded:
             each.snapshots._rules = self._rules
@@ -316,8 +316,8 @@ class PayrollGateway:
 
         Its fault rules last until `faults.clear()`, its journal until `reset()`.
         """
-        made = control_call("POST", f"{self.url}/_standin/tenants", properties)
-        return TenantGateway(self.url, made, self.variables, is_alone=is_alone)
+        created = control_call("POST", f"{self.url}/_standin/tenants", properties)
+        return TenantGateway(self.url, created, self.variables, is_alone=is_alone)
 
 
 def _check_alone(is_alone: bool, reason: str) -> None:

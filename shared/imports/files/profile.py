@@ -169,8 +169,8 @@ class FieldNames:
     def find(self, path: str, *, names_nearest: bool = True) -> Field:
         """The field at a path, in any case. Raises ValueError with the fault as a clause."""
         general = _LIST_INDEX.sub("[]", path).lower()
-        found = self._fields.get(general)
-        if found is None:
+        field = self._fields.get(general)
+        if field is None:
             if general in self._inner:
                 raise ValueError(
                     f"{_shown(path)} has fields of its own: name one of them, as in "
@@ -189,7 +189,7 @@ class FieldNames:
                     f"{self._largest[general[:at]]} elements"
                 )
         places = iter(indexes)
-        return found._replace(path=re.sub(r"\[\]", lambda _: f"[{next(places)}]", found.path))
+        return field._replace(path=re.sub(r"\[\]", lambda _: f"[{next(places)}]", field.path))
 
     def _paths(self) -> Iterator[str]:
         return (each.path.replace("[]", "[0]") for each in self._fields.values())
@@ -393,11 +393,11 @@ class _RepeatedNameError(ValueError):
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         raise _RepeatedNameError(_shown(counts.most_common(1)[0][0]))
-    return found
+    return entries
 
 
 def _refuse_constant(_name: str) -> Any:
@@ -472,11 +472,11 @@ class _ProfileReader:
 
     def _columns(self, fields: FieldNames) -> dict[str, Field]:
         columns: dict[str, Field] = {}
-        given = self._object("columns", is_required=True)
-        if len(given) > MAX_PROFILE_COLUMNS:
+        paths = self._object("columns", is_required=True)
+        if len(paths) > MAX_PROFILE_COLUMNS:
             self._add("columns", f"has more than {MAX_PROFILE_COLUMNS} names")
             return {}
-        for name, path in given.items():
+        for name, path in paths.items():
             place = f"columns.{_shown(name)}"
             if not self._is_column_name(place, name):
                 continue
@@ -489,9 +489,9 @@ class _ProfileReader:
                 )
                 continue
             self._keys[key] = name
-            found = self._field(place, path, fields)
-            if found is not None and self._claim_field("columns", name, found.path):
-                columns[name] = found
+            field = self._field(place, path, fields)
+            if field is not None and self._claim_field("columns", name, field.path):
+                columns[name] = field
         return columns
 
     def _is_column_name(self, place: str, name: str) -> bool:
@@ -529,9 +529,9 @@ class _ProfileReader:
         constants: dict[str, Scalar] = {}
         for path, value in self._object("constants").items():
             place = f"constants.{_shown(path)}"
-            found = self._field(place, path, fields)
-            if found is not None and self._claim_field("constants", path, found.path):
-                constants[found.path] = self._checked(place, value, found)
+            field = self._field(place, path, fields)
+            if field is not None and self._claim_field("constants", path, field.path):
+                constants[field.path] = self._checked(place, value, field)
         return constants
 
     def _values(self, fields: FieldNames) -> dict[str, ValueTable]:
@@ -539,7 +539,7 @@ class _ProfileReader:
         count = 0
         for path, document in self._object("values").items():
             place = f"values.{_shown(path)}"
-            found = self._field(place, path, fields)
+            field = self._field(place, path, fields)
             if not isinstance(document, dict):
                 self._add(place, 'must be an object: {"entries": {…}, "otherwise": …}')
                 continue
@@ -550,21 +550,21 @@ class _ProfileReader:
                 self._add(place, "needs entries: an object with at least one code of the sender")
                 continue
             count += len(entries)
-            if found is None:
+            if field is None:
                 continue
-            if found.path in tables:
-                self._add(place, f"is a second table for {found.path}")
+            if field.path in tables:
+                self._add(place, f"is a second table for {field.path}")
                 continue
-            part, _ = self._sources.get(found.path.lower(), ("", ""))
+            part, _ = self._sources.get(field.path.lower(), ("", ""))
             if part != "columns":
-                self._add(place, f"belongs to the field {found.path}, which no column gives")
-            tables[found.path] = self._table(place, entries, document, found)
+                self._add(place, f"belongs to the field {field.path}, which no column gives")
+            tables[field.path] = self._table(place, entries, document, field)
         if count > MAX_ENTRIES:
             self._add("values", f"has more than {MAX_ENTRIES} entries")
         return tables
 
     def _table(
-        self, place: str, entries: Mapping[str, Any], document: Mapping[str, Any], found: Field
+        self, place: str, entries: Mapping[str, Any], document: Mapping[str, Any], field: Field
     ) -> ValueTable:
         known: dict[str, Scalar] = {}
         for code, target in entries.items():
@@ -574,17 +574,17 @@ class _ProfileReader:
             elif len(code) > MAX_TEXT:
                 self._add(entry_place, f"has more than {MAX_TEXT} characters")
             else:
-                known[trimmed(code)] = self._checked(entry_place, target, found)
+                known[trimmed(code)] = self._checked(entry_place, target, field)
         otherwise = document.get("otherwise", Otherwise.ERROR.value)
         if otherwise in (Otherwise.ERROR.value, Otherwise.KEEP.value):
             return ValueTable(known, Otherwise(otherwise))
-        value = self._checked(f"{place}.otherwise", otherwise, found)
+        value = self._checked(f"{place}.otherwise", otherwise, field)
         return ValueTable(known, Otherwise.VALUE, value)
 
-    def _checked(self, place: str, value: Any, found: Field) -> Scalar:
-        fault = schema_fault(value, found)
+    def _checked(self, place: str, value: Any, field: Field) -> Scalar:
+        fault = schema_fault(value, field)
         if fault:
-            self._add(place, f"is a value that {found.path} does not take: {fault}")
+            self._add(place, f"is a value that {field.path} does not take: {fault}")
             return None
         checked: Scalar = value
         return checked
@@ -646,21 +646,21 @@ def takes_profiles(kind: ImportType) -> bool:
     return kind.keeps_rows and kind.has_schema
 
 
-def schema_fault(value: Any, found: Field) -> str:
+def schema_fault(value: Any, field: Field) -> str:
     """Why the schema of a field refuses a value; "" where it takes it."""
-    schema, types = found.schema, found.types
+    schema, types = field.schema, field.types
     match value:
         case None:
             return "" if "null" in types else "it cannot be cleared"
         case bool():
             return "" if "boolean" in types else f"it takes {_listed(types)}"
         case str():
-            return _text_fault(value, found)
+            return _text_fault(value, field)
         case int() | Decimal():
             number = Decimal(value)
             if abs(number) >= 10**_MOST_DIGITS or Decimal(repr(float(number))) != number:
                 return f"it has more than {_MOST_DIGITS} digits"
-            if not found.is_number or ("number" not in types and number != int(number)):
+            if not field.is_number or ("number" not in types and number != int(number)):
                 return f"it takes {_listed(types)}"
             low, high = schema.get("minimum"), schema.get("maximum")
             if (low is None or low <= number) and (high is None or number <= high):
@@ -670,10 +670,10 @@ def schema_fault(value: Any, found: Field) -> str:
             return f"it is {json_kind(value)}"
 
 
-def _text_fault(value: str, found: Field) -> str:
-    schema = found.schema
-    if "string" not in found.types:
-        return f"it takes {_listed(found.types)}"
+def _text_fault(value: str, field: Field) -> str:
+    schema = field.schema
+    if "string" not in field.types:
+        return f"it takes {_listed(field.types)}"
     allowed = schema.get("enum")
     if allowed is not None and value not in allowed:
         names = ", ".join(str(each) for each in allowed if each is not None)
@@ -682,7 +682,7 @@ def _text_fault(value: str, found: Field) -> str:
         return f"it takes {schema['maxLength']} characters at most"
     if len(value) < schema.get("minLength", 0):
         return f"it takes {schema['minLength']} characters at least"
-    if found.is_date and not _is_iso_date(value):
+    if field.is_date and not _is_iso_date(value):
         return "it takes a calendar day as YYYY-MM-DD"
     pattern = schema.get("pattern")
     if pattern and not re.search(pattern, value):
