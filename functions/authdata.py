@@ -27,6 +27,14 @@ async def authdata_stage(req: func.HttpRequest) -> func.HttpResponse:
     return await http.stage_call(await gateway(), req)
 
 
+@blueprint.function_name("authdata_list")
+@blueprint.route(_HERE, methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def authdata_list(req: func.HttpRequest) -> func.HttpResponse:
+    """List the batches of the tenant: those that wait first, then those that have ended."""
+    return await http.list_call(await gateway(), req)
+
+
 @blueprint.function_name("authdata_review")
 @blueprint.route(_BATCH, methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @answered

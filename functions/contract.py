@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from shared.auth.integrations import ANY
+from shared.auth.clients import Scope
+from shared.auth.integrations import ANY, OPERATE
 from shared.bootstrap import gateway
+from shared.clock import to_iso
 from shared.errors import NotFoundError, StorageUnavailableError, UnknownMessageTypeError
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE
 from shared.web import query_names
 from shared.web.imports import json_answer
-from shared.web.requests import JSON
+from shared.web.requests import JSON, check_accepts_json
 from shared.web.responses import RETRY_AFTER, answered
 
 if TYPE_CHECKING:
@@ -41,6 +43,33 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
     if is_working:
         return json_answer({"status": "ok"})
     return json_answer({"message": STORAGE_AWAY}, 503, {"Retry-After": RETRY_AFTER})
+
+
+@blueprint.function_name("health_queues")
+@blueprint.route("api/health/queues", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@answered
+async def health_queues(req: func.HttpRequest) -> func.HttpResponse:
+    """What waits in the queues of the gateway, and what failed too often, in numbers."""
+    app = await gateway()
+    await app.callers.authenticate_for(req.headers, OPERATE, Scope.ADMIN)
+    query_names.NONE.read(req)
+    check_accepts_json(req)
+    states = await app.queue_health.look()
+    return json_answer(
+        {
+            "checkedAt": to_iso(states.checked_at),
+            "queues": [
+                {
+                    "queue": state.queue,
+                    "messages": state.messages,
+                    "oldestAt": None if state.oldest_at is None else to_iso(state.oldest_at),
+                    "poisoned": state.poisoned,
+                }
+                for state in states.queues
+            ],
+            "poisonedDrops": states.poisoned_drops,
+        }
+    )
 
 
 @blueprint.function_name("import_schema")

@@ -44,7 +44,7 @@ from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.drops import LEASE_SECONDS, DropSweep, PoisonedDrops
 from shared.services.dry_run import DryRuns, NothingOpen
-from shared.services.health import Health
+from shared.services.health import Health, QueueHealth
 from shared.services.idempotency import FingerprintKeys, IdempotencyKeys, IdempotencyStore
 from shared.services.persons.dropped_file import References
 from shared.services.persons.dropped_rows import DroppedRows
@@ -77,7 +77,7 @@ from shared.services.undo_processor import RecordUndoProcessor
 from shared.services.undoing import Undoing
 from shared.settings import FORWARDED, Settings
 from shared.storage.account import Account
-from shared.storage.dropped_blobs import HostRecords, PoisonQueue
+from shared.storage.dropped_blobs import POISON_QUEUE, HostRecords, PoisonQueue
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import (
     CONTAINERS,
@@ -209,6 +209,12 @@ def compose(
         sweep=compose_sweep(dependencies, chunks),
         persons=_persons(dependencies, tenants, chunks, account.poison, caller),
         health=Health(partial(account.check, WORKERS.queue), clock),
+        queue_health=QueueHealth(
+            account.queues,
+            [queue for kind in IMPORT_TYPES.values() for queue in kind.queues],
+            POISON_QUEUE,
+            clock,
+        ),
     )
 
 

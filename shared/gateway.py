@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shared.services.chunk_processor import ChunkProcessor
     from shared.services.drops import DropSweep, PoisonedDrops
     from shared.services.dry_run import DryRuns
-    from shared.services.health import Health
+    from shared.services.health import Health, QueueHealth
     from shared.services.idempotency import FingerprintKeys, IdempotencyKeys
     from shared.services.import_log import ImportLog
     from shared.services.persons.service import PersonService
@@ -89,3 +89,4 @@ class Gateway:
     sweep: Sweep
     persons: PersonService
     health: Health
+    queue_health: QueueHealth

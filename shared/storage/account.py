@@ -85,6 +85,25 @@ class AzureQueues:
             async with storage_call(storage_time_now().longest_try):
                 await self._service.get_queue_client(queue).delete_message(message.handle)
 
+    async def count(self, queue: str) -> int:
+        """See `CountedQueues.count`."""
+        client = self._service.get_queue_client(queue)
+        with suppress(PreconditionFailedError):
+            async with storage_call(storage_time_now().longest_try):
+                properties = await client.get_queue_properties()
+                return int(properties.approximate_message_count or 0)
+        return 0
+
+    async def oldest(self, queue: str) -> datetime | None:
+        """See `CountedQueues.oldest`."""
+        client = self._service.get_queue_client(queue)
+        with suppress(PreconditionFailedError):
+            async with storage_call(storage_time_now().longest_try):
+                for message in await client.peek_messages(max_messages=1):
+                    inserted_on: datetime | None = message.inserted_on
+                    return inserted_on
+        return None
+
     async def set_metadata(self, queue: str, metadata: Mapping[str, str]) -> None:
         """Write metadata of a queue. Raises StorageUnavailableError."""
         client = self._service.get_queue_client(queue)

@@ -176,4 +176,5 @@ LICENSE_DELETION: Final = QueryNames((PROFILE, SHEET, *_DRY), is_ours=False)
 AUTHDATA: Final = QueryNames(
     ("fileLogId", "validate", "allowNoAuth", "commit", SHEET, *_DRY), is_ours=False
 )
+AUTHDATA_LIST: Final = QueryNames(("since", *_PAGE))
 DOCUMENT_UPLOAD: Final = QueryNames(_DRY, is_ours=False)

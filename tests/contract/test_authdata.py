@@ -5,10 +5,12 @@ See docs/contracts.md#0 and docs/contracts.md#3.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,8 +24,9 @@ from tests.contract.calls import (
     send_authdata,
 )
 from tests.e2e.gateway_process import Answer, GatewayProcess
+from tests.emulator import open_ready_gateway, settings_for
 from tests.integration.harness import an_employee
-from tests.tenants import Sender, a_token_client
+from tests.tenants import Sender, a_sender, a_token_client
 
 pytestmark = pytest.mark.e2e
 SAMPLE = Path(__file__).parents[1] / "golden" / "paperless-authdata-stage.request.json"
@@ -93,6 +96,44 @@ def test_a_batch_is_staged_reviewed_and_processed(gateway: GatewayProcess, sende
     failed = gateway.get(f"/api/imports/{import_id}/failed-rows", sender).json
     assert [each["row"] for each in failed] == [{}]
     check_refusal(send_authdata(gateway, sender, rows, STAGE, fileLogId=batch), 409)
+
+
+def test_batches_are_listed_in_pages_without_their_records(
+    gateway: GatewayProcess, sender: Sender, storage: str
+) -> None:
+    assert gateway.get(AUTHDATA, sender).json == {"items": [], "continuation": None}
+    staged, waiting, done = (
+        send_authdata(gateway, sender, [an_employee(f"E{at}")] * (at + 1), STAGE).json["fileLogId"]
+        for at in range(3)
+    )
+    import_id = process_authdata(gateway, sender, done).headers["x-import-id"]
+
+    async def end_and_tidy() -> None:
+        settings = settings_for(storage, sweep_after_seconds=-1)
+        async with open_ready_gateway(settings) as opened:
+            await opened.authdata.processing.tidy(sender.tenant)
+
+    asyncio.run(end_and_tidy())
+    items: list[dict[str, Any]] = []
+    following: str | None = ""
+    while following is not None:
+        more = f"&continuation={following}" if following else ""
+        page = gateway.get(f"{AUTHDATA}?pageSize=1{more}", sender).json
+        assert len(page["items"]) <= 1
+        items += page["items"]
+        following = page["continuation"]
+    assert [(each["fileLogId"], each["state"], each["records"]) for each in items] == [
+        (staged, "Staged", 1),
+        (waiting, "Staged", 2),
+        (done, "Processed", 3),
+    ]
+    assert [each["importId"] for each in items] == [None, None, import_id]
+    assert items[0].keys() == items[2].keys()
+    later = gateway.get(f"{AUTHDATA}?since=2999-01-01", sender).json["items"]
+    assert [each["fileLogId"] for each in later] == [staged, waiting]
+    for query, wording in (("since=x", "since"), ("continuation=eA", "continuation"), ("a=b", "a")):
+        check_refusal(gateway.get(f"{AUTHDATA}?{query}", sender), 400, wording)
+    assert gateway.get(AUTHDATA, a_sender(storage)).json["items"] == []
 
 
 def test_a_retry_needs_the_rows_in_its_body(gateway: GatewayProcess, sender: Sender) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.queue import QueueServiceClient
 
+from shared.imports.placements.definition import PLACEMENTS
+from shared.imports.registry import IMPORT_TYPES
 from shared.imports.results import MAX_GROUPS, MAX_INDEXES
+from shared.storage.dropped_blobs import POISON_QUEUE
 from tests.builders import a_worker
 from tests.contract.calls import a_license, check_refusal, send_licenses
 from tests.e2e.gateway_process import Answer, GatewayProcess
@@ -188,6 +194,32 @@ def test_imports_are_not_shown_without_a_key(gateway: GatewayProcess, what: str)
 def test_health_is_open_and_says_ok(gateway: GatewayProcess) -> None:
     answer = gateway.call("GET", "/api/health")
     assert (answer.status, answer.json) == (200, {"status": "ok"})
+
+
+def test_the_queues_are_shown_in_numbers(
+    gateway: GatewayProcess, sender: Sender, storage: str
+) -> None:
+    """A message of the poison queue of drops, and one that waits in a queue without a trigger."""
+    bulk = PLACEMENTS.bulk_queue
+    with QueueServiceClient.from_connection_string(storage) as queues:
+        for name in (bulk, POISON_QUEUE, f"{bulk}-poison"):
+            with suppress(ResourceExistsError):
+                queues.create_queue(name)
+            queues.get_queue_client(name).send_message("e30=")
+        try:
+            answer = gateway.get("/api/health/queues", sender)
+        finally:
+            for name in (bulk, POISON_QUEUE, f"{bulk}-poison"):
+                queues.get_queue_client(name).clear_messages()
+    assert answer.status == 200
+    [entry] = [each for each in answer.json["queues"] if each["queue"] == bulk]
+    assert (entry["messages"], entry["poisoned"]) == (1, 1)
+    assert entry["oldestAt"] is not None
+    assert answer.json["poisonedDrops"] >= 1
+    assert len(answer.json["queues"]) == sum(len(kind.queues) for kind in IMPORT_TYPES.values())
+    check_refusal(gateway.get("/api/health/queues?x=1", sender), 400)
+    reader = a_sender(storage, permissions=frozenset({"read"}))
+    check_refusal(gateway.get("/api/health/queues", reader), 403, "operate")
 
 
 @pytest.mark.parametrize("name", ["workers.v1.schema", "Workers.V1.Schema"])

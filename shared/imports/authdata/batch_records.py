@@ -122,6 +122,11 @@ def done_before(time: str) -> tuple[str, str]:
     return "d|", f"d|{encode(time)}"
 
 
+def done_since(time: str) -> tuple[str, str]:
+    """The same of batches that were tidied up since then; "" for all of them."""
+    return f"d|{encode(time)}", "d|~"
+
+
 def index_after(time: str) -> tuple[str, str]:
     """The same of batches that were opened after then, by a clock that was ahead."""
     return f"b|{encode(time)}", "b|~"

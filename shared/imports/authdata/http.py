@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -18,6 +19,7 @@ import azure.functions as func
 from shared.auth.callers import AnyCaller
 from shared.auth.clients import Scope
 from shared.auth.integrations import import_permission
+from shared.clock import to_iso
 from shared.errors import (
     AcceptanceUnknownError,
     ConflictError,
@@ -42,11 +44,18 @@ from shared.imports.authdata.staging import NO_SUCH_BATCH, EvaluatedBatch, refus
 from shared.services.background import to_thread_if_large
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
+from shared.web.audit import read_moment
 from shared.web.idempotency import answer_once, keyed_call
 from shared.web.import_call import answer_pending, answer_when_ended
+from shared.web.imports import json_answer
 from shared.web.requests import JSON, DryRun, Preferences
 from shared.web.row_bodies import SentRows, sent_rows
 from shared.web.sender import sender_of
+
+_PAGE = 50
+_LARGEST_PAGE = 100
+# The row key of an index entity of batches.
+_ROW = re.compile(r"[bd]\|[A-Za-z0-9._=|~:-]{1,200}")
 
 # Dry runs of authentication data are evaluated like a call or a batch, without writing (I5).
 
@@ -209,6 +218,40 @@ async def review_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespo
     if record.is_open:
         return await answer_pending(gateway, record)
     return await authdata_answer(gateway, record)
+
+
+async def list_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """The batches of the tenant, without their records."""
+    caller = await _authenticated(gateway, req)
+    query = query_names.AUTHDATA_LIST.read(req)
+    requests.check_accepts_json(req)
+    size = requests.whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
+    since = read_moment("since", query.get("since"))
+    text = query.get("continuation")
+    after = requests.from_opaque(text) if text else ""
+    if text and not _ROW.fullmatch(after):
+        raise requests.wrong_continuation()
+    batches, following = await gateway.authdata.staging.page(
+        caller.tenant, after, to_iso(since) if since else "", size
+    )
+    return json_answer(
+        {
+            "items": [_batch_view(batch) for batch in batches],
+            "continuation": requests.to_opaque(following) if following else None,
+        }
+    )
+
+
+def _batch_view(batch: Batch) -> dict[str, Any]:
+    return {
+        "fileLogId": batch.file_log_id,
+        "state": batch.state.value,
+        "records": batch.rows,
+        "openedAt": batch.opened_at,
+        "changedAt": batch.changed_at,
+        "importId": batch.import_id or None,
+        "thresholdExceptions": list(batch.exceeded),
+    }
 
 
 async def authdata_answer(gateway: Gateway, record: ImportRecord) -> func.HttpResponse:

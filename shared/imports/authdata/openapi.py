@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from shared.auth.clients import Scope
 from shared.auth.integrations import import_permission
+from shared.imports.authdata.batch_records import BatchState
 from shared.imports.authdata.definition import AUTHDATA
 from shared.web.openapi.operations import (
+    CONTINUATION,
     DRY_RUN,
     FILE_BODIES,
     GUID,
@@ -98,8 +100,28 @@ class AuthdataAnswer(AnswerModel):
     employeeDetails: list[EmployeeOutcome] = Field(description="What became of each employee.")
 
 
+class BatchEntry(AnswerModel):
+    fileLogId: Guid = Field(description="The id of the batch.")
+    state: BatchState = Field(description="Only a staged batch takes records and is processed.")
+    records: Count = Field(description="Records that all calls have appended.")
+    openedAt: AwareDatetime = Field(description="The time of its first call.")
+    changedAt: AwareDatetime = Field(description="The time of the last append or change.")
+    importId: Guid | None = Field(description="The import that processes it; null before that.")
+    thresholdExceptions: list[str] = Field(
+        description="The thresholds that cancelled it while it was staged, as sentences."
+    )
+
+
+class BatchPage(AnswerModel):
+    items: list[BatchEntry] = Field(
+        description="The batches that are not tidied up, the oldest first; then those that are, in "
+        "the order in which that was done."
+    )
+    continuation: str | None = Field(description="What the next page is asked for with.")
+
+
 def operations(max_rows: int) -> tuple[Operation, ...]:
-    """The four calls."""
+    """The five calls."""
     media = {**dict.fromkeys((JSON, "text/json"), _call(max_rows)), **FILE_BODIES}
     body = Body(media, "authdata.json")
     processed = import_answers("What the batch has done.", AuthdataAnswer)
@@ -127,6 +149,35 @@ def operations(max_rows: int) -> tuple[Operation, ...]:
                 )
             },
             refusals=(*refusals, 410, 415, 422),
+        ),
+        Operation(
+            function="authdata_list",
+            method="GET",
+            path=HERE,
+            summary="List batches",
+            text="A batch that has ended is tidied up within minutes, and listed until its results "
+            "expire. Processed batches are also imports of the type authdata.",
+            tag=TAG,
+            access=Access.EITHER,
+            scope=Scope.IMPORT_AUTHDATA,
+            permission=import_permission(AUTHDATA.name),
+            parameters=(
+                Parameter(
+                    "since",
+                    "query",
+                    "Leaves out batches that were tidied up before this time.",
+                    {"type": "string", "format": "date-time"},
+                ),
+                Parameter(
+                    "pageSize",
+                    "query",
+                    "The most batches of a page.",
+                    {"type": "integer", "minimum": 1, "maximum": 100, "default": 50},
+                ),
+                CONTINUATION,
+            ),
+            answers={200: Answer("A page of batches.", {JSON: BatchPage})},
+            refusals=(400, 401, 403, 406),
         ),
         Operation(
             function="authdata_review",

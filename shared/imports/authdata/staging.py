@@ -9,9 +9,11 @@ the records are in.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -71,6 +73,8 @@ if TYPE_CHECKING:
 # Both are texts in the tenant's record, so that an operator sees them as configured.
 
 MAX_PERCENT = 1_000
+# The batches of a list that are read at the same time.
+_READ_AT_ONCE = 10
 _NAMES = ("added", "updated", "errors")
 _PERCENT = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4})?) ?%?")
 
@@ -334,6 +338,29 @@ class Staging:
         if batch is None:
             raise NotFoundError(NO_SUCH_BATCH)
         return await self.expire_if_due(batch)
+
+    async def page(self, tenant: str, after: str, since: str, most: int) -> tuple[list[Batch], str]:
+        """At most `most` batches of a tenant, and the place to go on after; "" where all are read.
+
+        A batch that is unreadable, or was removed meanwhile, is left out.
+        """
+        found = await self._batches.page_of_ids(tenant, after, since, most)
+        batches: list[Batch] = []
+        for start in range(0, len(found), _READ_AT_ONCE):
+            read = (
+                self._read_if_readable(tenant, file_log_id)
+                for _, file_log_id in found[start : start + _READ_AT_ONCE]
+            )
+            batches += [batch for batch in await asyncio.gather(*read) if batch is not None]
+        return batches, found[-1][0] if len(found) == most else ""
+
+    async def _read_if_readable(self, tenant: str, file_log_id: str) -> Batch | None:
+        with suppress(GoneError):
+            batch = await self._read(tenant, file_log_id)
+            if batch is not None and self.is_due(batch):
+                return replace(batch, state=BatchState.EXPIRED)
+            return batch
+        return None
 
     async def cancel_lost(self, batch: Batch) -> None:
         """End a batch whose records are lost. Raises PreconditionFailedError if it has changed."""

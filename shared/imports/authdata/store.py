@@ -114,6 +114,28 @@ class BatchStore:
             )
         return result
 
+    async def page_of_ids(
+        self, tenant: str, after: str, since: str, most: int
+    ) -> list[tuple[str, str]]:
+        """Row keys of index entities after that one, at most `most`, each with the batch's id.
+
+        First come the batches that are not tidied up, the oldest first, then those that were tidied
+        up since that time, in this order.
+        """
+        entities: list[Entity] = []
+        for first, last in (batch_records.OPENED, batch_records.done_since(since)):
+            if after <= last and len(entities) < most:
+                entities += await self._tables.query(
+                    AUTH_STAGING,
+                    encode(tenant),
+                    first,
+                    last,
+                    after=after,
+                    select=["Batch"],
+                    most=most - len(entities),
+                )
+        return [(entity.row, entity.text("Batch")) for entity in entities]
+
     async def has_opened(self, tenant: str) -> bool:
         """Whether a batch of the tenant is not tidied up."""
         first, last = batch_records.OPENED

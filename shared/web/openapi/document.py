@@ -15,10 +15,10 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from shared.auth.clients import Scope
-from shared.auth.integrations import ANY
+from shared.auth.integrations import ANY, OPERATE
 from shared.imports.files.formats import XLSX_TYPE, FileFormat
 from shared.imports.files.templates import SAMPLES, TEMPLATE_FORMATS, template_name
 from shared.imports.import_type import ImportType
@@ -32,6 +32,7 @@ from shared.web.openapi.operations import (
     JSON,
     OWN_CORRELATION_ID,
     TEXT,
+    Access,
     Answer,
     Body,
     Limits,
@@ -66,6 +67,27 @@ _CACHED_BY_TAG = headers("Cache-Control", "ETag")
 
 class Health(AnswerModel):
     status: Literal["ok"] = Field(description="`ok`: tables, queues and blobs answer.")
+
+
+class QueueEntry(AnswerModel):
+    queue: str = Field(description="The name of the queue; `-bulk` has chunks of large imports.")
+    messages: Count = Field(
+        description="About how many messages it has, with those that are being processed."
+    )
+    oldestAt: AwareDatetime | None = Field(
+        description="When the first message that waits was sent; null where none waits."
+    )
+    poisoned: Count = Field(
+        description="Messages that failed too often. The gateway ends their rows within minutes."
+    )
+
+
+class QueuesAnswer(AnswerModel):
+    checkedAt: AwareDatetime = Field(description="When the gateway looked, at most 5 seconds ago.")
+    queues: list[QueueEntry] = Field(description="The queues of all types, for all tenants.")
+    poisonedDrops: Count = Field(
+        description="Dropped files that failed too often (`manage.py poison list`)."
+    )
 
 
 class ImportCall(AnswerModel):
@@ -124,6 +146,19 @@ OPERATIONS: Final = (
         summary="Check whether tables, queues and blobs answer",
         tag=TAG,
         answers={200: Answer("They answer.", {JSON: Health})},
+    ),
+    Operation(
+        function="health_queues",
+        method="GET",
+        path="/api/health/queues",
+        summary="What waits in the queues, and what failed too often",
+        text="The queues are those of the whole gateway: the numbers count for all tenants.",
+        tag=TAG,
+        access=Access.EITHER,
+        scope=Scope.ADMIN,
+        permission=OPERATE,
+        answers={200: Answer("The queues in numbers.", {JSON: QueuesAnswer})},
+        refusals=(400, 401, 403, 406),
     ),
     *(
         Operation(

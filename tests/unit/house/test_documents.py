@@ -148,6 +148,7 @@ def options_of(command: Command, path: tuple[str, ...]) -> Iterator[tuple[str, s
 _DEPLOYMENT: Final = "test_the_first_import_goes_as_the_page_of_the_deployment_says"
 RUN_BY: Final = {
     "GET /api/health": _DEPLOYMENT,
+    "GET /api/health/queues": "test_the_queues_are_shown_in_numbers",
     "curl GATEWAY_URL/api/health": _DEPLOYMENT,
     "python3 dev.py build": "test_the_built_folder_has_the_app_and_the_locked_packages",
     "python3 dev.py build --telemetry": "test_the_folder_with_telemetry_has_its_packages",
