@@ -11,6 +11,7 @@ from functions import (
     authdata,
     changes,
     chunks,
+    console,
     contract,
     documents,
     housekeeping,
@@ -47,4 +48,5 @@ app.register_functions(audit.blueprint)
 app.register_functions(changes.blueprint)
 app.register_functions(tokens.blueprint)
 app.register_functions(contract.blueprint)
+app.register_functions(console.blueprint)
 app.register_functions(housekeeping.blueprint)

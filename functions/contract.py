@@ -17,6 +17,7 @@ from shared.web import query_names
 from shared.web.imports import json_answer
 from shared.web.requests import JSON, check_accepts_json
 from shared.web.responses import RETRY_AFTER, answered
+from shared.web.static_files import REVALIDATED
 
 if TYPE_CHECKING:
     from shared.web.openapi.operations import Limits
@@ -26,8 +27,6 @@ blueprint = func.Blueprint()
 STORAGE_AWAY = (
     "Storage does not answer or takes no writes: tables, queues and blobs are all needed."
 )
-# Browsers revalidate files by their ETag, so that a new version of the gateway is seen immediately.
-_KEPT = {"Cache-Control": "no-cache"}
 
 
 @blueprint.function_name("health")
@@ -81,15 +80,17 @@ async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
     name = req.route_params["schema"].lower()
     kinds = {kind.schema_name: kind for kind in TYPE_CATALOGUE.all if kind.has_schema}
     if name in kinds:
-        return json_answer(kinds[name].rules.json_schema(), 200, _KEPT)
+        return json_answer(kinds[name].rules.json_schema(), 200, REVALIDATED)
     if name.endswith((".csv", ".xlsx")):
         from shared.imports.files.templates import find_template
 
         template = await asyncio.to_thread(find_template, name)
         if template is not None:
-            headers = {**_KEPT, "Content-Disposition": f'attachment; filename="{template.name}"'}
+            disposition = f'attachment; filename="{template.name}"'
             return func.HttpResponse(
-                template.content, headers=headers, mimetype=template.media_type
+                template.content,
+                headers={**REVALIDATED, "Content-Disposition": disposition},
+                mimetype=template.media_type,
             )
     raise NotFoundError(
         f"There is no schema of this name; there are: {', '.join(kinds)}. Templates have the same "
@@ -105,7 +106,7 @@ async def capabilities(req: func.HttpRequest) -> func.HttpResponse:
     query_names.NONE.read(req)
     from shared.web.openapi.document import capabilities as told
 
-    return json_answer(await asyncio.to_thread(told, await _limits()), 200, _KEPT)
+    return json_answer(await asyncio.to_thread(told, await _limits()), 200, REVALIDATED)
 
 
 @blueprint.function_name("errors")
@@ -116,7 +117,7 @@ async def errors(req: func.HttpRequest) -> func.HttpResponse:
     query_names.NONE.read(req)
     from shared.web.openapi.document import catalogue_view
 
-    return json_answer(catalogue_view(), 200, _KEPT)
+    return json_answer(catalogue_view(), 200, REVALIDATED)
 
 
 @blueprint.function_name("openapi")
@@ -128,7 +129,7 @@ async def openapi(req: func.HttpRequest) -> func.HttpResponse:
     from shared.web.openapi.document import document_text
 
     text = await asyncio.to_thread(document_text, await _limits())
-    return func.HttpResponse(text, headers=_KEPT, mimetype=JSON)
+    return func.HttpResponse(text, headers=REVALIDATED, mimetype=JSON)
 
 
 @blueprint.function_name("docs")
@@ -137,10 +138,9 @@ async def openapi(req: func.HttpRequest) -> func.HttpResponse:
 async def docs(req: func.HttpRequest) -> func.HttpResponse:
     """The OpenAPI document as a page to read and try."""
     query_names.NONE.read(req)
-    from shared.web.openapi.page import PAGE, POLICY
+    from shared.web.openapi.page import page
 
-    headers = {**_KEPT, "Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
-    return func.HttpResponse(PAGE, headers=headers, mimetype="text/html")
+    return page().answer(req)
 
 
 @blueprint.function_name("docs_file")
@@ -154,13 +154,7 @@ async def docs_file(req: func.HttpRequest) -> func.HttpResponse:
     file = await asyncio.to_thread(page_file, req.route_params["file"])
     if file is None:
         raise NotFoundError("The page has no file of this name: open /api/docs.")
-    headers = {**_KEPT, "ETag": file.tag, "Vary": "Accept-Encoding"}
-    if file.tag in req.headers.get("If-None-Match", ""):
-        return func.HttpResponse(status_code=304, headers=headers)
-    if "gzip" in req.headers.get("Accept-Encoding", "").lower():
-        headers["Content-Encoding"] = "gzip"
-        return func.HttpResponse(file.compressed, headers=headers, mimetype=file.media_type)
-    return func.HttpResponse(file.content, headers=headers, mimetype=file.media_type)
+    return file.answer(req)
 
 
 async def _limits() -> Limits:

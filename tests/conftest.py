@@ -52,6 +52,7 @@ ACCOUNTS = (
     "searched",
     "standin",
     "standin2",
+    "console",
 )
 
 COMPUTING = ("unit", "model", "budgets", "golden")

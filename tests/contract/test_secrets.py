@@ -268,6 +268,7 @@ PUBLIC = (
     "/api/docs",
     "/api/errors",
     "/api/openapi.json",
+    "/console",
 )
 
 

@@ -245,6 +245,8 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         _get(sender, "/api/openapi.json"),
         _get(sender, "/api/docs"),
         _get(sender, "/api/docs/start.js"),
+        _get(sender, "/console"),
+        _get(sender, "/console/components/Notice.js"),
         {**_get(sender, "/api/import/anything"), "method": "POST", "body": "[]"},
         {"method": "POST", "url": "/connect/token", "body": "grant_type=password"},
         *(
@@ -303,6 +305,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         "health": 200,
         "import_schema": 200,
         **dict.fromkeys(("capabilities", "errors", "openapi", "docs", "docs_file"), 200),
+        **dict.fromkeys(("console", "console_file"), 200),
         "import_documents": 403,
         "documents_list": 200,
         "documents_content": 404,

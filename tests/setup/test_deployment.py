@@ -51,9 +51,14 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_only_the_app_and_its_papers_are_deployed() -> None:
     assert {name.partition("/")[0] for name in app_files()} == {
-        "function_app.py", "functions", "shared", "samples", "host.json", "requirements.txt",
-        "README.md", "LICENSE",
+        "function_app.py", "functions", "shared", "samples", "console", "host.json",
+        "requirements.txt", "README.md", "LICENSE",
     }  # fmt: skip
+
+
+def test_of_the_console_its_files_are_deployed_and_nothing_that_only_its_checks_need() -> None:
+    ends = {Path(name).suffix for name in app_files() if name.startswith("console/")}
+    assert ends == {"", ".css", ".html", ".js", ".md", ".preact"}
 
 
 def test_the_deployed_app_has_no_control_call_of_the_stand_in_and_nothing_that_moves_its_clock(

@@ -136,6 +136,49 @@ def _public(function: str, path: str, summary: str, content: Content) -> Operati
     )
 
 
+def _page(function: str, path: str, summary: str) -> Operation:
+    return Operation(
+        function=function,
+        method="GET",
+        path=path,
+        summary=summary,
+        tag=TAG,
+        parameters=(_IF_NONE_MATCH,),
+        answers={
+            200: Answer(
+                "The page. It loads nothing from other addresses.",
+                {"text/html": str},
+                headers("Cache-Control", "Content-Security-Policy", "ETag"),
+            ),
+            304: _CURRENT,
+        },
+    )
+
+
+def _page_file(function: str, path: str, files: list[str]) -> Operation:
+    return Operation(
+        function=function,
+        method="GET",
+        path=path,
+        summary="A file of that page",
+        tag=TAG,
+        parameters=(
+            Parameter("file", "path", "Its name.", {"type": "string", "enum": files}, True),
+            _IF_NONE_MATCH,
+        ),
+        answers={
+            200: Answer("The file.", {"text/javascript": str, "text/css": str}, _CACHED_BY_TAG),
+            304: _CURRENT,
+        },
+        refusals=(404,),
+    )
+
+
+_IF_NONE_MATCH: Final = Parameter(
+    "If-None-Match", "header", "The ETag of the copy that the browser has.", TEXT
+)
+_CURRENT: Final = Answer("The copy that the browser has is current.", {}, _CACHED_BY_TAG)
+_FILES_OF_DOCS: Final = ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"]
 _TEMPLATE_TYPES: Final = {FileFormat.CSV: "text/csv", FileFormat.XLSX: XLSX_TYPE}
 _FILE: Final[Schema] = {"type": "string", "contentMediaType": "application/octet-stream"}
 OPERATIONS: Final = (
@@ -197,44 +240,10 @@ OPERATIONS: Final = (
     _public("capabilities", "/api/capabilities", "What can be sent and asked for", Capabilities),
     _public("errors", "/api/errors", "Every message a row can have", Catalogue),
     _public("openapi", "/api/openapi.json", "This document", dict[str, Any]),
-    Operation(
-        function="docs",
-        method="GET",
-        path="/api/docs",
-        summary="This document as a page to read and try",
-        tag=TAG,
-        answers={
-            200: Answer(
-                "The page. It loads nothing from other addresses.",
-                {"text/html": str},
-                headers("Cache-Control", "Content-Security-Policy"),
-            )
-        },
-    ),
-    Operation(
-        function="docs_file",
-        method="GET",
-        path="/api/docs/{file}",
-        summary="A file of that page",
-        tag=TAG,
-        parameters=(
-            Parameter(
-                "file",
-                "path",
-                "Its name.",
-                {"type": "string", "enum": ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"]},
-                True,
-            ),
-            Parameter(
-                "If-None-Match", "header", "The ETag of the copy that the browser has.", TEXT
-            ),
-        ),
-        answers={
-            200: Answer("The file.", {"text/javascript": str, "text/css": str}, _CACHED_BY_TAG),
-            304: Answer("The copy that the browser has is current.", {}, _CACHED_BY_TAG),
-        },
-        refusals=(404,),
-    ),
+    _page("docs", "/api/docs", "This document as a page to read and try"),
+    _page_file("docs_file", "/api/docs/{file}", _FILES_OF_DOCS),
+    _page("console", "/console", "The console: imports, records and documents as pages"),
+    _page_file("console_file", "/console/{file}", ["gateway.js", "main.js", "style.css"]),
 )
 
 
@@ -487,6 +496,7 @@ def _content(
 LINKS = {
     "openapi": "/api/openapi.json",
     "docs": "/api/docs",
+    "console": "/console",
     "errors": "/api/errors",
     "imports": "/api/imports",
     "health": "/api/health",
