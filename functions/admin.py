@@ -15,7 +15,7 @@ _AREAS = {
     "tenant": ("tenant", ["GET"]),
     "integrations": ("integrations", ["GET", "POST", "PATCH"]),
     "keys": ("keys", ["GET", "POST", "DELETE"]),
-    "clients": ("clients", ["GET", "POST", "DELETE"]),
+    "clients": ("clients", ["GET", "POST", "PATCH", "DELETE"]),
     "secrets": ("secrets", ["POST", "DELETE"]),
     "profiles": ("profiles", ["GET"]),
     "profile": ("profiles/{name}", ["GET", "PUT", "DELETE"]),

@@ -96,7 +96,21 @@ class Identity:
     def _bearers(self) -> BearerAuthenticator:
         from shared.auth.bearer import BearerAuthenticator
 
-        return BearerAuthenticator(self._provider.reader, self._clients, self._clock)
+        return BearerAuthenticator(
+            self._provider.reader, self._clients, self._clock, self._note_entra_use
+        )
+
+    def _note_entra_use(self, client: Client) -> None:
+        """Note the last call of a client of Entra; of others the requests for tokens are noted."""
+        from shared.auth.clients import use_of_client
+
+        if not client.is_entra_client:
+            return
+
+        def write(at: str) -> Awaitable[object]:
+            return self._tables.write(CLIENTS, use_of_client(client, at))
+
+        self._uses.note_name(f"client {client.client_id}", client.used_at, write)
 
     @cached_property
     def _requests(self) -> TokenRequests:

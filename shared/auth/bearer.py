@@ -7,7 +7,7 @@ client is refused within seconds, and not only when its last token expires.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import jwt
 
 from shared.auth.callers import TokenCaller
-from shared.auth.clients import ClientLookups, Scope
+from shared.auth.clients import Client, ClientLookups, Scope
 from shared.clock import Clock, SystemClock
 from shared.errors import BearerTokenError, ExpiredTokenError
 
@@ -148,11 +148,17 @@ class BearerAuthenticator:
     """Finds the caller of a bearer token."""
 
     def __init__(
-        self, tokens: TokenReader, clients: ClientLookups, clock: Clock | None = None
+        self,
+        tokens: TokenReader,
+        clients: ClientLookups,
+        clock: Clock | None = None,
+        note_use: Callable[[Client], None] = lambda _client: None,
     ) -> None:
+        """`note_use` is called for each accepted token, and returns at once."""
         self._tokens = tokens
         self._clients = clients
         self._clock = clock or SystemClock()
+        self._note_use = note_use
 
     async def authenticate(self, authorization: str) -> TokenCaller:
         """Find the caller by the value of its Authorization header. Raises BearerTokenError."""
@@ -184,5 +190,6 @@ class BearerAuthenticator:
                 "The secret that this token was issued for was revoked, or has expired: get a new "
                 "token with the client's present secret."
             )
+        self._note_use(client)
         scopes = claims.scopes & client.scopes
         return TokenCaller(client.tenant, client.client_id, scopes, secret_id or "")

@@ -99,7 +99,7 @@ class Caller:
     @property
     def read(self) -> ReadPermission:
         """What it may read of stored records."""
-        return self.integration.read if self.integration.may(READ) else ReadPermission.NONE
+        return self.integration.allowed_read
 
     def sees(self, type_name: str) -> bool:
         """Whether it may see imports of this type: all of its tenant's, or those it may send."""

@@ -69,7 +69,8 @@ MOST_CLIENT_ID = 200
 class Client:
     """One client. `secrets`, the newest first, are empty for a client of Entra.
 
-    `created_at` is ISO text.
+    Times are ISO text. `used_at` is the last call of a client of Entra, up to an hour old; the
+    gateway does not know which of its secrets it has used.
     """
 
     client_id: str
@@ -79,6 +80,12 @@ class Client:
     registration: str
     created_at: str = ""
     secrets: tuple[StoredKey, ...] = ()
+    used_at: str = ""
+
+    @property
+    def last_used_at(self) -> str:
+        """The last call of a client of Entra, the last token of another; "" for none noted."""
+        return max(self.used_at, *(secret.used_at for secret in self.secrets), "")
 
     @property
     def is_entra_client(self) -> bool:
@@ -118,6 +125,7 @@ def client_to_entity(client: Client, etag: str = "") -> Entity:
         # Earlier versions know the newest secret alone.
         "secretHash": client.secrets[0].hash if client.secrets else "",
         "secrets": keys_to_text(client.secrets),
+        "usedAt": client.used_at,
         **uses,
     }
     return Entity(PARTITION, client_row(client.client_id), values, etag)
@@ -127,6 +135,11 @@ def use_of_secret(client: Client, secret: StoredKey, at: str) -> Merge:
     """Writes the last use of a secret, where the client is still stored."""
     row = client_row(client.client_id)
     return Merge(Entity(PARTITION, row, {_use_column(secret.id): at}))
+
+
+def use_of_client(client: Client, at: str) -> Merge:
+    """Writes the last use of a client of Entra, where it is still stored."""
+    return Merge(Entity(PARTITION, client_row(client.client_id), {"usedAt": at}))
 
 
 def _use_column(secret_id: str) -> str:
@@ -154,6 +167,7 @@ def client_from_entity(entity: Entity) -> Client:
         registration=entity.text("registration"),
         created_at=entity.text("createdAt"),
         secrets=_secrets(entity),
+        used_at=entity.text("usedAt"),
     )
 
 

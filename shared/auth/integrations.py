@@ -94,6 +94,11 @@ class Integration:
             return True
         return permission == ANY or permission in self.permissions
 
+    @property
+    def allowed_read(self) -> ReadPermission:
+        """What it may read of stored records: nothing without the permission `read`."""
+        return self.read if self.may(READ) else ReadPermission.NONE
+
     def find_key(self, key_hash: str) -> StoredKey | None:
         """Its function key of that hash, compared in constant time."""
         matching = [key for key in self.keys if hmac.compare_digest(key.hash, key_hash)]

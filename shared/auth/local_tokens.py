@@ -47,8 +47,8 @@ from shared.storage.ports import Entity, Insert, Replace, Tables, reading, retry
 # keys for the time of their `Cache-Control` have it in time. An old key is accepted until every
 # token that it may have signed has expired.
 #
-# The private keys are stored unencrypted: an attacker who can read the gateway's storage can read
-# everything that a token gives access to.
+# Where the gateway has data keys, the record is sealed like other sensitive values
+# (docs/sealing.md).
 
 PARTITION, ROW = "signing", "ring"
 ALGORITHM = "ES256"

@@ -136,10 +136,10 @@ _MOST_AT_ONCE: Final = 8
 
 
 class LastUses:
-    """Writes when keys were last used: once an hour for each key, a few at a time.
+    """Writes when keys and clients were last used: once an hour for each, a few at a time.
 
-    A write that is lost is made up for an hour later. If too many keys are to be written at once,
-    the next use of a key writes it.
+    A write that is lost is made up for an hour later. If too many are to be written at once, the
+    next use writes it.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -152,17 +152,21 @@ class LastUses:
 
         Returns at once: the write is a task of its own.
         """
+        self.note_name(key.hash, key.used_at, write)
+
+    def note_name(self, name: str, used_at: str, write: Callable[[str], Awaitable[Any]]) -> None:
+        """The same for what has a unique `name`, and was last used at this time before."""
         now, elapsed = self._clock.now(), self._clock.elapsed()
-        age = age_of(key.used_at, now)
+        age = age_of(used_at, now)
         if age is not None and age < _WRITTEN_EVERY:
             return
-        noted_at = self._noted_at.get(key.hash)
+        noted_at = self._noted_at.get(name)
         if noted_at is not None and elapsed - noted_at < _WRITTEN_EVERY.total_seconds():
             return
         if len(self._running) >= _MOST_AT_ONCE:
             return
-        self._noted_at[key.hash] = elapsed
-        self._noted_at.move_to_end(key.hash)
+        self._noted_at[name] = elapsed
+        self._noted_at.move_to_end(name)
         if len(self._noted_at) > _MOST_REMEMBERED:
             self._noted_at.popitem(last=False)
         task = asyncio.create_task(_written(write, to_iso(now)))
@@ -179,5 +183,5 @@ async def _written(write: Callable[[str], Awaitable[Any]], at: str) -> None:
         with storage_time(CALL_SECONDS):
             await write(at)
     except Exception as error:
-        # The key may have been revoked meanwhile.
+        # The key or the client may have been revoked meanwhile.
         log.failure("key.use_not_noted", error)

@@ -626,7 +626,7 @@ class RowDrops:
         """Whether the integration that sent the drop of this name may read sensitive values."""
         segments = path_segments(name) or ("", "")
         integration = await find_integration(self._tables, tenant, segments[1])
-        return integration is not None and integration.read is ReadPermission.FULL
+        return integration is not None and integration.allowed_read is ReadPermission.FULL
 
     async def _settle_without_rows(self, drop: Drop, content: _DropContent, import_id: str) -> None:
         """A file without rows is done at once, and is no import."""

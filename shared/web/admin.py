@@ -308,20 +308,36 @@ async def _list_clients(call: _Call) -> Answer:
 
 async def _add_client(call: _Call) -> Answer:
     body = await call.body("scopes", "expiresAt")
-    names = body.texts("scopes") or []
-    if not names or not set(names) <= set(Scope):
-        raise InvalidRequestError(f"scopes must name one or more of {', '.join(Scope)}.")
-    scopes = map(Scope, names)
+    scopes = _named_scopes(body)
     return _client_issued(
         await call.gateway.clients.add(call.tenant, "", scopes, body.moment("expiresAt"))
     )
 
 
+async def _change_client(call: _Call) -> Answer:
+    body = await call.body("clientId", "scopes")
+    client_id, scopes = body.needed("clientId"), _named_scopes(body)
+    if _is_own_client(call, client_id) and Scope.ADMIN not in scopes:
+        raise ConflictError(OWN_CREDENTIAL)
+    client, _ = await call.gateway.clients.change_scopes(client_id, scopes, call.tenant)
+    return client_view(client)
+
+
+def _named_scopes(body: _Body) -> list[Scope]:
+    names = body.texts("scopes") or []
+    if not names or not set(names) <= set(Scope):
+        raise InvalidRequestError(f"scopes must name one or more of {', '.join(Scope)}.")
+    return list(map(Scope, names))
+
+
+def _is_own_client(call: _Call, client_id: str) -> bool:
+    caller = call.caller
+    return isinstance(caller, TokenCaller) and caller.client_id == normal_client_id(client_id)
+
+
 async def _revoke_client(call: _Call) -> Answer:
     client_id = call.asked("clientId")
-    if isinstance(call.caller, TokenCaller) and call.caller.client_id == normal_client_id(
-        client_id
-    ):
+    if _is_own_client(call, client_id):
         raise ConflictError(OWN_CREDENTIAL)
     return client_view(await call.gateway.clients.revoke(client_id, call.tenant))
 
@@ -467,6 +483,7 @@ _ACTS: Final[Mapping[tuple[str, str], Callable[[_Call], Awaitable[Answer]]]] = {
     ("keys", "DELETE"): _revoke_key,
     ("clients", "GET"): _list_clients,
     ("clients", "POST"): _add_client,
+    ("clients", "PATCH"): _change_client,
     ("clients", "DELETE"): _revoke_client,
     ("secrets", "POST"): _add_secret,
     ("secrets", "DELETE"): _revoke_secret,

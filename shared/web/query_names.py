@@ -148,7 +148,7 @@ ADMIN_NAMES: Final[Mapping[tuple[str, str], QueryNames]] = {
             "tenant": ("GET",),
             "integrations": ("GET", "POST", "PATCH"),
             "keys": ("POST",),
-            "clients": ("GET", "POST"),
+            "clients": ("GET", "POST", "PATCH"),
             "secrets": ("POST",),
             "profiles": ("GET",),
             "profile": ("PUT", "DELETE"),

@@ -118,8 +118,12 @@ def test_a_tenant_administers_itself_and_every_change_is_in_its_log(
     first = client["secrets"][0]["id"]
     left = desk.ask("DELETE", "secrets", clientId=client_id, id=first)["secrets"]
     assert [each["id"] for each in left] == [other["secrets"][0]["id"]]
+    scopes = ["admin", "read_records"]
+    changed = desk.ask("PATCH", "clients", {"clientId": client_id, "scopes": scopes})
+    assert changed["scopes"] == scopes
     [shown_client] = desk.ask("GET", "clients")["clients"]
     assert "clientSecret" not in shown_client
+    assert shown_client["scopes"] == scopes
     desk.ask("DELETE", "clients", clientId=client_id)
 
     assert desk.ask("PUT", "profiles/hr", PROFILE)["version"] == 1
@@ -140,7 +144,7 @@ def test_a_tenant_administers_itself_and_every_change_is_in_its_log(
     assert [entry["action"] for entry in entries] == [
         *(Action.INTEGRATION_ADD, Action.INTEGRATION_ADD, Action.KEY_ADD, Action.KEY_REVOKE),
         *(Action.INTEGRATION_SET, Action.CLIENT_ADD, Action.SECRET_ADD, Action.SECRET_REVOKE),
-        *(Action.CLIENT_REVOKE, Action.PROFILE_SET, Action.PROFILE_DELETE),
+        *(Action.CLIENT_SET, Action.CLIENT_REVOKE, Action.PROFILE_SET, Action.PROFILE_DELETE),
         *(Action.REFERENCE_LOAD, Action.THRESHOLD_SET, Action.THRESHOLD_SET, Action.FORMAT_SET),
         *(Action.ROUND_ADD, Action.ROUND_SET),
     ]
@@ -169,6 +173,7 @@ def test_an_administrator_touches_nothing_of_another_tenant(
         ("POST", "keys", own, {}),
         ("DELETE", "keys", None, {**own, "id": key_id}),
         ("DELETE", "keys", None, {"softwareKey": "ADMIN", "id": key_id}),
+        ("PATCH", "clients", {"clientId": client["clientId"], "scopes": ["import_inbox"]}, {}),
         ("DELETE", "clients", None, {"clientId": client["clientId"]}),
         ("POST", "secrets", {"clientId": client["clientId"]}, {}),
         ("DELETE", "secrets", None, {"clientId": client["clientId"], "id": secret_id}),
@@ -204,6 +209,8 @@ def test_no_caller_ends_what_it_calls_with(
     assert by_token.ask("GET", "tenant")["tenant"] == admin.tenant
     own = {"clientId": client.client.client_id.upper()}
     check_refusal(by_token.call("DELETE", "clients", None, own), 409, "made with what it would end")
+    less = {**own, "scopes": ["import_inbox"]}
+    check_refusal(by_token.call("PATCH", "clients", less), 409, "made with what it would end")
     check_refusal(
         by_token.call("POST", "secrets", {"clientId": client.client.client_id}), 409, "Entra"
     )
@@ -231,6 +238,7 @@ def test_no_caller_ends_what_it_calls_with(
         ("POST", "integrations", b'{"softwareKey":"A","expiresAt":"soon"}', "expiresAt must be"),
         ("POST", "integrations", b'{"softwareKey":"A","expiresAt":"2020-01-01"}', "is past"),
         ("POST", "clients", b'{"scopes":[]}', "scopes must name"),
+        ("PATCH", "clients", b'{"clientId":"x","scopes":["owner"]}', "scopes must name"),
         ("DELETE", "keys?id=1", b"", "lacks softwareKey"),
         ("PUT", "profiles/hr", b"{}", "The profile has"),
         ("PUT", "references/planets", b'{"values":["x"]}', "must be of one of"),

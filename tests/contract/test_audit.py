@@ -169,6 +169,7 @@ def test_every_command_that_changes_something_leaves_an_entry(
             ("client", "add", *here, "--name", f"c-{tenant}", "--scope", "import_inbox"),
             Action.CLIENT_ADD,
         ),
+        (("client", "set", f"c-{tenant}", "--scope", "read_records"), Action.CLIENT_SET),
         (("secret", "add", f"c-{tenant}", *here), Action.SECRET_ADD),
         (("secret", "revoke", f"c-{tenant}", "--id", "{id}"), Action.SECRET_REVOKE),
         (("client", "revoke", f"c-{tenant}"), Action.CLIENT_REVOKE),
@@ -240,7 +241,9 @@ def test_every_command_that_changes_something_leaves_an_entry(
     assert by_action["reference.load"]["after"] == {"values": 2}
     assert by_action["key.add"]["after"]["expiresAt"] == "2099-01-01T00:00:00.000Z"
     assert by_action["key.revoke"]["target"]["key"] == by_action["key.add"]["after"]["key"]
-    assert by_action["client.revoke"]["before"]["scopes"] == ["import_inbox"]
+    assert by_action["client.set"]["before"] == {"scopes": ["import_inbox"]}
+    assert by_action["client.set"]["after"] == {"scopes": ["read_records"]}
+    assert by_action["client.revoke"]["before"]["scopes"] == ["read_records"]
     assert by_action["records.repair"]["target"] == {"broken": {"workers": 1}}
     assert by_action["records.repair"]["after"] == {"mended": 1}
     export = {"records": "workers", "filters": ["externalworkerref"]}

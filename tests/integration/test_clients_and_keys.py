@@ -45,6 +45,7 @@ from shared.errors import (
     TokenRefusedError,
 )
 from shared.gateway import Gateway
+from shared.identity import Identity
 from shared.services.admin.clients import ClientService
 from shared.services.admin.tokens import (
     IssuedToken,
@@ -211,8 +212,14 @@ def test_two_secrets_give_tokens_until_one_is_revoked_or_expires(
             caller = await bearers.authenticate(f"Bearer {each.access_token}")
             assert caller.client_id == client_id
         await uses.written()
-        used = [secret.used_at for secret in (await clients.find(client_id)).secrets]
-        assert used == [to_iso(clock.now())] * 2
+        found = await clients.find(client_id)
+        assert [secret.used_at for secret in found.secrets] == [to_iso(clock.now())] * 2
+        assert found.last_used_at == to_iso(clock.now())
+        # A scope that is taken away is refused in the tokens of before.
+        await clients.change_scopes(client_id, [Scope.READ_RECORDS])
+        caller = await bearers.authenticate(f"Bearer {old.access_token}")
+        assert caller.scopes == frozenset()
+        assert await clients.change_scopes(client_id, INBOX) == (found, True)
 
         clock.seconds += 599
         await bearers.authenticate(f"Bearer {new.access_token}")
@@ -236,6 +243,35 @@ def test_two_secrets_give_tokens_until_one_is_revoked_or_expires(
         assert [each.hash for each in legacy.secrets] == [third.client.secrets[0].hash]
         plain = await tokens.issue(third.client, INBOX)
         assert (await bearers.authenticate(f"Bearer {plain}")).client_id == client_id
+
+    run_on_gateway(story)
+
+
+def test_the_last_call_of_a_client_of_entra_is_stored_and_shown(
+    run_on_gateway: RunOnGateway,
+) -> None:
+    async def story(gateway: Gateway) -> None:
+        tables, clock = gateway.account.tables, HandClock()
+        uses, tenants = LastUses(clock), TenantLookups(tables, clock, 0)
+        identity = Identity(gateway.settings, tables, clock, RandomIds(), tenants, uses)
+        tenant = await new_tenant(gateway)
+        issued = await gateway.clients.register(tenant, str(uuid.uuid4()), "HR", INBOX)
+        token = await identity.local_tokens.issue(issued.client, INBOX)
+
+        async def last_use() -> str:
+            await identity.authenticate(f"Bearer {token}")
+            await uses.written()
+            [shown] = await gateway.clients.list_clients(tenant)
+            return shown.last_used_at
+
+        first = await last_use()
+        assert first == to_iso(clock.now())
+        clock.seconds += 1_800
+        assert await last_use() == first, "written once an hour"
+        clock.seconds += 1_800
+        changed, _ = await gateway.clients.change_scopes(issued.client.client_id, list(Scope))
+        assert changed.used_at == first, "a change keeps it"
+        assert await last_use() == to_iso(clock.now())
 
     run_on_gateway(story)
 

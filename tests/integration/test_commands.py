@@ -281,6 +281,11 @@ SAID = (
         "already",
     ),
     (
+        ("client", "set", "CLIENT", "--scope", "read_records"),
+        "Changed the client; this is in force",
+        "had these scopes already: nothing changed",
+    ),
+    (
         ("secret", "add", "CLIENT"),
         "Made a secret; the one before works as well",
         "There are 2 valid secrets already",

@@ -19,7 +19,7 @@ from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from cli.drops import wait_for_result
 from shared.app import compose, purge_refused_without_tenant, retention_of
-from shared.auth.integrations import Database, ReadPermission
+from shared.auth.integrations import DEFAULT_PERMISSIONS, READ, Database, ReadPermission
 from shared.services.drops import DropOutcome
 from shared.services.row_drops import DroppedFile, RowDrops, row_drop_id
 from shared.services.status import ImportReport, ImportState
@@ -195,17 +195,24 @@ def test_files_of_every_format_are_imported(delivered: str) -> None:
     boxes(delivered, scenario)
 
 
-@pytest.mark.parametrize("read", [ReadPermission.NONE, ReadPermission.FULL])
+@pytest.mark.parametrize(
+    ("read", "permissions"),
+    [
+        (ReadPermission.NONE, DEFAULT_PERMISSIONS),
+        (ReadPermission.FULL, frozenset({"import:workers"})),
+        (ReadPermission.FULL, DEFAULT_PERMISSIONS),
+    ],
+)
 def test_failed_rows_show_what_the_integration_may_read(
-    delivered: str, read: ReadPermission
+    delivered: str, read: ReadPermission, permissions: frozenset[str]
 ) -> None:
     async def scenario(box: Box) -> None:
-        sender = await new_sender(box.gateway, box.tenant, read=read)
+        sender = await new_sender(box.gateway, box.tenant, read=read, permissions=permissions)
         box.key = sender.integration.software_key
         bank = {"PrimaryBankDetails": {"BankAccountNumber": "12345678"}}
         await box.imported([BAD | bank])
         [row] = await box.failed_rows()
-        is_full = read is ReadPermission.FULL
+        is_full = read is ReadPermission.FULL and READ in permissions
         expected = "12345678" if is_full else "***5678"
         assert row["PrimaryBankDetails.BankAccountNumber"] == expected
         assert is_full or "12345678" not in json.dumps(await box.result())

@@ -51,6 +51,7 @@ class Action(StrEnum):
     KEY_REVOKE = "key.revoke"
     KEY_ROTATE = "key.rotate"
     CLIENT_ADD = "client.add"
+    CLIENT_SET = "client.set"
     CLIENT_REVOKE = "client.revoke"
     SECRET_ADD = "secret.add"  # noqa: S105 (a name)
     SECRET_REVOKE = "secret.revoke"  # noqa: S105 (a name)

@@ -117,6 +117,27 @@ class ClientService:
         return client
 
     @retry_on_conflict(5, lambda: ConflictError("Others are changing the client; try again."))
+    async def change_scopes(
+        self, client_id: str, scopes: Iterable[Scope], tenant: str = ""
+    ) -> tuple[Client, bool]:
+        """Replace the scopes of a client, and say whether that changed anything.
+
+        A removed scope is refused in its tokens too; an added one needs a new token. Raises
+        NotFoundError as `revoke` does, InvalidRequestError, ConflictError.
+        """
+        entity, client = await self._find(client_id, tenant)
+        changed = replace(client, scopes=_checked_scopes(scopes))
+        if changed.scopes == client.scopes:
+            return client, False
+        target = {"clientId": client.client_id}
+        before, after = _settings(client), _settings(changed)
+        async with self._audit.act(
+            client.tenant, Action.CLIENT_SET, target, before=before, after=after
+        ):
+            await self._tables.write(CLIENTS, Replace(client_to_entity(changed, entity.etag)))
+        return changed, True
+
+    @retry_on_conflict(5, lambda: ConflictError("Others are changing the client; try again."))
     async def add_secret(
         self, client_id: str, tenant: str = "", expires: datetime | None = None
     ) -> IssuedClient:
@@ -182,15 +203,11 @@ class ClientService:
         scope_names: Iterable[Scope],
         client_secrets: tuple[StoredKey, ...],
     ) -> Client:
-        scopes = frozenset(scope_names)
-        if not scopes:
-            names = ", ".join(Scope)
-            raise InvalidRequestError(f"A client needs at least one scope of {names}.")
         return Client(
             client_id=client_id,
             tenant=tenant,
             name=name,
-            scopes=scopes,
+            scopes=_checked_scopes(scope_names),
             registration=self._ids.new(),
             created_at=to_iso(self._clock.now()),
             secrets=client_secrets,
@@ -207,6 +224,13 @@ class ClientService:
                     "name, or revoke that one first."
                 ) from None
         return client
+
+
+def _checked_scopes(names: Iterable[Scope]) -> frozenset[Scope]:
+    scopes = frozenset(names)
+    if not scopes:
+        raise InvalidRequestError(f"A client needs at least one scope of {', '.join(Scope)}.")
+    return scopes
 
 
 def _settings(client: Client) -> dict[str, Any]:
@@ -226,6 +250,7 @@ def client_view(client: Client) -> dict[str, Any]:
         "scopes": sorted(client.scopes),
         "identityProvider": "entra" if client.is_entra_client else "local",
         "createdAt": client.created_at,
+        "lastUsedAt": client.last_used_at or None,
         "secrets": [key_view(secret) for secret in client.secrets],
     }
 

@@ -69,6 +69,10 @@ class Client(AnswerModel):
     scopes: list[Scope] = Field(description="What its tokens may be used for.")
     identityProvider: str = Field(description="`local`, or `entra` where Entra keeps its secret.")
     createdAt: str = Field(description="When it was made.")
+    lastUsedAt: Time = Field(
+        description="Its last token, or where Entra keeps its secret its last call, up to an hour "
+        "old; null: none noted."
+    )
     secrets: list[Key] = Field(description="Its secrets, the newest first.")
 
 
@@ -293,6 +297,15 @@ OPERATIONS: Final = (
         IssuedClient,
         text="The gateway makes its id. Only a command registers an application of Entra.",
         body=_object(["scopes"], scopes=_SCOPES, expiresAt=_EXPIRES),
+    ),
+    _operation(
+        "clients",
+        "PATCH",
+        "clients_set",
+        "Replace the scopes of an OAuth client",
+        Client,
+        text=f"A scope that is left out is refused in the client's tokens too. {_OWN}",
+        body=_object(["clientId", "scopes"], clientId=_CLIENT_ID, scopes=_SCOPES),
     ),
     _operation(
         "clients",
