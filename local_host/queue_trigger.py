@@ -109,8 +109,8 @@ class Backoff:
         self._exponent = 0
 
     def reset(self) -> None:
-        """Reset after messages. The next pause is the second shortest, as in the host."""
-        self._exponent = 1
+        """Begin again with the shortest pause, after messages were received."""
+        self._exponent = 0
 
     def next_pause(self) -> float:
         """The pause when there was no message."""

@@ -453,7 +453,9 @@ class ChunkProcessor:
         record = await self._find_unfinished(message)
         if record is None:
             return
-        if message.looks_back and not record.is_cancelled:
+        if record.is_cancelled:
+            self._watch.note_cancelled(record)
+        elif message.looks_back:
             earlier = self._hold_back.earlier(record)
             if await self._hold_back.waits(record, message.chunk, earlier):
                 return

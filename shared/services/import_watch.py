@@ -1,7 +1,9 @@
 """Watching imports for their cancel flag and their end, once for all handlers of this process.
 
 A handler asks before each commit. The flag is read when the last read is a second old, so rows that
-are committed meanwhile stay. In a long import it is read less often, down to every half minute.
+are committed meanwhile stay. In a longer import it is read every five seconds, and less often, down
+to every half minute, only where storage is so slow that few commits fall into that time: so the
+reads are few beside the commits, however long an import takes.
 
 While handlers commit and no chunk ends, the watch notes now and then that the import goes on. So
 the sweep does not send messages again that handlers are still working on (docs/design.md#6).
@@ -22,7 +24,10 @@ from shared.storage.import_records import ImportFlags, ImportRecord
 # Seconds between two reads, and the share of the time that the import has been watched.
 _SHORTEST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
-_SHARE = 0.2
+_SHARE = 0.25
+# The pause where handlers have asked so often since the last read.
+_USUAL_PAUSE = 5.0
+_MANY_CHECKS = 24
 # The part of the sweep's waiting time after which an import without a new result is noted.
 _NOTED_EACH = 1 / 3
 
@@ -45,6 +50,12 @@ class ImportWatch:
         self._clock = clock
         self._noted_each = sweep_seconds * _NOTED_EACH
         self._watched: dict[tuple[str, int], WatchedImport] = {}
+
+    def note_cancelled(self, record: ImportRecord) -> None:
+        """Stop the handlers of an import whose record was just read and is cancelled."""
+        watched = self._watched.get((record.tenant, record.number))
+        if watched is not None:
+            watched.flags = ImportFlags(is_open=record.is_open, is_cancelled=True)
 
     @contextmanager
     def watching(self, record: ImportRecord) -> Iterator[WatchedImport]:
@@ -77,7 +88,8 @@ class WatchedImport:
     read_at: float = 0.0
     noted_at: float = field(init=False)
     handlers: int = 0
-    _flags: ImportFlags | None = None
+    flags: ImportFlags | None = None
+    _checks: int = 0
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -88,27 +100,30 @@ class WatchedImport:
 
         Raises StorageUnavailableError.
         """
+        self._checks += 1
         if self._is_due():
             # Who waits for the lock finds that the flag has been read meanwhile.
             async with self._reading:
                 if self._is_due():
                     await self._read()
-        if self._flags is None:
+        if self.flags is None:
             return
-        if self._flags.is_cancelled:
+        if self.flags.is_cancelled:
             raise ImportCancelledError
-        if not self._flags.is_open:
+        if not self.flags.is_open:
             raise SupersededError
 
     def _is_due(self) -> bool:
         now = self._clock.elapsed()
+        since_read = now - self.read_at
         pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, (now - self.began_at) * _SHARE))
-        return now - self.read_at > pause
+        return since_read > pause or (since_read > _USUAL_PAUSE and self._checks >= _MANY_CHECKS)
 
     async def _read(self) -> None:
         now = self._clock.elapsed()
         if now - self.noted_at > self._noted_each:
             self.noted_at = now
             await self._imports.note_progress(self._record, to_iso(self._clock.now()))
-        self._flags = await self._imports.flags_of(self._record)
+        self.flags = await self._imports.flags_of(self._record)
         self.read_at = now
+        self._checks = 0

@@ -170,6 +170,8 @@ def _running(
         "AzureWebJobsStorage": storage,
         "LOCAL_HOST_LEASE_SECONDS": "2",
         "LOCAL_HOST_BLOB_SCAN_SECONDS": "1",
+        # Tests pause between their calls, and should not wait for the idle host to ask its queues.
+        "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.250",
         "GATEWAY_AUTHDATA_KEYS": AUTHDATA_KEYS,
         "GATEWAY_DATA_KEYS": DATA_KEYS,
         **settings,

@@ -47,6 +47,7 @@ _SETTINGS = {
     "LOCAL_HOST_STOP_SECONDS": "2",
     "LOCAL_HOST_BLOB_SCAN_SECONDS": "1",
     "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:01",
+    "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.250",
     "AzureFunctionsJobHost__logging__logLevel__default": "Warning",
     # Nobody sends rows of these types here.
     **{

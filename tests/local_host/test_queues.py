@@ -325,5 +325,6 @@ def test_pauses_double_up_to_the_maximum() -> None:
     assert all(abs(got - want) <= 0.2 * want for got, want in zip(pauses, expected, strict=False))
     assert pauses[-5:] == [2.0] * 5
     backoff.reset()
+    assert backoff.next_pause() == 0.1
     assert 0.18 <= backoff.next_pause() <= 0.22
     assert Backoff(0.1).next_pause() == 0.1

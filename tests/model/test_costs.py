@@ -27,14 +27,15 @@ from shared.imports.authdata.services import compose_authdata
 from shared.imports.import_type import ImportType
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
+from shared.services.background import Completions
 from shared.services.changes import ChangePlace
 from shared.services.chunk_messages import ChunkMessage
-from shared.services.status import ImportState
+from shared.services.status import ImportState, Waiting
 from shared.storage.import_records import ImportRecord
 from tests.builders import a_worker, body_of
 from tests.emulator import settings_for
 from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
-from tests.model.harness import TENANT, CountedProcess
+from tests.model.harness import TENANT, CountedProcess, LoopClock, run_at_once
 
 LENGTHS = (50, 200, 400)
 IMPORTS_AT_ONCE = 4
@@ -306,6 +307,32 @@ def test_pages_of_the_feed_cost_a_few_requests_each(
             place = page.following
 
     assert asyncio.run(scenario()) == (imports * rows, requests)
+
+
+# A call waits for the end of its import by an event, or by polls where another process handles it.
+
+
+def test_a_call_polls_sooner_if_another_process_has_handled_the_rows_of_the_last_one() -> None:
+    async def scenario() -> list[float]:
+        backlog, others_events = Backlog(), Completions()
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(backlog.process.imports, others_events, LoopClock(), ProcessStop())
+        seconds: list[float] = []
+        for number in range(4):
+            await backlog.accept(WORKERS, _apart(number))
+            record = await backlog.process.imports.read(TENANT, number + 1)
+            assert record is not None
+            began_at = loop.time()
+            call = asyncio.create_task(waiting.until_ended(record, 10))
+            await asyncio.sleep(0.05)
+            await backlog.process_all()
+            if number == 2:
+                others_events.announce(record.import_id)
+            assert await call
+            seconds.append(round(loop.time() - began_at, 3))
+        return seconds
+
+    assert run_at_once(scenario()) == [0.25, 0.1, 0.05, 0.25]
 
 
 # A chain of retries, each of the one before, has an end.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -17,10 +18,10 @@ from shared.services.admin.tenant_erasure import TenantErasure
 from shared.services.admin.tenants import TenantService
 from shared.services.import_log import ImportLog
 from shared.services.import_watch import ImportWatch, longest_until_noticed
-from shared.services.row_processor import SupersededError
+from shared.services.row_processor import ImportCancelledError, SupersededError
 from shared.storage.import_records import ImportRecord, open_row, record_row
 from shared.storage.names import CONTAINERS, TABLES
-from shared.storage.ports import Entity, Upsert
+from shared.storage.ports import Entity, Merge, Upsert
 from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryTables
 from tests.model.harness import ModelClock
 
@@ -185,5 +186,43 @@ def test_the_handlers_of_an_import_have_noticed_its_end_when_the_erasure_goes_on
             clock.seconds += longest_until_noticed(open_seconds) + 0.01
             with pytest.raises(SupersededError):
                 await watched.check()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seconds_per_commit", [0.02, 0.2])
+def test_a_cancel_of_a_long_import_is_noticed_within_seconds(seconds_per_commit: float) -> None:
+    async def scenario() -> None:
+        requests = CountedRequests()
+        tables, clock = MemoryTables(requests), ModelClock()
+        row, read = record_row(1), ImportRecord("t", 1, "i", "workers", 0, (), Options(), "")
+        await tables.write("Imports", Upsert(Entity("t", row, {"CancelledAt": "", "EndedAt": ""})))
+        with ImportWatch(ImportLog(tables), clock, 900).watching(read) as watched:
+
+            async def commit_until(seconds: float) -> None:
+                while clock.seconds < seconds:
+                    clock.seconds += seconds_per_commit
+                    await watched.check()
+
+            await commit_until(600)
+            assert requests.counts["query"] <= 600 / 5 + 20
+            await tables.write("Imports", Merge(Entity("t", row, {"CancelledAt": "now"})))
+            with pytest.raises(ImportCancelledError):
+                await commit_until(605.5)
+
+    asyncio.run(scenario())
+
+
+def test_a_handler_that_reads_that_an_import_is_cancelled_stops_the_others_of_its_process() -> None:
+    async def scenario() -> None:
+        requests = CountedRequests()
+        watch = ImportWatch(ImportLog(MemoryTables(requests)), ModelClock(), 900)
+        record = ImportRecord("t", 1, "i", "workers", 0, (), Options(), "")
+        with watch.watching(record) as watched:
+            await watched.check()
+            watch.note_cancelled(replace(record, cancelled_at="now"))
+            with pytest.raises(ImportCancelledError):
+                await watched.check()
+        assert not requests.counts
 
     asyncio.run(scenario())
