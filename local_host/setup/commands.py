@@ -16,9 +16,15 @@ from typing import IO, Final, NoReturn
 
 from local_host.setup.azurite import SETUP_PROGRAMS
 from local_host.setup.build import BUILD, build
-from local_host.setup.environment import LOCKED, LOCKED_TELEMETRY, prepare, prepare_worker
+from local_host.setup.environment import (
+    LOCKED,
+    LOCKED_TELEMETRY,
+    prepare,
+    prepare_console,
+    prepare_worker,
+)
 from local_host.setup.messages import SetupError, note, say
-from local_host.setup.paths import DATA, PYTHON, ROOT, VENV
+from local_host.setup.paths import CONSOLE, DATA, PYTHON, ROOT, VENV
 
 # `dev.py check`: format, lint, strict types and the fast tests, side by side, in a minute.
 #
@@ -26,20 +32,28 @@ from local_host.setup.paths import DATA, PYTHON, ROOT, VENV
 
 _TESTS = ("tests/unit", "tests/model")
 _SAMPLE = {"ORDER_MODEL_RUNS": "100"}
+_TYPESCRIPT = (
+    str(SETUP_PROGRAMS.node),
+    str(CONSOLE / "node_modules" / "typescript" / "bin" / "tsc"),
+)
 
 
 @dataclass
 class Check:
-    """One running tool. Its output is shown when it ends, so that outputs do not mix."""
+    """One running tool. Its output is shown when it ends, so that outputs do not mix.
+
+    A tool of Python is called as its module.
+    """
 
     name: str
     arguments: list[str]
+    program: Sequence[str] = (str(PYTHON), "-m")
     start: float = field(default_factory=time.monotonic)
     output: IO[bytes] = field(default_factory=TemporaryFile)
 
     def __post_init__(self) -> None:
         self.process = subprocess.Popen(
-            [PYTHON, "-m", *self.arguments],
+            [*self.program, *self.arguments],
             cwd=ROOT,
             env={**_SAMPLE, **os.environ},
             stdin=subprocess.DEVNULL,
@@ -65,6 +79,7 @@ def run_checks() -> int:
         Check("format", ["ruff", "format", "--check", "--quiet", "."]),
         Check("lint", ["ruff", "check", "--quiet", "."]),
         Check("types", ["mypy", "--no-error-summary"]),
+        Check("types of the console", ["--project", str(CONSOLE)], _TYPESCRIPT),
         Check(
             "fast tests",
             [
@@ -161,6 +176,7 @@ def _run(arguments: list[str]) -> int:
 
 def _test(arguments: list[str]) -> int:
     prepare()
+    prepare_console()
     variables = dict(_EMULATOR_VARIABLES)
     worker = prepare_worker()
     if worker is not None:
@@ -175,6 +191,7 @@ def _check(arguments: list[str]) -> int:
     if arguments:
         raise SetupError("check takes no arguments.", _WRONG_USAGE)
     prepare()
+    prepare_console()
     return run_checks()
 
 

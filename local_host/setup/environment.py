@@ -29,6 +29,7 @@ from local_host.setup.install import (
 from local_host.setup.messages import SetupError, note, timed_step
 from local_host.setup.paths import (
     AZURITE,
+    CONSOLE,
     LOCAL,
     ROOT,
     VENV,
@@ -53,7 +54,6 @@ _VARIABLES_TO_HIDE = (
     "PIP_REQUIRE_VIRTUALENV",
     "PYTHONHOME",
 )
-_NODE_MODULES = AZURITE / "node_modules"
 _NPM_INSTALL = ("ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress")
 _NPM_ASK = ("view", "azurite", "name", "--fetch-retries=2", "--fetch-retry-mintimeout=1000")
 
@@ -83,7 +83,19 @@ def prepare() -> None:
         if not environment.is_current():
             environment.install("pip")
         if not _is_emulator_current():
-            _install_emulator()
+            _install_node_packages("Installing the storage emulator", AZURITE)
+
+
+def prepare_console() -> None:
+    """Install what the checks and tests of the console need, if it is not up to date.
+
+    The console itself needs nothing installed. Raises SetupError with what to do.
+    """
+    if _are_node_packages_current(CONSOLE):
+        return
+    with _setup_lock():
+        if not _are_node_packages_current(CONSOLE):
+            _install_node_packages("Installing the checks of the console", CONSOLE)
 
 
 def prepare_worker() -> Path | None:
@@ -218,17 +230,21 @@ def _setup_lock() -> Iterator[None]:
         raise SetupError(f"The set-up cannot write {folder}: {error.strerror}.") from error
 
 
-def _emulator_source() -> str:
+def _node_source(folder: Path) -> str:
     # The version of Node is not part of it: requirements-dev.txt pins Node.
-    return digest((AZURITE / "package.json", AZURITE / "package-lock.json"))
+    return digest((folder / "package.json", folder / "package-lock.json"))
+
+
+def _are_node_packages_current(folder: Path) -> bool:
+    return is_installed_from(folder / "node_modules", _node_source(folder))
 
 
 def _is_emulator_current() -> bool:
-    return SETUP_PROGRAMS.script.exists() and is_installed_from(_NODE_MODULES, _emulator_source())
+    return SETUP_PROGRAMS.script.exists() and _are_node_packages_current(AZURITE)
 
 
-def _install_emulator() -> None:
-    """Install exactly what the lock file names, with the npm of the Node wheel.
+def _install_node_packages(title: str, folder: Path) -> None:
+    """Install exactly what the lock file of `folder` names, with the npm of the Node wheel.
 
     npm removes what was there before, so a half-made installation is made again.
     """
@@ -239,16 +255,16 @@ def _install_emulator() -> None:
     # Without a registry, `npm ci` retries each of its packages for minutes before it says so.
     # All that it needs may be in its cache, though, where it does not have to ask.
     requested = subprocess.run([*npm, *_NPM_ASK], env=environ, capture_output=True, check=False)
-    source = _emulator_source()
+    source = _node_source(folder)
     install(
-        "Installing the storage emulator",
+        title,
         "npm",
         [*npm, *_NPM_INSTALL, *(["--offline"] if requested.returncode else [])],
-        log=_LOGS / "npm.log",
+        log=_LOGS / f"npm-{folder.name}.log",
         environ=environ,
-        folder=AZURITE,
+        folder=folder,
     )
-    mark_finished(_NODE_MODULES, source)
+    mark_finished(folder / "node_modules", source)
 
 
 def _worker_candidates() -> Iterator[str]:

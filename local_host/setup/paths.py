@@ -20,6 +20,8 @@ PYTHON = VENV / "bin" / "python"
 WORKER_VENV = ROOT / ".venv-worker"
 # The emulator's package.json and lock file; npm installs beside them.
 AZURITE = ROOT / "local_host" / "azurite"
+# The console, with a package.json and a lock file of what its checks need.
+CONSOLE = ROOT / "console"
 # The data of local runs, logs, locks; the setting DATA names another folder for the data.
 LOCAL = ROOT / ".local"
 DATA = "GATEWAY_DATA"

@@ -220,3 +220,40 @@ def test_the_folder_of_the_page_has_no_other_files() -> None:
 def test_the_documents_name_the_version_of_swagger_ui() -> None:
     for page in (FOLDER / "README.md", ROOT / "docs" / "supply-chain.md"):
         assert SWAGGER_UI_VERSION in page.read_text("utf-8")
+
+
+# The console's packages are those of its lock file, unchanged.
+
+CONSOLE = ROOT / "console"
+OF_PACKAGES = {
+    "htm/standalone.module.js": "htm/preact/standalone.module.js",
+    "htm/LICENSE": "htm/LICENSE",
+    "htm/LICENSE.preact": "preact/LICENSE",
+    "pico/pico.min.css": "@picocss/pico/css/pico.min.css",
+    "pico/LICENSE.md": "@picocss/pico/LICENSE.md",
+}
+INSTALLED = CONSOLE / "node_modules"
+
+
+@pytest.mark.skipif(not INSTALLED.is_dir(), reason="`dev.py check` has not set up the console")
+def test_the_files_of_the_consoles_packages_are_unchanged() -> None:
+    changed = [
+        name
+        for name, source in OF_PACKAGES.items()
+        if (CONSOLE / "packages" / name).read_bytes() != (INSTALLED / source).read_bytes()
+    ]
+    assert changed == [], "copy them out of console/node_modules (console/packages/README.md)"
+
+
+def test_the_console_has_no_other_files_of_packages() -> None:
+    folder = CONSOLE / "packages"
+    there = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()}
+    assert there == {*OF_PACKAGES, "README.md", "htm/standalone.module.d.ts"}
+
+
+def test_the_documents_name_the_versions_of_the_consoles_packages() -> None:
+    locked = json.loads((CONSOLE / "package-lock.json").read_bytes())["packages"]
+    for page in (CONSOLE / "packages" / "README.md", ROOT / "docs" / "supply-chain.md"):
+        text = page.read_text("utf-8")
+        for package in ("htm", "@picocss/pico"):
+            assert f"{package} {locked[f'node_modules/{package}']['version']}" in text
