@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol, overload
 
 from shared.errors import (
     InvalidRequestError,
@@ -72,6 +73,45 @@ class RawRow:
     sort_key: str | None
     start: int
     end: int
+
+
+class RowTable(Sequence[RawRow]):
+    """The rows of a payload as numbers in arrays and a sort key each.
+
+    A `RawRow` is made when it is asked for: an object for each of 100,000 rows would take more
+    memory than the rows of a narrow file.
+    """
+
+    __slots__ = ("_ends", "_sort_keys", "_starts")
+
+    def __init__(self) -> None:
+        self._sort_keys: list[str | None] = []
+        self._starts = array("L")
+        self._ends = array("L")
+
+    def add(self, sort_key: str | None, start: int, end: int) -> None:
+        """Add the next row."""
+        self._sort_keys.append(sort_key)
+        self._starts.append(start)
+        self._ends.append(end)
+
+    def __len__(self) -> int:
+        return len(self._sort_keys)
+
+    @overload
+    def __getitem__(self, index: int) -> RawRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RawRow]: ...
+
+    def __getitem__(self, index: int | slice) -> RawRow | Sequence[RawRow]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = range(len(self))[index]
+        return RawRow(at, self._sort_keys[at], self._starts[at], self._ends[at])
+
+    def __iter__(self) -> Iterator[RawRow]:
+        return map(RawRow, range(len(self)), self._sort_keys, self._starts, self._ends)
 
 
 def max_stored_bytes(max_body_bytes: int) -> int:
@@ -453,9 +493,9 @@ def _read_rows(
     sort_key: SortKey,
     max_rows: int,
     max_row_bytes: int,
-) -> tuple[list[RawRow], str, int]:
+) -> tuple[RowTable, str, int]:
     """The rows, the fault of an element that is not an object ("" without one), and the count."""
-    rows: list[RawRow] = []
+    rows = RowTable()
     not_supported = ""
     index = -1
     is_array = text.startswith("[", _skip(text, 0))
@@ -471,7 +511,7 @@ def _read_rows(
             ending = ", each of them a row" if is_array else ""
             not_supported = f"{name} is {json_kind(element)}; send a JSON array of objects{ending}"
         elif index < max_rows:
-            rows.append(RawRow(index, sort_key(element), start, end))
+            rows.add(sort_key(element), start, end)
     return rows, not_supported, index + 1
 
 

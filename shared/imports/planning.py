@@ -6,7 +6,8 @@ imports compare their own spans with the span of a chunk (its first and last sor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -56,16 +57,16 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The chunks of an import, and its rows in the order of the plan."""
+    """The chunks of an import, and the order of its rows: their places in the payload."""
 
     payload: Payload
-    ordered: Sequence[RawRow]
+    order: Sequence[int]
     chunks: tuple[Chunk, ...]
 
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return len(self.ordered)
+        return len(self.order)
 
     @property
     def size(self) -> int:
@@ -76,8 +77,8 @@ class Plan:
         """The lines, chunk by chunk; a generator, so that memory holds one chunk at a time."""
         start = 0
         for chunk in self.chunks:
-            rows = self.ordered[start : start + chunk.rows]
-            yield b"".join(self.payload.line(row) for row in rows)
+            places = self.order[start : start + chunk.rows]
+            yield b"".join(self.payload.line(self.payload.rows[place]) for place in places)
             start += chunk.rows
 
 
@@ -87,16 +88,27 @@ def plan(payload: Payload, *, chunk_rows: int, chunk_bytes: int) -> Plan:
     The rows of one record stay together, even where a chunk exceeds both limits because of that.
     Rows without a usable key come last.
     """
-    ordered = sorted(
-        payload.rows, key=lambda row: (row.sort_key is None, row.sort_key or "", row.index)
-    )
-    max_rows = rows_per_chunk(len(ordered), chunk_rows)
+    order = _order_by_record(payload.rows)
+    max_rows = rows_per_chunk(len(order), chunk_rows)
     chunks: list[Chunk] = []
     start = 0
-    for rows, size in _cut_into_chunks(payload, ordered, max_rows, chunk_bytes):
+    for rows, size in _cut_into_chunks(payload, order, max_rows, chunk_bytes):
         chunks.append(Chunk(len(chunks), start, start + size, len(rows), _span(rows)))
         start += size
-    return Plan(payload, ordered, tuple(chunks))
+    return Plan(payload, order, tuple(chunks))
+
+
+def _order_by_record(rows: Sequence[RawRow]) -> Sequence[int]:
+    """The places of the rows, sorted by their record, then by place; those without a key last.
+
+    Only numbers are kept, because there may be 100,000 of them beside the payload.
+    """
+    sort_keys = [row.sort_key for row in rows]
+    with_key = [place for place, sort_key in enumerate(sort_keys) if sort_key is not None]
+    with_key.sort(key=lambda place: sort_keys[place] or "")
+    order = array("L", with_key)
+    order.extend(place for place, sort_key in enumerate(sort_keys) if sort_key is None)
+    return order
 
 
 def rows_per_chunk(rows: int, limit: int) -> int:
@@ -105,12 +117,12 @@ def rows_per_chunk(rows: int, limit: int) -> int:
 
 
 def _cut_into_chunks(
-    payload: Payload, ordered: Sequence[RawRow], max_rows: int, chunk_bytes: int
+    payload: Payload, order: Sequence[int], max_rows: int, chunk_bytes: int
 ) -> Iterator[tuple[list[RawRow], int]]:
     """The rows of each chunk and the bytes of their lines."""
     rows: list[RawRow] = []
     size = 0
-    for group in _group_by_record(ordered):
+    for group in _group_by_record(payload.rows[place] for place in order):
         group_size = sum(payload.line_size(row) for row in group)
         if rows and (len(rows) + len(group) > max_rows or size + group_size > chunk_bytes):
             yield rows, size
@@ -121,7 +133,7 @@ def _cut_into_chunks(
         yield rows, size
 
 
-def _group_by_record(ordered: Sequence[RawRow]) -> Iterator[list[RawRow]]:
+def _group_by_record(ordered: Iterable[RawRow]) -> Iterator[list[RawRow]]:
     """The rows of each record; a row without a key is a group of its own."""
     for sort_key, rows in groupby(ordered, key=lambda row: row.sort_key):
         if sort_key is None:

@@ -30,6 +30,7 @@ from shared.imports.files.text import check_not_empty, not_utf8_error
 from shared.imports.json_rows import (
     MAX_ROW_BYTES,
     RawRow,
+    RowTable,
     RowText,
     SortKey,
     StoredBytes,
@@ -44,9 +45,9 @@ _SEPARATOR_LINE: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]*', re.I
 # The characters of a line of blank cells, with any delimiter.
 _BLANK_CELLS: Final = ENDS + _DELIMITERS + "\"'"
 _LONGEST_CELL: Final = 16 * 1024 * 1024
-# Lines are kept up to so many times the size of the file, so that they need not be made again.
-_KEPT_RATIO: Final = 1.25
-_KEPT_OVERHEAD: Final = 150
+# The stored lines of the first rows are kept, so that they need not be made again: up to so many
+# times the size of the file.
+_KEPT_RATIO: Final = 0.5
 
 
 class CsvPayload:
@@ -59,11 +60,13 @@ class CsvPayload:
         self._body = body
         self._delimiter = delimiter
         self._renderer = renderer
-        self._rows: list[RawRow] = []
-        self._sizes = array("L")
-        self._lines = array("L")
-        self._kept: dict[int, bytes] = {}
-        self._room = int(_KEPT_RATIO * len(body))
+        self._rows = RowTable()
+        self._sizes = array("I")
+        self._lines = array("I")
+        self._kept = bytearray()
+        # The end of each line in `_kept`.
+        self._kept_ends = array("L")
+        self._most_kept = int(_KEPT_RATIO * len(body))
         self.skipped = 0
 
     @property
@@ -71,14 +74,17 @@ class CsvPayload:
         """The rows."""
         return self._rows
 
-    def add(self, row: RawRow, line: int, stored_line: bytes) -> None:
+    def add(
+        self, sort_key: str | None, start: int, end: int, line: int, stored_line: bytes
+    ) -> None:
         """Add the next row: the line of the file that it begins in, and its stored line."""
-        self._rows.append(row)
+        is_kept = len(self._kept_ends) == len(self._rows)
+        self._rows.add(sort_key, start, end)
         self._lines.append(line)
         self._sizes.append(len(stored_line))
-        self._room -= len(stored_line) + _KEPT_OVERHEAD
-        if self._room >= 0:
-            self._kept[row.index] = stored_line
+        if is_kept and len(self._kept) + len(stored_line) <= self._most_kept:
+            self._kept += stored_line
+            self._kept_ends.append(len(self._kept))
 
     def line_of_file(self, row: RawRow) -> int:
         """The line of the file that a row begins in, from 1."""
@@ -98,7 +104,10 @@ class CsvPayload:
 
     def line(self, row: RawRow) -> bytes:
         """See `Payload.line`."""
-        return self._kept.get(row.index) or line_of(row.index, *self.row_text(row))
+        if row.index < len(self._kept_ends):
+            end = self._kept_ends[row.index]
+            return bytes(self._kept[end - self._sizes[row.index] : end])
+        return line_of(row.index, *self.row_text(row))
 
 
 def read_csv(
@@ -153,10 +162,9 @@ def read_csv(
                     payload.skipped += 1
                 else:
                     row = read_row_of_line(rendered.text, index, line)
-                    raw = RawRow(index, sort_key(row), start, source.offset)
                     stored_line = line_of(index, *rendered)
                     stored_bytes.add(len(stored_line))
-                    payload.add(raw, line, stored_line)
+                    payload.add(sort_key(row), start, source.offset, line, stored_line)
                     index += 1
                     if index > max_rows:
                         raise too_many_rows_error(f"more than {max_rows}", max_rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -45,6 +46,7 @@ from shared.imports.json_rows import (
     Payload,
     RawRow,
     Reader,
+    RowTable,
     RowText,
     SortKey,
     StoredBytes,
@@ -612,9 +614,10 @@ class MappedPayload:
         self._mapping = mapping
         self._source = source
         self._stored_bytes = StoredBytes(max_stored)
-        self._rows: list[RawRow] = []
-        self._raw: list[RawRow] = []
-        self._sizes: list[int] = []
+        self._rows = RowTable()
+        # The place of each row in the source, which has the rows that are skipped too.
+        self._places = array("I")
+        self._sizes = array("I")
         self._unknown: Sequence[str] = ()
         self.skipped = 0
 
@@ -626,7 +629,7 @@ class MappedPayload:
     def read(self, sort_key: SortKey) -> None:
         """Find the rows and their keys. Raises InvalidRequestError, TooLargeError."""
         has_known, has_rows = False, False
-        for raw in self._source.rows:
+        for place, raw in enumerate(self._source.rows):
             has_rows = True
             sent = read_row_of_line(self._source.row_text(raw).text, raw.index, 0)
             columns = [name for name, _ in leaves_of(sent)]
@@ -639,8 +642,8 @@ class MappedPayload:
                 self.skipped += 1
                 continue
             key = sort_key(read_row_of_line(mapped.text, raw.index, 0))
-            self._raw.append(raw)
-            self._rows.append(RawRow(index, key, raw.start, raw.end))
+            self._places.append(place)
+            self._rows.add(key, raw.start, raw.end)
             self._sizes.append(len(self.line(self._rows[-1])))
             self._stored_bytes.add(self._sizes[-1])
         if has_rows and not has_known:
@@ -648,7 +651,7 @@ class MappedPayload:
 
     def row_text(self, row: RawRow) -> RowText:
         """See `Payload.row_text`."""
-        raw = self._raw[row.index]
+        raw = self._source.rows[self._places[row.index]]
         text, source_notes = self._source.row_text(raw)
         sent = read_row_of_line(text, raw.index, 0)
         mapped = self._mapping.render_object(sent, f"The row of index {raw.index}")

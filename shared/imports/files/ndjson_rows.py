@@ -15,6 +15,7 @@ from shared.imports.files.notes import line_notes
 from shared.imports.files.text import check_not_empty, not_utf8_error
 from shared.imports.json_rows import (
     RawRow,
+    RowTable,
     SortKey,
     TextPayload,
     fold_names,
@@ -65,7 +66,7 @@ def read_ndjson(body: bytes, sort_key: SortKey, max_rows: int) -> TextPayload:
     check_not_empty(body)
     text = text_of_lines(body)
     wrapping = Wrapping()
-    rows: list[RawRow] = []
+    rows = RowTable()
     notes: dict[int, str] = {}
     for number, match in numbered_lines(text):
         index = len(rows)
@@ -73,7 +74,7 @@ def read_ndjson(body: bytes, sort_key: SortKey, max_rows: int) -> TextPayload:
             raise too_many_rows_error(f"more than {max_rows}", max_rows)
         row = read_row_of_line(match[0], index, number)
         wrapping.note(row)
-        rows.append(RawRow(index, sort_key(row), *match.span()))
+        rows.add(sort_key(row), *match.span())
         notes[index] = line_notes(number)
     if wrapping.member:
         rows = _unwrap(text, rows, wrapping.member, sort_key)
@@ -103,10 +104,10 @@ def _unwrap(
     rows: Sequence[RawRow],
     member: str,
     sort_key: SortKey,
-) -> list[RawRow]:
-    unwrapped = []
+) -> RowTable:
+    unwrapped = RowTable()
     for row in rows:
         start, end = member_span(text, text.index("{", row.start), member)
         inner = read_row_of_line(text[start:end], row.index, 0)
-        unwrapped.append(RawRow(row.index, sort_key(fold_names(inner)), start, end))
+        unwrapped.add(sort_key(fold_names(inner)), start, end)
     return unwrapped

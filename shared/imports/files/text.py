@@ -106,6 +106,7 @@ def not_utf8_error(body: bytes) -> InvalidRequestError:
 # Ctrl-Z, which programs in the tradition of DOS write behind the last line.
 _END_OF_FILE: Final = b"\x1a"
 _PADDING: Final = b"\x1a\x00 \t\r\n"
+_PADDING_BLOCK: Final = 4096
 ZIP: Final = b"PK\x03\x04"
 # Zip (also empty or in parts), gzip, bzip2, xz, 7-Zip, Zstandard, RAR.
 _ARCHIVES: Final = (
@@ -126,9 +127,15 @@ _SHEET_MARKS: Final = (b"xl/", b"opendocument.spreadsheet", b"Index/Tables")
 
 
 def without_end_mark(body: bytes) -> bytes:
-    """The text without a closing Ctrl-Z."""
-    size = len(body.rstrip(_PADDING))
-    return body[:size] if _END_OF_FILE in body[size:] else body
+    """The text without a closing Ctrl-Z. A body that has none is not copied."""
+    size = len(body)
+    while size:
+        start = max(0, size - _PADDING_BLOCK)
+        rest = len(body[start:size].rstrip(_PADDING))
+        size = start + rest
+        if rest:
+            break
+    return body[:size] if body.find(_END_OF_FILE, size) >= 0 else body
 
 
 def is_zip(content: bytes) -> bool:

@@ -30,6 +30,7 @@ from shared.imports.files.xlsx_cells import (
 from shared.imports.files.xlsx_cells import Cell as SheetCell
 from shared.imports.json_rows import (
     RawRow,
+    RowTable,
     RowText,
     SortKey,
     StoredBytes,
@@ -168,8 +169,8 @@ class SheetPayload:
 
     def __init__(self) -> None:
         self._lines = bytearray()
-        self._rows: list[RawRow] = []
-        self._numbers = array("L")
+        self._rows = RowTable()
+        self._numbers = array("I")
         self.skipped = 0
 
     @property
@@ -179,9 +180,9 @@ class SheetPayload:
 
     def add(self, sort_key: str | None, line: bytes, number: int) -> None:
         """Add the line of the next row; `number` is that of its row in the sheet."""
-        index, start = len(self._rows), len(self._lines)
+        start = len(self._lines)
         self._lines += line
-        self._rows.append(RawRow(index, sort_key, start, len(self._lines)))
+        self._rows.add(sort_key, start, len(self._lines))
         self._numbers.append(number)
 
     def line_of_file(self, row: RawRow) -> int:

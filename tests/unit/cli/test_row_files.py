@@ -650,7 +650,9 @@ def test_a_file_of_unicode_is_read_in_each_of_its_encodings(tmp_path: Path, cont
     assert read_text_file(_file(tmp_path, content)) == TEXT
 
 
-@pytest.mark.parametrize("end", ["\x1a", "\r\n\x1a", "\x1a\x1a\x1a", "\x1a\r\n", "\n\x1a\x00\x00"])
+@pytest.mark.parametrize(
+    "end", ["\x1a", "\r\n\x1a", "\x1a\x1a\x1a", "\x1a\r\n", "\n\x1a\x00\x00", "\x1a" + " " * 9_000]
+)
 def test_a_closing_ctrl_z_is_no_text(tmp_path: Path, end: str) -> None:
     assert read_text_file(_file(tmp_path, f"A\nb{end}".encode())) == "A\nb"
 
