@@ -24,6 +24,7 @@
     │   ├── GoneError                the resource has expired
     │   └── TooManyRequestsError     the caller has to slow down
     ├── StorageUnavailableError      storage did not answer; safe to repeat
+    │   ├── StorageBusyError         storage answered that it is busy, as when it throttles
     │   ├── StagingUnknownError      records may be staged, or are staged and not processed
     │   ├── RepeatUnknownError       the record of an Idempotency-Key cannot be read now
     │   └── AcceptanceUnknownError   the import may be accepted, or not
@@ -173,6 +174,10 @@ class TooManyRequestsError(RefusedError):
 
 class StorageUnavailableError(GatewayError):
     """Storage did not answer, or throttled the call. The same call may succeed later."""
+
+
+class StorageBusyError(StorageUnavailableError):
+    """Storage answered that it is busy: it throttles, or timed out. It may answer soon."""
 
 
 class StagingUnknownError(StorageUnavailableError):

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
 from shared import telemetry
-from shared.errors import StorageUnavailableError
+from shared.errors import StorageBusyError, StorageUnavailableError
 
 Answer = TypeVar("Answer")
 
@@ -34,6 +35,12 @@ CLEAN_UP_SECONDS = 1.0
 _LONGEST_TRY = 20.0
 # The pauses before the second and the third attempt. A longer outage is reported to the caller.
 _PAUSES = (0.1, 0.9)
+# After these pauses, work that no call waits for goes on while storage answers that it is busy. A
+# message that failed instead would come back after half a minute, and after five times its rows
+# would end. The pauses double up to the longest; each is drawn anew, so that handlers which were
+# refused together do not come back together.
+_LONGEST_BUSY_PAUSE = 4.0
+_MOST_BUSY_TRIES = 12
 # The refund for an answer. Healthy storage never takes longer for one.
 _FREE_SECONDS = 0.25
 # Bytes per second. A request with a large body gets a larger refund.
@@ -60,10 +67,19 @@ class StorageTime:
         """The limit for one request: half of the budget, so that a second one is possible."""
         return min(_LONGEST_TRY, self.seconds / 2)
 
+    @property
+    def is_background(self) -> bool:
+        """Whether no call waits: the budget is that of a message, a timer or a command."""
+        return self.seconds >= BACKGROUND_SECONDS
+
     def note_answer(self, size: int) -> None:
         """Refund for an answer; `size` is the bytes of the request and the answer."""
+        self.refund(_FREE_SECONDS + size / _SLOWEST_LINK)
+
+    def refund(self, seconds: float) -> None:
+        """Give so many seconds back."""
         self._count()
-        self._left = min(self.seconds, self._left + _FREE_SECONDS + size / _SLOWEST_LINK)
+        self._left = min(self.seconds, self._left + seconds)
 
     def spend(self, seconds: float) -> None:
         """Count a wait of that long that another task did for this call."""
@@ -110,18 +126,35 @@ def storage_time_now() -> StorageTime:
 async def retried(attempt: Callable[[], Awaitable[Answer]]) -> Answer:
     """Call `attempt` up to three times, as long as the budget lasts.
 
-    Raises StorageUnavailableError if no attempt was answered.
+    Where storage answers that it is busy and no call waits, more often (`_MOST_BUSY_TRIES`). Raises
+    StorageUnavailableError if no attempt was answered.
     """
     with _counted_time() as time:
-        for pause in _PAUSES:
+        tries = 0
+        while True:
+            tries += 1
             try:
                 return await attempt()
-            except StorageUnavailableError:
-                if time.left <= pause:
+            except StorageUnavailableError as error:
+                is_busy = isinstance(error, StorageBusyError)
+                pause = _pause_after(tries, time, is_busy=is_busy)
+                if pause is None or time.left <= pause:
                     raise
             telemetry.note(telemetry.RETRIES, 1)
             await asyncio.sleep(pause)
-        return await attempt()
+            if is_busy and time.is_background:
+                time.refund(pause)
+
+
+def _pause_after(tries: int, time: StorageTime, *, is_busy: bool) -> float | None:
+    """The pause after so many attempts; None after the last one."""
+    is_patient = is_busy and time.is_background
+    if tries > (_MOST_BUSY_TRIES - 1 if is_patient else len(_PAUSES)):
+        return None
+    pause = _PAUSES[tries - 1] if tries <= len(_PAUSES) else 2.0 ** (tries - len(_PAUSES))
+    if not is_patient:
+        return pause
+    return min(pause, _LONGEST_BUSY_PAUSE) * random.uniform(0.5, 1.5)  # noqa: S311
 
 
 @contextmanager

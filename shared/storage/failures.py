@@ -3,7 +3,8 @@
 | the SDK raises                                        | the gateway raises         |
 |-------------------------------------------------------|----------------------------|
 | 404, 409, 412                                         | PreconditionFailedError    |
-| 408, 429, 5xx, no connection, time-outs, cut answers  | StorageUnavailableError    |
+| 429, 500, 503                                         | StorageBusyError           |
+| 408, other 5xx, no connection, time-outs, cut answers | StorageUnavailableError    |
 | 401, 403, no token                                    | StorageUnavailableError    |
 | anything in reading an answer: not JSON, not XML, …   | StorageUnavailableError    |
 | anything else                                         | the same: a bug of ours    |
@@ -39,7 +40,12 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from shared.errors import GatewayError, PreconditionFailedError, StorageUnavailableError
+from shared.errors import (
+    GatewayError,
+    PreconditionFailedError,
+    StorageBusyError,
+    StorageUnavailableError,
+)
 from shared.storage_time import limited_wait, storage_time_now
 
 _NO_ANSWER = (
@@ -52,6 +58,8 @@ _NO_ANSWER = (
 )
 _LOST_CONDITION = frozenset({404, 409, 412})
 _TRANSIENT = frozenset({401, 403, 408, 429})
+# What the services answer past their targets, and while they move a partition.
+_BUSY = frozenset({429, 500, 503})
 _SDK = "azure"
 _OWN_PACKAGES = frozenset({"cli", "functions", "local_host", "shared", "tests"})
 _REQUEST_ID = "x-ms-request-id"
@@ -85,6 +93,8 @@ def error_for_status(status: int) -> GatewayError | None:
     """The gateway's error for an HTTP status of storage; None for a bug in the request."""
     if status in _LOST_CONDITION:
         return PreconditionFailedError(f"storage answered {status}")
+    if status in _BUSY:
+        return StorageBusyError(f"storage answered {status}")
     if status in _TRANSIENT or status >= 500:
         return StorageUnavailableError(f"storage answered {status}")
     if status < 300:

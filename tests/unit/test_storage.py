@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
-from shared.errors import ConflictError, PreconditionFailedError, StorageUnavailableError
+from shared.errors import (
+    ConflictError,
+    GatewayError,
+    PreconditionFailedError,
+    StorageBusyError,
+    StorageUnavailableError,
+)
 from shared.imports.import_type import Options, ReadRow
 from shared.imports.messages import Message
 from shared.imports.planning import Chunk
@@ -32,7 +39,14 @@ from shared.storage.business_records import (
 from shared.storage.import_records import ImportRecord, acceptance_operations, removal_operations
 from shared.storage.import_records import from_entity as import_from_entity
 from shared.storage.ports import MAX_TEXT, Delete, Entity, Insert, Merge, retry_on_conflict
-from shared.storage_time import limited_wait, retried, storage_time, storage_time_now
+from shared.storage_time import (
+    BACKGROUND_SECONDS,
+    CALL_SECONDS,
+    limited_wait,
+    retried,
+    storage_time,
+    storage_time_now,
+)
 from tests.model.harness import run_at_once
 
 # What storage writes, without storage: stamps of many rows, answers to transactions, messages.
@@ -243,6 +257,55 @@ def test_a_shared_task_does_not_use_the_time_of_the_call_that_began_it() -> None
             return time.left, seconds_left
 
     assert run_at_once(run()) == pytest.approx((8, 3))
+
+
+# Storage that throttles: a call is refused soon, a message goes on instead of coming back later.
+
+
+class Busy:
+    """Storage that answers some requests that it is busy, or does not answer them."""
+
+    def __init__(self, times: float, error: type[GatewayError] = StorageBusyError) -> None:
+        self.times = times
+        self.tries = 0
+        self._error = error
+
+    async def ask(self) -> str:
+        self.tries += 1
+        if self.tries <= self.times:
+            raise self._error("storage answered 503")
+        return "answered"
+
+
+def test_a_message_waits_until_storage_that_throttles_takes_its_request() -> None:
+    async def run() -> tuple[str, int, float]:
+        busy = Busy(times=9)
+        with storage_time(BACKGROUND_SECONDS) as time:
+            return await retried(busy.ask), busy.tries, time.left
+
+    assert run_at_once(run()) == ("answered", 10, BACKGROUND_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "most_tries", "most_seconds"),
+    [
+        (CALL_SECONDS, StorageBusyError, 3, 1),
+        (BACKGROUND_SECONDS, StorageUnavailableError, 3, 1),
+        (BACKGROUND_SECONDS, StorageBusyError, 12, 60),
+    ],
+)
+def test_tries_have_an_end(
+    seconds: float, error: type[GatewayError], most_tries: int, most_seconds: float
+) -> None:
+    async def run() -> tuple[int, float]:
+        busy = Busy(math.inf, error)
+        with storage_time(seconds), pytest.raises(error):
+            await retried(busy.ask)
+        return busy.tries, asyncio.get_running_loop().time()
+
+    tries, took = run_at_once(run())
+    assert tries == most_tries
+    assert took <= most_seconds
 
 
 # Repeating conditional writes.

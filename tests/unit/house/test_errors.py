@@ -54,7 +54,8 @@ MEANINGS: dict[str, type[GatewayError] | None] = {
 """Every error of the storage libraries, without a status."""
 
 STATUSES = {
-    **dict.fromkeys((401, 403, 408, 429, 500, 502, 503, 504), UNAVAILABLE),
+    **dict.fromkeys((401, 403, 408, 502, 504), UNAVAILABLE),
+    **dict.fromkeys((429, 500, 503), errors.StorageBusyError),
     **dict.fromkeys((404, 409, 412), LOST),
     **dict.fromkeys((400, 405, 411, 413, 414, 416), FAULT),
 }
