@@ -9,18 +9,18 @@ import azure.functions as func
 from shared.auth.callers import AnyCaller
 from shared.auth.integrations import ANY, OPERATE, ReadPermission
 from shared.bootstrap import gateway
-from shared.errors import GoneError, NotFoundError
+from shared.errors import GoneError, InvalidRequestError, NotFoundError
 from shared.gateway import Gateway
 from shared.imports.import_type import ImportType
 from shared.imports.modules import IMPORT_MODULES
 from shared.imports.registry import TYPE_CATALOGUE
 from shared.services.import_views import import_view, result_view
-from shared.services.status import NO_SUCH_IMPORT, UNREADABLE, ImportReport, RowFilter
+from shared.services.status import NO_SUCH_IMPORT, UNREADABLE, ImportReport
 from shared.storage.import_records import ImportRecord
 from shared.web import imports as views
 from shared.web import query_names
-from shared.web.imports import failed_rows_as_csv, failed_rows_as_json
-from shared.web.query_names import QueryNames, query_of
+from shared.web.imports import failed_rows_as_csv, failed_rows_as_json, failed_rows_as_page
+from shared.web.query_names import KEY_OF_THE_HOST, QueryNames, query_of
 from shared.web.requests import CSV, JSON, accepted_type, whole_number
 from shared.web.responses import answered
 from shared.web.retry_cancel import (
@@ -33,8 +33,6 @@ from shared.web.retry_cancel import (
 
 blueprint = func.Blueprint()
 
-_PAGE = 100
-_LARGEST_PAGE = 1000
 # Imports above a retry of retries that are looked at.
 _MOST_ANCESTORS = 100
 
@@ -47,7 +45,7 @@ async def imports_list(req: func.HttpRequest) -> func.HttpResponse:
     app = await gateway()
     caller = await app.callers.authenticate_any(req.headers, ANY)
     query = query_names.IMPORTS_LIST.read(req)
-    size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
+    size = whole_number(query, "pageSize", views.PAGE, views.LARGEST_PAGE)
     after, is_wanted = views.number_from_text(query), views.imports_wanted(query)
 
     def is_shown(report: ImportReport) -> bool:
@@ -80,9 +78,9 @@ async def imports_results(req: func.HttpRequest) -> func.HttpResponse:
     app = await gateway()
     record = (await _report(app, req, query_names.IMPORTS_RESULTS)).record
     query = query_of(req)
-    size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
+    size = whole_number(query, "pageSize", views.PAGE, views.LARGEST_PAGE)
     start = views.place_from_text(query)
-    row_filter = RowFilter(views.outcome_wanted(query), views.severity_wanted(query))
+    row_filter = views.rows_wanted(query)
     async with app.shares.exports.place(record.tenant):
         page = await app.reporting.results(record, start, size, row_filter)
     kind = _type_of(record)
@@ -135,9 +133,12 @@ async def imports_failures(req: func.HttpRequest) -> func.HttpResponse:
 )
 @answered
 async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
-    """The failed rows as they were sent, with their messages, in JSON, or in CSV by `Accept`."""
+    """The failed rows as they were sent, with their messages, in JSON, or in CSV by `Accept`.
+
+    All of them, or a page where the query has one of its names.
+    """
     app = await gateway()
-    caller, report = await _seen(app, req)
+    caller, report = await _seen(app, req, query_names.IMPORTS_FAILED_ROWS)
     record = report.record
     rules = _type_of(record).rules
     is_masked = False
@@ -147,9 +148,19 @@ async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
     elif caller.read is not ReadPermission.FULL:
         is_masked = not await _has_sent(app, caller, record)
     is_csv = accepted_type(req, JSON, CSV) == CSV
+    query = query_of(req)
+    is_page = bool({*query} - {KEY_OF_THE_HOST})
+    if is_csv and is_page:
+        raise InvalidRequestError(
+            "The CSV has all failed rows: leave out the query, or ask for JSON, which has pages."
+        )
     async with app.shares.exports.place(record.tenant):
         if is_csv:
             return await failed_rows_as_csv(app.failed_rows, rules, record, is_masked=is_masked)
+        if is_page:
+            return await failed_rows_as_page(
+                app.failed_rows, rules, record, query, is_masked=is_masked
+            )
         return await failed_rows_as_json(app.failed_rows, rules, record, is_masked=is_masked)
 
 

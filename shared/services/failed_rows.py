@@ -18,7 +18,7 @@ from shared.imports.messages import Message
 from shared.imports.results import MAX_FULL_ANSWER
 from shared.imports.text_checks import MASK, masked_value
 from shared.services.import_views import message_view
-from shared.services.status import FailedRow, FailedRows
+from shared.services.status import FailedRow, FailedRowPage, FailedRows
 from shared.services.undo import shown_results
 from shared.storage.import_records import ImportRecord
 
@@ -40,6 +40,20 @@ async def failed_rows_json(
         byte_count += sum(map(len, lines))
         parts += lines
     return await asyncio.to_thread(_array, parts)
+
+
+async def failed_rows_page(
+    chunks: FailedRows,
+    rules: Rules,
+    record: ImportRecord,
+    page: FailedRowPage,
+    *,
+    is_masked: bool = True,
+) -> bytes:
+    """The rows of a page in the form of `failed_rows_json`."""
+    layout = await _layout_of(chunks, rules, record, is_masked)
+    shown = _shown_rows(record, page.rows)
+    return _array(await asyncio.to_thread(_json_lines, layout, shown))
 
 
 async def failed_rows_csv(

@@ -122,15 +122,30 @@ class ResultCursor:
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """A filter for results by outcome and by severity of a message; by default all."""
+    """A filter for results by outcome, and by severity, id and field of a message; all by default.
+
+    One message of the row must have both the id and the field.
+    """
 
     outcome: Outcome | None = None
     severity: Severity | None = None
+    message_id: int | None = None
+    field_name: str | None = None
 
     def takes(self, row: RowResult) -> bool:
         """Whether a result passes the filter."""
-        return (self.outcome is None or row.outcome is self.outcome) and (
-            self.severity is None or row.count(self.severity) > 0
+        return (
+            (self.outcome is None or row.outcome is self.outcome)
+            and (self.severity is None or row.count(self.severity) > 0)
+            and self._takes_messages(row)
+        )
+
+    def _takes_messages(self, row: RowResult) -> bool:
+        if self.message_id is None and self.field_name is None:
+            return True
+        return any(
+            self.message_id in (None, message.id) and self.field_name in (None, message.field)
+            for message in row.messages
         )
 
     def may_be_in(self, stored: StoredResult) -> bool:
@@ -554,6 +569,14 @@ class FailedRow:
         return self.result.index
 
 
+@dataclass(frozen=True, slots=True)
+class FailedRowPage:
+    """A page of failed rows, in plan order. `following` is None at the end."""
+
+    rows: tuple[FailedRow, ...]
+    following: ResultCursor | None
+
+
 class FailedRows:
     """Joins the failed results of an import with the rows of its payload."""
 
@@ -581,6 +604,39 @@ class FailedRows:
             ]
             if failed_results:
                 yield await self._with_texts(record, chunk, failed_results)
+
+    async def page(
+        self, record: ImportRecord, start: ResultCursor, size: int, row_filter: RowFilter
+    ) -> FailedRowPage:
+        """Up to `size` of the rows of `chunks` from `start` on that pass the filter.
+
+        Only the payloads of chunks with such a row are read. Raises GoneError as `chunks` does.
+        """
+        check_results(record)
+        check_payload(record)
+        repaired_rows = frozenset(rows_in(await self.repaired_rows(record)))
+        page: list[FailedRow] = []
+        async for chunk, results in self._reporting.chunks(record, start.chunk, _FAILED):
+            skipped = start.rows if chunk == start.chunk else 0
+            chosen: list[RowResult] = []
+            following: ResultCursor | None = None
+            for position, row in enumerate(results[skipped:], skipped):
+                if (
+                    row.outcome is not Outcome.FAILED
+                    or row.index in repaired_rows
+                    or is_erased(row)
+                    or not row_filter.takes(row)
+                ):
+                    continue
+                if len(page) + len(chosen) == size:
+                    following = ResultCursor(chunk, position)
+                    break
+                chosen.append(row)
+            if chosen:
+                page += await self._with_texts(record, chunk, chosen)
+            if following is not None:
+                return FailedRowPage(tuple(page), following)
+        return FailedRowPage(tuple(page), None)
 
     async def mapping_of(self, record: ImportRecord) -> ProfileMapping | None:
         """See `Reporting.mapping_of`."""

@@ -7,20 +7,28 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 import azure.functions as func
 
 from shared.errors import InvalidRequestError
 from shared.imports.import_type import ImportType, Rules
 from shared.imports.messages import Severity
-from shared.imports.registry import IMPORT_TYPES
+from shared.imports.registry import IMPORT_TYPES, MESSAGE_CATALOGUE
 from shared.imports.results import MessageGroup, MessageGroups, Outcome, UnmappedValues
-from shared.services.failed_rows import failed_rows_csv, failed_rows_json
+from shared.services.failed_rows import failed_rows_csv, failed_rows_json, failed_rows_page
 from shared.services.import_views import address, import_view, result_view
-from shared.services.status import FailedRows, ImportReport, ImportState, ResultCursor
+from shared.services.status import FailedRows, ImportReport, ImportState, ResultCursor, RowFilter
 from shared.storage.import_records import Counts, ImportRecord
-from shared.web.requests import CSV, JSON, from_opaque, to_opaque, wrong_continuation
+from shared.web.requests import (
+    CSV,
+    JSON,
+    from_opaque,
+    to_opaque,
+    whole_number,
+    wrong_continuation,
+)
 
 if TYPE_CHECKING:
     from shared.services.dry_run import DryRunResult
@@ -29,6 +37,9 @@ if TYPE_CHECKING:
 
 # The Retry-After of a 202, in seconds.
 RETRY_AFTER = "2"
+# Items of a page, where the query does not say how many, and at most.
+PAGE: Final = 100
+LARGEST_PAGE: Final = 1_000
 
 
 def json_answer(
@@ -122,6 +133,21 @@ def severity_wanted(query: Mapping[str, str]) -> Severity | None:
     return severities.get(text)
 
 
+def rows_wanted(query: Mapping[str, str]) -> RowFilter:
+    """The filter of a list of rows. Raises InvalidRequestError."""
+    id_text = query.get("errorid", "")
+    if id_text and (
+        not re.fullmatch("[0-9]{1,5}", id_text) or int(id_text) not in MESSAGE_CATALOGUE
+    ):
+        raise InvalidRequestError("errorID must be the id of a message: /api/errors lists them.")
+    return RowFilter(
+        outcome_wanted(query),
+        severity_wanted(query),
+        int(id_text) if id_text else None,
+        query.get("fieldname") or None,
+    )
+
+
 def groups_view(groups: MessageGroups) -> dict[str, Any]:
     """Groups of messages on one page. `leftOut` counts the messages that are in no group."""
     return {
@@ -204,6 +230,32 @@ async def failed_rows_as_json(
     """`[{"index", "row", "messages"}…]`, one row a line: the body that a retry takes."""
     body = await failed_rows_json(chunks, rules, record, is_masked=is_masked)
     headers = {"X-Import-Id": record.import_id}
+    return func.HttpResponse(body, mimetype=JSON, headers=headers)
+
+
+async def failed_rows_as_page(
+    chunks: FailedRows,
+    rules: Rules,
+    record: ImportRecord,
+    query: Mapping[str, str],
+    *,
+    is_masked: bool,
+) -> func.HttpResponse:
+    """A page of the rows as JSON; `Link` has the address of the next one."""
+    size = whole_number(query, "pageSize", PAGE, LARGEST_PAGE)
+    start, row_filter = place_from_text(query), rows_wanted(query)
+    page = await chunks.page(record, start, size, row_filter)
+    body = await failed_rows_page(chunks, rules, record, page, is_masked=is_masked)
+    headers = {"X-Import-Id": record.import_id}
+    if page.following is not None:
+        following = {
+            "pageSize": str(size),
+            "errorID": query.get("errorid", ""),
+            "fieldName": query.get("fieldname", ""),
+            "continuation": place_to_text(page.following) or "",
+        }
+        asked = urlencode({name: text for name, text in following.items() if text})
+        headers["Link"] = f'<{address(record)}/failed-rows?{asked}>; rel="next"'
     return func.HttpResponse(body, mimetype=JSON, headers=headers)
 
 

@@ -26,7 +26,7 @@ DRY_RUN_HEADER: Final = "Dry-Run"
 _ASKING_HEADERS: Final = ("dryrun", "xdryrun")
 _GLUE: Final = re.compile("[?&;#]")
 # The host accepts a function key under this name. The gateway ignores it.
-_KEY_OF_THE_HOST: Final = "code"
+KEY_OF_THE_HOST: Final = "code"
 _MOST_NAMED: Final = 5
 _LONGEST_NAMED: Final = 60
 
@@ -44,7 +44,7 @@ class QueryNames:
         unknown = [
             name
             for name in list(dict.fromkeys((*req.params, *_names_in_address(req))))
-            if name.lower() not in (_KEY_OF_THE_HOST, *(known.lower() for known in self.names))
+            if name.lower() not in (KEY_OF_THE_HOST, *(known.lower() for known in self.names))
         ]
         unknown_names = (
             unknown if self.is_ours else [name for name in unknown if self._is_slip(name)]
@@ -132,7 +132,9 @@ SHEET: Final = "sheet"
 
 NONE: Final = QueryNames()
 IMPORTS_LIST: Final = QueryNames(("type", "state", "caller", *_PAGE))
-IMPORTS_RESULTS: Final = QueryNames(("outcome", "severity", *_PAGE))
+_OF_MESSAGES: Final = ("errorID", "fieldName")
+IMPORTS_RESULTS: Final = QueryNames(("outcome", "severity", *_OF_MESSAGES, *_PAGE))
+IMPORTS_FAILED_ROWS: Final = QueryNames((*_OF_MESSAGES, *_PAGE))
 IMPORTS_FAILURES: Final = QueryNames(("severity",))
 IMPORTS_RETRY: Final = QueryNames((SHEET,))
 IMPORTS_UNDO: Final = QueryNames((*_DRY, "onlyIfAll"))

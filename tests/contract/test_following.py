@@ -366,6 +366,31 @@ def _failed(gateway: GatewayProcess, sender: Sender, import_id: str, accept: str
     return gateway.call("GET", f"/api/imports/{import_id}/failed-rows", None, headers)
 
 
+def test_the_rows_of_a_group_of_messages_come_in_pages(
+    gateway: GatewayProcess, sender: Sender, import_with_failed_rows: str
+) -> None:
+    here = f"/api/imports/{import_with_failed_rows}"
+    whole = {item["index"]: item for item in gateway.get(f"{here}/failed-rows", sender).json}
+    pages, path = [], f"{here}/failed-rows?pageSize=2"
+    while path:
+        answer = gateway.get(path, sender)
+        pages.append(answer.json)
+        path = answer.headers.get("link", "")[1:].partition(">")[0]
+    assert [len(page) for page in pages] == [2, 1]
+    assert {item["index"]: item for page in pages for item in page} == whole
+    for group in gateway.get(f"{here}/failures?severity=error", sender).json["items"]:
+        field = group.get("fieldName")
+        query = f"errorID={group['errorID']}" + (f"&fieldName={field}" if field else "")
+        rows = gateway.get(f"{here}/failed-rows?{query}", sender).json
+        results = gateway.get(f"{here}/results?{query}", sender).json["items"]
+        assert sorted(row["index"] for row in rows) == group["firstIndexes"]
+        assert sorted(row["index"] for row in results) == group["firstIndexes"]
+    check_refusal(gateway.get(f"{here}/failed-rows?errorID=77", sender), 400)
+    check_refusal(gateway.get(f"{here}/failed-rows?rows=2", sender), 400)
+    csv = {**sender.headers, "Accept": "text/csv"}
+    check_refusal(gateway.call("GET", f"{here}/failed-rows?pageSize=2", None, csv), 400)
+
+
 @pytest.mark.parametrize("accept", ["", "*/*", "application/json", "text/csv;q=0.1, */*;q=0.5"])
 def test_failed_rows_come_as_they_were_sent_with_their_messages(
     gateway: GatewayProcess, sender: Sender, import_with_failed_rows: str, accept: str

@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 from shared.auth.integrations import ANY, OPERATE
 from shared.imports.messages import Severity
-from shared.imports.registry import IMPORT_TYPES
+from shared.imports.registry import IMPORT_TYPES, MESSAGE_CATALOGUE
 from shared.imports.results import Outcome
 from shared.services.status import ImportState
 from shared.web.openapi.operations import (
@@ -54,6 +54,20 @@ def _severity(text: str) -> Parameter:
     return _choice("severity", text, (severity.value.lower() for severity in Severity))
 
 
+_OF_MESSAGES: Final = (
+    Parameter(
+        "errorID",
+        "query",
+        "Only rows with a message of this id.",
+        {"type": "integer", "enum": [*MESSAGE_CATALOGUE]},
+    ),
+    Parameter(
+        "fieldName",
+        "query",
+        "Only rows with a message about this field. With `errorID`, one message must have both.",
+        {"type": "string"},
+    ),
+)
 _ONLY_IF_ALL: Final = Parameter(
     "onlyIfAll",
     "query",
@@ -113,6 +127,7 @@ _READING: Final = (
             IMPORT_ID,
             _choice("outcome", "Only rows with this outcome.", (o.value for o in Outcome)),
             _severity("Only rows with a message of this severity."),
+            *_OF_MESSAGES,
             PAGE_SIZE,
             CONTINUATION,
         ),
@@ -156,19 +171,21 @@ _FAILURES_AND_CHANGES: Final = (
         path="/api/imports/{importId}/failed-rows",
         summary="The failed rows that no retry has imported yet, as they were sent, with messages",
         text="As JSON, to be corrected and sent to `retry`, or as CSV for people. In the CSV, a "
-        "text that a spreadsheet would evaluate as a formula starts with an apostrophe.",
+        "text that a spreadsheet would evaluate as a formula starts with an apostrophe. Without a "
+        "query the answer has all rows. With one it is a page of JSON, and `Link` has the address "
+        "of the next page.",
         tag=TAG,
         access=Access.EITHER,
         permission=ANY,
-        parameters=(IMPORT_ID,),
+        parameters=(IMPORT_ID, *_OF_MESSAGES, PAGE_SIZE, CONTINUATION),
         answers={
             200: Answer(
                 "The rows, in the order of processing.",
                 {JSON: list[FailedRow], "text/csv": str},
-                headers("X-Import-Id"),
+                headers("X-Import-Id", "Link"),
             )
         },
-        refusals=(401, 403, 404, 406, 410),
+        refusals=(400, 401, 403, 404, 406, 410),
     ),
     Operation(
         function="imports_retry",
