@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 import time
 import uuid
@@ -63,6 +64,14 @@ class RandomIds:
     def new(self) -> str:
         """A new GUID, lower case with hyphens."""
         return str(uuid.uuid4())
+
+
+def drawn_pause(seconds: float) -> float:
+    """A pause of between half and one and a half of so many seconds.
+
+    So handlers that storage has refused together do not come back together.
+    """
+    return seconds * random.uniform(0.5, 1.5)  # noqa: S311
 
 
 # Times are stored and shown as ISO text in UTC with milliseconds.

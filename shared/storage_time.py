@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
 from shared import telemetry
+from shared.clock import drawn_pause
 from shared.errors import StorageBusyError, StorageUnavailableError
 
 Answer = TypeVar("Answer")
@@ -37,8 +37,7 @@ _LONGEST_TRY = 20.0
 _PAUSES = (0.1, 0.9)
 # After these pauses, work that no call waits for goes on while storage answers that it is busy. A
 # message that failed instead would come back after half a minute, and after five times its rows
-# would end. The pauses double up to the longest; each is drawn anew, so that handlers which were
-# refused together do not come back together.
+# would end. The pauses double up to the longest.
 _LONGEST_BUSY_PAUSE = 4.0
 _MOST_BUSY_TRIES = 12
 # The refund for an answer. Healthy storage never takes longer for one.
@@ -154,7 +153,7 @@ def _pause_after(tries: int, time: StorageTime, *, is_busy: bool) -> float | Non
     pause = _PAUSES[tries - 1] if tries <= len(_PAUSES) else 2.0 ** (tries - len(_PAUSES))
     if not is_patient:
         return pause
-    return min(pause, _LONGEST_BUSY_PAUSE) * random.uniform(0.5, 1.5)  # noqa: S311
+    return drawn_pause(min(pause, _LONGEST_BUSY_PAUSE))
 
 
 @contextmanager
