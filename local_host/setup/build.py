@@ -48,7 +48,7 @@ def build(folder: Path, *, with_telemetry: bool = False) -> None:
 
 
 def app_files() -> list[str]:
-    """The files of the checkout that .funcignore leaves.
+    """The files of the checkout that .funcignore does not leave out.
 
     Only files that git knows, or would take in: no cache and no file of this machine.
     """

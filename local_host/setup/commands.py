@@ -232,7 +232,7 @@ def _lock(arguments: list[str]) -> int:
 def _build(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="dev.py build",
-        description="Make the folder that is deployed: the files that .funcignore leaves, and the "
+        description="Make the folder that is deployed: the files that .funcignore names, and the "
         "locked packages for the platform, checked by their hashes.",
     )
     parser.add_argument(

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pathspec import GitIgnoreSpec
 
 from local_host.setup.build import app_files
 
@@ -54,6 +55,17 @@ def test_only_the_app_and_its_papers_are_deployed() -> None:
         "function_app.py", "functions", "shared", "samples", "console", "host.json",
         "requirements.txt", "README.md", "LICENSE",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data-keys", "authdata-keys", "workers.json", "gateway.env", ".azure/prod/.env", "x/y.csv"],
+)
+def test_a_file_that_lies_in_the_checkout_by_chance_is_not_deployed(name: str) -> None:
+    """The package lies in the account whose sealed values those keys open."""
+    left_out = GitIgnoreSpec.from_lines((ROOT / ".funcignore").read_text().splitlines())
+    assert left_out.match_file(name)
+    assert not left_out.match_file("shared/app.py")
 
 
 def test_of_the_console_its_files_are_deployed_and_nothing_that_only_its_checks_need() -> None:

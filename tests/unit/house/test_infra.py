@@ -247,6 +247,30 @@ class TestMakeKeys:
         assert list((vault / "secrets").iterdir()) == []
 
 
+@pytest.mark.parametrize(("refusals", "status"), [(1, 0), (2, 1)])
+def test_the_drops_are_subscribed_once_the_app_answers(
+    tmp_path: Path, refusals: int, status: int
+) -> None:
+    """`subscribe-drops.sh` with a stand-in for `az`, which refuses so many times."""
+    for number in range(refusals):
+        (tmp_path / f"refusal-{number}").touch()
+    program = tmp_path / "az"
+    program.write_text(
+        f'#!/bin/sh\nfor each in "{tmp_path}"/refusal-*; do [ -e "$each" ] && rm "$each" && exit 1; '
+        "done\nexit 0\n"
+    )
+    program.chmod(0o700)
+    names = ("AZURE_RESOURCE_GROUP", "FUNCTION_APP_NAME", "SYSTEM_TOPIC_NAME", "GATEWAY_URL")
+    environ = {**os.environ, **dict.fromkeys(names, "x"), "SUBSCRIBE_TRIES": "2"}
+    environ |= {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SUBSCRIBE_PAUSE": "0"}
+    done = subprocess.run(
+        ["sh", str(INFRA / "hooks/subscribe-drops.sh")],
+        env=environ, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert ("azd hooks run postdeploy" in done.stderr) is bool(status)
+
+
 def faults(node: tree_sitter.Node) -> Iterator[tree_sitter.Node]:
     """The places that are no Bicep."""
     if node.type == "ERROR" or node.is_missing:
