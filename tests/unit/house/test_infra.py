@@ -256,7 +256,8 @@ def test_the_drops_are_subscribed_once_the_app_answers(
         (tmp_path / f"refusal-{number}").touch()
     program = tmp_path / "az"
     program.write_text(
-        f'#!/bin/sh\nfor each in "{tmp_path}"/refusal-*; do [ -e "$each" ] && rm "$each" && exit 1; '
+        f'#!/bin/sh\nfor each in "{tmp_path}"/refusal-*; do\n'
+        '[ -e "$each" ] && rm "$each" && exit 1\n'
         "done\nexit 0\n"
     )
     program.chmod(0o700)
