@@ -130,28 +130,34 @@ class RecordCommitter:
         Raises StorageUnavailableError if storage does not answer, SupersededError for a straggler,
         and the errors of `before_commit`.
         """
+        outcomes: list[tuple[KeyRows, RecordOutcome]] = []
         for partition, group in groupby(keys, key=lambda rows: rows.key.partition):
-            in_partition = list(group)
-            await self._before_commit()
-            entities = await load_records(
-                self._tables,
-                self._table,
-                partition,
-                list(dict.fromkeys(rows.key.row for rows in in_partition)),
-                one_in=self._one_in,
-            )
-            stored = {row: records.from_any_entity(entity) for row, entity in entities.items()}
-            if self._prepare is not None:
-                await self._prepare(list(stored.values()))
-            await self._commit_partition(in_partition, stored)
+            outcomes += await self._resolve_partition(partition, list(group))
+        # The names of all records at once, since many of them share an entity of the index.
+        await self._add_names(name for _, outcome in outcomes for name in outcome.names)
+        for _, in_partition in groupby(outcomes, key=lambda pair: pair[0].key.partition):
+            await self._commit_partition(in_partition)
         return self._results
 
-    async def _commit_partition(
-        self, keys: Sequence[KeyRows], stored: dict[str, StoredRecord]
-    ) -> None:
+    async def _resolve_partition(
+        self, partition: str, keys: Sequence[KeyRows]
+    ) -> list[tuple[KeyRows, RecordOutcome]]:
+        await self._before_commit()
+        entities = await load_records(
+            self._tables,
+            self._table,
+            partition,
+            list(dict.fromkeys(rows.key.row for rows in keys)),
+            one_in=self._one_in,
+        )
+        stored = {row: records.from_any_entity(entity) for row, entity in entities.items()}
+        if self._prepare is not None:
+            await self._prepare(list(stored.values()))
+        return [(rows, await self._resolve_rows(rows, stored.get(rows.key.row))) for rows in keys]
+
+    async def _commit_partition(self, outcomes: Iterable[tuple[KeyRows, RecordOutcome]]) -> None:
         batch = _Batch()
-        for rows in keys:
-            outcome = await self._resolve_rows(rows, stored.get(rows.key.row))
+        for rows, outcome in outcomes:
             if not outcome.operations:
                 self._results.extend(outcome.results)
                 continue
@@ -199,7 +205,6 @@ class RecordCommitter:
         if not batch.entries:
             return
         await self._before_commit()
-        await self._add_names(name for _, each in batch.entries for name in each.names)
         operations = await self._keep_spilled(batch.operations, batch.spilled)
         try:
             await self._tables.transact(self._table, operations)

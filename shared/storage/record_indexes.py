@@ -10,14 +10,23 @@ crash cannot leave a record that no search finds.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+import zlib
+from collections import OrderedDict, defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.imports.import_type import Document, FoundBy, ImportType
 from shared.storage.business_records import from_any_entity, partition_of
-from shared.storage.entities import decode, encode
-from shared.storage.ports import MAX_OPERATIONS, Entity, Tables, Upsert, query_pages
+from shared.storage.entities import decode, encode, join_bytes, pack_json, unpack_json
+from shared.storage.ports import (
+    MAX_OPERATIONS,
+    Entity,
+    Tables,
+    Upsert,
+    Value,
+    query_pages,
+    reading,
+)
 
 _MOST_KNOWN = 10_000
 # First and last row key of a tenant's groups.
@@ -70,6 +79,14 @@ async def record_partitions(tables: Tables, table: str, tenant: str) -> list[str
 #
 #     w|<kind>|<name>|<hash of group and reference>      Group, Reference
 #
+# More names than fit into one transaction are packed. The hash of a name says its bucket, and each
+# write adds one entity to a bucket, with all of its names that the bucket has:
+#
+#     m|<bucket>|<hash of the names>                     Names0 …: [[kind, name, group, reference]]
+#
+# So a large import writes 32 entities for some hundred names, where one entity for each name would
+# make the tenant's own partition the busiest and largest of all. A search reads both.
+#
 # Record and entity are in different partitions and cannot be written in one transaction. The
 # entity is written first, and counts only if the record, read afterwards, has the name. So a
 # crash between the two leaves an entity that is ignored, an old name of a record does no harm,
@@ -83,6 +100,11 @@ _INDEXED = "indexed"
 _MOST_CACHED = 10_000
 _PAGE = 16
 _RECORDS_AT_ONCE = 500
+_BUCKETS = 32
+# Names in one transaction of packed entities, and packed entities in one page.
+_MOST_PACKED = 2_000
+_PACKED_AT_ONCE = 1_000
+PACKED_NAMES = ("m|", "m|~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +151,40 @@ class NameIndex:
 
     async def note(self, kind: ImportType, tenant: str, names: Iterable[NamedRecord]) -> None:
         """Add names to the index, before their records are written."""
-        entities = {entity.row: entity for entity in (_entity(tenant, name) for name in names)}
-        rows = sorted(entities)
-        for at in range(0, len(rows), MAX_OPERATIONS):
-            batch = [Upsert(entities[row]) for row in rows[at : at + MAX_OPERATIONS]]
-            await self._tables.transact(kind.table, batch)
+        new = sorted(set(names), key=_as_list)
+        for at in range(0, len(new), _MOST_PACKED):
+            some = new[at : at + _MOST_PACKED]
+            if len(some) <= MAX_OPERATIONS:
+                entities = [_entity(tenant, name) for name in some]
+            else:
+                entities = _pack_names(tenant, some)
+            if entities:
+                await self._tables.transact(kind.table, [Upsert(each) for each in entities])
 
     async def candidates(
         self, kind: ImportType, tenant: str, found_by: FoundBy, at_once: int = _PAGE
     ) -> AsyncIterator[list[tuple[str, str]]]:
-        """Yield `at_once` group and reference pairs a page: records that have or had the name."""
+        """Yield `at_once` group and reference pairs a page: records that have or had the name.
+
+        Raises UnreadableDataError if a packed entity cannot be read.
+        """
         prefix = _prefix(found_by)
         async for page in query_pages(
             self._tables, kind.table, encode(tenant), prefix, f"{prefix}~", most=at_once
         ):
             yield [(entity.text("Group"), entity.text("Reference")) for entity in page]
+        bucket = f"m|{_bucket_of(found_by.name)}|"
+        async for page in query_pages(
+            self._tables, kind.table, encode(tenant), bucket, f"{bucket}~", most=_PACKED_AT_ONCE
+        ):
+            named = [
+                (name.group, name.reference)
+                for entity in page
+                for name in unpack_names(entity)
+                if name.found_by == found_by
+            ]
+            for at in range(0, len(named), at_once):
+                yield named[at : at + at_once]
 
     async def fill(self, kind: ImportType, tenant: str) -> None:
         """Add all records of a tenant whose index is not complete. It may be repeated."""
@@ -179,3 +220,41 @@ def _entity(tenant: str, name: NamedRecord) -> Entity:
     digest = hashlib.sha256(partition_of(name.group, name.reference).encode()).hexdigest()[:32]
     values = {"Group": name.group, "Reference": name.reference}
     return Entity(encode(tenant), f"{_prefix(name.found_by)}{digest}", values)
+
+
+def _pack_names(tenant: str, names: Sequence[NamedRecord]) -> list[Entity]:
+    """The entities of these names, one for each bucket that has some of them.
+
+    The row key follows from the names, so a repeated write has the same effect.
+    """
+    buckets: defaultdict[str, list[NamedRecord]] = defaultdict(list)
+    for name in names:
+        buckets[_bucket_of(name.found_by.name)].append(name)
+    entities: list[Entity] = []
+    for bucket, some in sorted(buckets.items()):
+        values = packed_values(some)
+        digest = hashlib.sha256(join_bytes("Names", values)).hexdigest()[:32]
+        entities.append(Entity(encode(tenant), f"m|{bucket}|{digest}", values))
+    return entities
+
+
+def packed_values(names: Sequence[NamedRecord]) -> Mapping[str, Value]:
+    """The properties of a packed entity with these names."""
+    return pack_json("Names", [_as_list(name) for name in names])
+
+
+@reading("packed names")
+def unpack_names(entity: Entity) -> list[NamedRecord]:
+    """The names of a packed entity. Raises UnreadableDataError."""
+    return [
+        NamedRecord(FoundBy(kind, name), group, reference)
+        for kind, name, group, reference in unpack_json("Names", entity.values)
+    ]
+
+
+def _as_list(name: NamedRecord) -> list[str]:
+    return [name.found_by.kind, name.found_by.name, name.group, name.reference]
+
+
+def _bucket_of(name: str) -> str:
+    return f"{zlib.crc32(name.encode()) % _BUCKETS:02d}"

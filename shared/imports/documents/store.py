@@ -51,7 +51,10 @@ class WorkerSearch:
         is_complete = await self._names.is_complete(WORKERS, tenant)
         for kind in (EXTERNAL, PERSONNEL):
             name = FoundBy(kind, reference)
-            workers = await self._find_by(tenant, name, limit, in_index=is_complete)
+            try:
+                workers = await self._find_by(tenant, name, limit, in_index=is_complete)
+            except UnreadableDataError:  # of the index: each employer is asked instead
+                workers = await self._find_by(tenant, name, limit, in_index=False)
             if workers:
                 return workers
         return ()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
+from shared.errors import UnreadableDataError
 from shared.imports.import_type import Document, ImportType
 from shared.imports.persons import PersonKeys
 from shared.imports.row_reader import usable_reference
@@ -22,6 +24,7 @@ from shared.storage.business_records import partition_of, row_of, without_messag
 from shared.storage.entities import decode, encode
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import Entity, EntityRange, Replace
+from shared.storage.record_indexes import PACKED_NAMES, packed_values, unpack_names
 
 _EMPLOYER: Final = "EmployerRef"
 _PERSONNEL: Final = "PersonnelRef"
@@ -65,6 +68,9 @@ class PayAndBillPerson:
                 if entity.row.endswith(f"|{encode(worker[1])}"):
                     yield deletion_trace("index entries", self._kind.table, entity)
             async for trace in self._names(search, worker):
+                yield trace
+        if self._is_worker:
+            async for trace in self._packed_names(search):
                 yield trace
 
     def names_row(self, keys: PersonKeys, row: Mapping[str, Any]) -> bool:
@@ -157,6 +163,30 @@ class PayAndBillPerson:
                 if kind == _EXTERNAL_NAME:
                     search.keys.external_refs.add(decode(name))
                 yield deletion_trace("index entries", self._kind.table, entity)
+
+    async def _packed_names(self, search: PersonSearch) -> AsyncIterator[Trace]:
+        """The packed entities of the index with names of the person's workers.
+
+        All are read, because former names of a worker are there too.
+        """
+        own = encode(search.tenant)
+        async for entity in search.entities(self._kind.table, own, *PACKED_NAMES):
+            try:
+                names = unpack_names(entity)
+            except UnreadableDataError:
+                search.unreadable["index entries"] += 1
+                continue
+            others = []
+            for name in names:
+                if (name.group, name.reference) not in search.keys.workers:
+                    others.append(name)
+                elif name.found_by.kind == _EXTERNAL_NAME:
+                    search.keys.external_refs.add(name.found_by.name)
+            if not others:
+                yield deletion_trace("index entries", self._kind.table, entity)
+            elif len(others) < len(names):
+                write = Replace(replace(entity, values=packed_values(others)))
+                yield Trace("index entries", self._kind.table, write)
 
 
 def _is_one_of(

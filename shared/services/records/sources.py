@@ -7,11 +7,12 @@ A type hands its `RecordSource` over in its module. Types whose rows each name o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol
 
-from shared.errors import InvalidRequestError
+from shared.errors import InvalidRequestError, UnreadableDataError
 from shared.imports.import_type import Document, FoundBy, ImportType
 from shared.imports.merge_rules import text_columns
 from shared.imports.model import MAX_REFERENCE, normal_reference
@@ -228,8 +229,9 @@ class BusinessRecords:
         if name in self.names:
             names = NameIndex(tables)
             if await names.is_complete(self.kind, query.tenant):
-                keys = await self._named(names, query.tenant, FoundBy(self.names[name], value))
-                return self._at(tables, keys, query)
+                with suppress(UnreadableDataError):  # of the index: each group is asked instead
+                    keys = await self._named(names, query.tenant, FoundBy(self.names[name], value))
+                    return self._at(tables, keys, query)
         advice = f"The tenant has too many groups to look for {name} in each: send {group_field}."
         partitions = await partitions_of(tables, self.kind.table, query.tenant, advice)
         if name == reference_field:
