@@ -28,8 +28,12 @@ _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
 MAX_PARTS: Final = 5_000
 # The size unpacked over the size compressed. Sheets reach 10 to 40, a bomb 1,000.
 MAX_RATIO: Final = 100
+# Bytes of parts that are read as a stream, over those of parts that stay in memory. The XML of a
+# sheet of 100,000 rows and 33 columns has 170 MB, and its rows as they are stored half of that.
+STREAMED_RATIO: Final = 4
 # The list of the sheets, the formats and the like.
 _LARGEST_SMALL_PART: Final = 8 * 1024 * 1024
+_MAX_SMALL_ELEMENTS: Final = 500_000
 # Parts up to this size may have any ratio.
 _SMALL_PART: Final = 1024 * 1024
 _BLOCK: Final = 128 * 1024
@@ -61,12 +65,13 @@ class Archive:
     """The parts of a spreadsheet by name."""
 
     def __init__(self, body: bytes, max_bytes: int) -> None:
-        """`max_bytes`: the most that all parts that are read may have unpacked.
+        """`max_bytes`: the most that all parts that stay in memory may have unpacked. Those that
+        are read as a stream may have STREAMED_RATIO times as much.
 
         Raises InvalidRequestError and TooLargeError.
         """
-        self._left = max_bytes
-        self._max_bytes = max_bytes
+        self._left = {False: max_bytes, True: STREAMED_RATIO * max_bytes}
+        self._limits = dict(self._left)
         if body.startswith(OLD_OFFICE):
             raise InvalidRequestError(
                 "The spreadsheet is protected by a password: save it without one."
@@ -118,19 +123,22 @@ class Archive:
                 "A part of the spreadsheet that names its sheets and formats is too large: save "
                 "the sheet in a new file."
             )
-        for _ in self.feed_in_blocks(name, target):
+        for _ in self.feed_in_blocks(name, _FewElements(target)):
             pass
 
-    def feed_in_blocks(self, name: str, target: Any) -> Iterator[None]:
-        """The same for a part of any size, in blocks.
+    def feed_in_blocks(
+        self, name: str, target: Any, *, is_streamed: bool = False
+    ) -> Iterator[None]:
+        """The same for a part of any size, in blocks; the target limits its elements.
 
-        After each block the caller can take what the target has collected.
+        After each block the caller can take what the target has collected. `is_streamed`: the
+        caller takes it, so that it does not stay in memory.
         """
         part = self._parts.get(name)
         if part is None:
             raise damaged_error("a part that it names is missing")
-        self._check(part)
-        self._left -= part.file_size
+        self._check(part, is_streamed)
+        self._left[is_streamed] -= part.file_size
         parser = etree.XMLParser(
             target=_NoDoctype(target), resolve_entities=False, no_network=True, huge_tree=False
         )
@@ -144,23 +152,47 @@ class Archive:
             raise damaged_error(f"a part of it cannot be read ({type(error).__name__})") from None
         yield
 
-    def _check(self, part: zipfile.ZipInfo) -> None:
+    def _check(self, part: zipfile.ZipInfo, is_streamed: bool) -> None:
         if part.flag_bits & _IS_ENCRYPTED:
             raise InvalidRequestError(
                 "The spreadsheet is protected by a password: save it without one."
             )
         if part.compress_type not in _METHODS:
             raise damaged_error("a part is compressed in a way that spreadsheets do not use")
-        if part.file_size > self._left:
+        if part.file_size > self._left[is_streamed]:
             raise TooLargeError(
-                f"The spreadsheet unpacks to more than {self._max_bytes} bytes, which is the "
-                "limit: send its rows in several files."
+                f"The spreadsheet unpacks to more than {self._limits[is_streamed]} bytes, which is "
+                "the limit: send its rows in several files, or as CSV."
             )
         if part.file_size > max(_SMALL_PART, MAX_RATIO * part.compress_size):
             raise TooLargeError(
                 f"A part of the spreadsheet unpacks to more than {MAX_RATIO} times its size, which "
                 "is the limit: delete empty rows and columns that have a format, or send CSV."
             )
+
+
+class _FewElements:
+    """A parser target that refuses a small part of very many elements, which cost time."""
+
+    def __init__(self, target: Any) -> None:
+        self._start = target.start
+        self._left = _MAX_SMALL_ELEMENTS
+        self.end = target.end
+        self.data = target.data
+
+    def start(self, tag: str, attributes: Any) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise too_many_elements_error(_MAX_SMALL_ELEMENTS)
+        self._start(tag, attributes)
+
+
+def too_many_elements_error(limit: int) -> TooLargeError:
+    """The refusal of a part with more elements than its cells or texts need."""
+    return TooLargeError(
+        f"A part of the spreadsheet has more than {limit} elements beside its cells, which is the "
+        "limit: copy the cells into a new file, or send CSV."
+    )
 
 
 class _NoDoctype:

@@ -21,11 +21,16 @@ from posixpath import dirname, join, normpath
 from typing import Final, NamedTuple
 
 from shared.errors import InvalidRequestError, TooLargeError
-from shared.imports.files.xlsx_archive import Archive, damaged_error
+from shared.imports.files.xlsx_archive import Archive, damaged_error, too_many_elements_error
 from shared.imports.text_checks import escaped, nearest
 
 # Cells with a value or a format; a file of failed rows cannot have more either.
 MAX_CELLS: Final = 5_000_000
+# Elements of a part beside those that each cell or text has: rows, formats, links. Each costs time,
+# and a few bytes, of which hundreds are one byte compressed.
+MAX_ELEMENTS: Final = 2_000_000
+_ELEMENTS_OF_CELL: Final = 4
+_ELEMENTS_OF_TEXT: Final = 9
 # What a sheet of a spreadsheet program has at most.
 _MAX_ROW: Final = 1_048_576
 _MAX_COLUMN: Final = 16_384
@@ -230,6 +235,7 @@ _EPOCH_1904: Final = datetime(1904, 1, 1, tzinfo=UTC)
 _EPOCH_EARLY: Final = datetime(1899, 12, 31, tzinfo=UTC)
 _EPOCH_LATE: Final = datetime(1899, 12, 30, tzinfo=UTC)
 _NO_DAY: Final = 60
+_FIRST_YEAR: Final = 1900
 _END_OF_DAYS: Final = 2_958_466
 _MILLISECONDS: Final = 24 * 60 * 60 * 1000
 
@@ -253,6 +259,28 @@ def date_cell(text: str, shown: Shown, is_1904: bool) -> Cell:
         return Cell(CellKind.DATE, moment.date().isoformat())
     spec = "milliseconds" if moment.microsecond else "seconds"
     return Cell(CellKind.DATE, moment.isoformat(timespec=spec))
+
+
+_ISO_TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?Z?")
+_ISO_DATE: Final = re.compile(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_ISO_TIME.pattern})?")
+
+
+def iso_cell(text: str, shown: Shown) -> Cell:
+    """The cell of a date or a time that the file has as ISO 8601, as few programs write it."""
+    if _ISO_TIME.fullmatch(text) or shown is Shown.TIME:
+        return Cell(CellKind.TIME, text[:40])
+    try:
+        moment = datetime.fromisoformat(text if _ISO_DATE.fullmatch(text) else "").replace(
+            tzinfo=None
+        )
+    except ValueError:
+        return Cell(CellKind.NO_DATE, text[:40])
+    if moment.year < _FIRST_YEAR:
+        return Cell(CellKind.NO_DATE, text[:40])
+    if shown is Shown.DATE or "T" not in text.replace(" ", "T"):
+        return Cell(CellKind.DATE, moment.date().isoformat())
+    spec = "milliseconds" if moment.microsecond else "seconds"
+    return Cell(CellKind.DATE, moment.replace(tzinfo=None).isoformat(timespec=spec))
 
 
 def _time_text(time: timedelta) -> str:
@@ -385,13 +413,15 @@ def _unescape(found: re.Match[str]) -> str:
 class _Texts(_Part):
     """The shared texts: of runs in several formats, and without how to pronounce them."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_elements: int = MAX_ELEMENTS) -> None:
         self.texts: list[Cell | None] = []
+        self._max_elements = self._elements_left = max_elements
         self._pieces: list[str] = []
         self._is_text = False
         self._is_pronunciation = False
 
     def start(self, tag: str, _attributes: Mapping[str, str]) -> None:
+        self._elements_left -= 1
         match _local(tag):
             case "t":
                 self._is_text = not self._is_pronunciation
@@ -399,6 +429,9 @@ class _Texts(_Part):
                 self._is_pronunciation = True
             case "si":
                 self._pieces = []
+                self._elements_left += _ELEMENTS_OF_TEXT
+        if self._elements_left < 0:
+            raise too_many_elements_error(self._max_elements)
 
     def data(self, text: str) -> None:
         if self._is_text:
@@ -448,8 +481,13 @@ class _Rows(_Part):
     """The rows of a sheet; the reader takes them after each block."""
 
     def __init__(
-        self, book: _Book, formats: Sequence[NumberFormat], texts: Sequence[Cell | None]
+        self,
+        book: _Book,
+        formats: Sequence[NumberFormat],
+        texts: Sequence[Cell | None],
+        max_elements: int = MAX_ELEMENTS,
     ) -> None:
+        self._max_elements = self._elements_left = max_elements
         self._book = book
         self._formats = formats
         self._texts = texts
@@ -471,6 +509,9 @@ class _Rows(_Part):
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         name = self._names.get(tag) or self._name(tag)
+        self._elements_left -= 1
+        if self._elements_left < 0:
+            raise too_many_elements_error(self._max_elements)
         if name in {"v", "t"}:
             self._collects = self._is_in_cell and not self._is_pronunciation
             self._has_value = self._has_value or self._collects
@@ -529,6 +570,7 @@ class _Rows(_Part):
 
     def _start_cell(self, attributes: Mapping[str, str]) -> None:
         self._count += 1
+        self._elements_left += _ELEMENTS_OF_CELL
         if self._count > MAX_CELLS:
             raise _too_many_cells_error()
         place = attributes.get("r")
@@ -567,16 +609,20 @@ class _Rows(_Part):
         if self._type == "b":
             return Cell(CellKind.BOOLEAN, "true" if _is_true(value.lower()) else "false")
         if self._type == "d":
-            return Cell(CellKind.DATE, value[:40])
+            return iso_cell(value, self._format.shown)
         return self._number_cell(value)
+
+    @property
+    def _format(self) -> NumberFormat:
+        style = int(self._style[:9] or 0)
+        return self._formats[style] if 0 <= style < len(self._formats) else GENERAL
 
     def _number_cell(self, value: str) -> Cell:
         if value == "0" and self._has_formula and self._book.must_calculate:
             # Libraries that cannot calculate write 0 and ask the program to calculate.
             return _NO_VALUE
         try:
-            style = int(self._style[:9] or 0)
-            format_ = self._formats[style] if 0 <= style < len(self._formats) else GENERAL
+            format_ = self._format
             text = plain_number(value)
             if format_.shown in _DATES_AND_TIMES:
                 return date_cell(value, format_.shown, self._book.is_1904)
@@ -596,9 +642,12 @@ def _too_many_cells_error() -> TooLargeError:
     )
 
 
-def read_sheet(body: bytes, max_bytes: int, sheet: str = "") -> Iterator[SheetRow]:
+def read_sheet(
+    body: bytes, max_bytes: int, sheet: str = "", *, max_elements: int = MAX_ELEMENTS
+) -> Iterator[SheetRow]:
     """The rows of a sheet that have a cell with a value: of that name, else the first visible one.
 
+    `max_bytes` limits what is kept of the file, and with it what its sheet unpacks to (`Archive`).
     Hidden rows and columns are read like others. Raises InvalidRequestError and TooLargeError, also
     while it yields: merged cells stand at the end of a sheet.
     """
@@ -622,7 +671,7 @@ def read_sheet(body: bytes, max_bytes: int, sheet: str = "") -> Iterator[SheetRo
     relations = _Relations(dirname(place))
     archive.feed(join(dirname(place), "_rels", f"{place.rpartition('/')[2]}.rels"), relations)
     part = _sheet_part(workbook.book.sheets, relations.by_id, sheet)
-    styles, texts = _Styles(), _Texts()
+    styles, texts = _Styles(), _Texts(max_elements)
     name = relations.find("styles")
     if name is not None and name in archive.names:
         archive.feed(name, styles)
@@ -631,8 +680,8 @@ def read_sheet(body: bytes, max_bytes: int, sheet: str = "") -> Iterator[SheetRo
         for _ in archive.feed_in_blocks(name, texts):
             if len(texts.texts) > MAX_CELLS:
                 raise _too_many_cells_error()
-    rows = _Rows(workbook.book, styles.formats, texts.texts)
-    for _ in archive.feed_in_blocks(part, rows):
+    rows = _Rows(workbook.book, styles.formats, texts.texts, max_elements)
+    for _ in archive.feed_in_blocks(part, rows, is_streamed=True):
         yield from rows.rows
         rows.rows = []
 
@@ -755,7 +804,7 @@ def all_cells(body: bytes, max_bytes: int) -> Iterator[Cell]:
         # A chart has the numbers of dates; those of its other values are in cells too.
         elements = ("t",) if "/charts/" in name else ("t", "v")
         part = _Everything(workbook.book, styles.formats, texts.texts, elements)
-        for _ in archive.feed_in_blocks(name, part):
+        for _ in archive.feed_in_blocks(name, part, is_streamed=True):
             yield from part.texts
             yield from (cell for row in part.rows for cell in row.cells.values())
             part.texts, part.rows = [], []

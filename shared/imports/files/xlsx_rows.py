@@ -43,7 +43,8 @@ from shared.imports.messages import MessageId
 from shared.imports.text_checks import is_blank
 
 # The columns of the header times the rows: a cell far to the right makes each row as wide.
-MAX_AREA: Final = 10_000_000
+# 100,000 rows of a template, whose columns are mostly empty, are 11,500,000.
+MAX_AREA: Final = 20_000_000
 # Faults of cells; each begins with the name of the cell.
 _SAVE: Final = "open the file in a spreadsheet program and save it"
 _NO_VALUE: Final = f"has a formula without its value; {_SAVE}"

@@ -85,6 +85,7 @@ def refused(body: bytes, sheet: str = "", limit: int = LIMIT) -> str:
 
 
 SHEET = "xl/worksheets/sheet1.xml"
+TEXTS, STYLES = "xl/sharedStrings.xml", "xl/styles.xml"
 
 
 def raw_sheet(data: str, *, after: str = "", book: bytes = b"") -> bytes:
@@ -92,6 +93,14 @@ def raw_sheet(data: str, *, after: str = "", book: bytes = b"") -> bytes:
     namespace = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     xml = f'<worksheet xmlns="{namespace}"><sheetData>{data}</sheetData>{after}</worksheet>'
     return with_parts(book or sheet_of({"A1": "x"}), {SHEET: xml.encode()})
+
+
+def with_texts(xml: str, sheet: bytes | None = None) -> bytes:
+    """A workbook whose shared texts have this XML."""
+    stream = BytesIO()
+    with xlsxwriter.Workbook(stream) as book:
+        book.add_worksheet().write("A1", "x")
+    return with_parts(stream.getvalue(), {TEXTS: xml.encode(), **({SHEET: sheet} if sheet else {})})
 
 
 def test_texts_keep_every_character() -> None:
@@ -360,11 +369,59 @@ def test_a_sheet_with_a_cell_in_the_last_row_and_column_costs_two_cells() -> Non
 
 def test_a_part_that_unpacks_to_more_than_the_limit_is_refused_unread() -> None:
     body = with_parts(sheet_of({"A1": "x"}), {SHEET: b"<a>" + b" " * 900_000 + b"</a>"})
-    assert "unpacks to more than 800000 bytes" in refused(body, limit=800_000)
+    assert "The spreadsheet unpacks to more than 800000 bytes" in refused(body, limit=200_000)
+    text = with_texts(f"<a>{' ' * 300_000}</a>")
+    assert "more than 200000 bytes" in refused(text, limit=200_000)
+    # The sheet of a list is several times as large as its rows, and does not stay in memory.
+    assert list(read_sheet(body, 250_000)) == []
     bomb = with_parts(sheet_of({"A1": "x"}), {SHEET: b"<a>" + b" " * 5_000_000 + b"</a>"})
     assert "more than 100 times" in refused(bomb)
     large = with_parts(sheet_of({"A1": "x"}), {"xl/styles.xml": randbytes(9_000_000)})
     assert "names its sheets and formats" in refused(large)
+
+
+def test_elements_without_cells_are_refused_before_they_cost_minutes() -> None:
+    """Each costs time, and as few as four bytes that compress well."""
+    empty, texts = "<a/>" * 3_000, "<si><t>x</t></si>"
+    for body in (
+        raw_sheet(empty),
+        raw_sheet("<row/>" * 3_000),
+        raw_sheet("<row><c>" + empty + "</c></row>"),
+        raw_sheet("", after=empty),
+        with_texts(f"<sst><si>{empty}</si></sst>"),
+    ):
+        with pytest.raises(TooLargeError, match="more than 1000 elements beside its cells"):
+            list(read_sheet(body, LIMIT, max_elements=1_000))
+    rich = "<c t='inlineStr'><is><r><t>a</t></r></is></c>" * 300
+    sheet = f"<worksheet><sheetData><row>{rich}</row></sheetData></worksheet>".encode()
+    [row] = read_sheet(with_texts(f"<sst>{texts * 3_000}</sst>", sheet), LIMIT, max_elements=1_000)
+    assert len(row.cells) == 300
+    filling = f"<!-- {randbytes(30_000).hex()} -->"
+    content = f"<a>{'<b/>' * 600_000}{filling}</a>".encode()
+    styles = with_parts(sheet_of({"A1": 1}), {STYLES: content})
+    assert "more than 500000 elements" in refused(styles, limit=10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "style", "expected"),
+    [
+        ("2026-03-01", 0, (CellKind.DATE, "2026-03-01")),
+        ("2026-03-01T00:00:00", 1, (CellKind.DATE, "2026-03-01")),
+        ("2026-03-01T10:30:00", 0, (CellKind.DATE, "2026-03-01T10:30:00")),
+        ("2026-03-01T10:30:00.250Z", 0, (CellKind.DATE, "2026-03-01T10:30:00.250")),
+        ("10:30:00", 0, (CellKind.TIME, "10:30:00")),
+        ("2026-02-30", 0, (CellKind.NO_DATE, "2026-02-30")),
+        ("1899-12-31", 0, (CellKind.NO_DATE, "1899-12-31")),
+        ("20260301", 0, (CellKind.NO_DATE, "20260301")),
+        ("tomorrow", 1, (CellKind.NO_DATE, "tomorrow")),
+    ],
+)
+def test_a_date_in_iso_8601_is_one_of_the_calendar(
+    text: str, style: int, expected: tuple[CellKind, str]
+) -> None:
+    styles = b"<styleSheet><cellXfs><xf/><xf numFmtId='14'/></cellXfs></styleSheet>"
+    body = raw_sheet(f"<row><c r='A1' t='d' s='{style}'><v>{text}</v></c></row>")
+    assert read(with_parts(body, {STYLES: styles}))["A1"][:2] == expected
 
 
 def test_a_part_that_is_larger_than_the_directory_says_is_refused() -> None:
