@@ -3,8 +3,13 @@
 import { ErrorNotice } from "./components/Notice.js";
 import { SignIn } from "./components/SignIn.js";
 import { html, render, useCallback, useEffect, useErrorBoundary, useRef, useState } from "./html.js";
+import { BatchesPage } from "./pages/batches.js";
+import { DocumentsPage } from "./pages/documents.js";
+import { HealthPage } from "./pages/health.js";
 import { ImportPage } from "./pages/import.js";
 import { ImportsPage } from "./pages/imports.js";
+import { RecordsPage } from "./pages/records.js";
+import { UploadPage } from "./pages/upload.js";
 import { parseRoute } from "./routes.js";
 import { applyTheme, THEMES } from "./theme.js";
 
@@ -27,6 +32,11 @@ import { applyTheme, THEMES } from "./theme.js";
 const PAGES = [
   { path: "/imports", title: "Imports", isInMenu: true, page: ImportsPage },
   { path: "/imports/{importId}", title: "Import", isInMenu: false, page: ImportPage },
+  { path: "/upload", title: "Upload", isInMenu: true, page: UploadPage },
+  { path: "/records", title: "Records", isInMenu: true, page: RecordsPage },
+  { path: "/batches", title: "Batches", isInMenu: true, page: BatchesPage },
+  { path: "/documents", title: "Documents", isInMenu: true, page: DocumentsPage },
+  { path: "/health", title: "Health", isInMenu: true, page: HealthPage },
 ];
 const START = "/imports";
 
