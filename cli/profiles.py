@@ -70,7 +70,7 @@ def set_profile(name: Name, file: File, tenant: TenantOption, as_json: AsJson = 
         if is_new
         else f"The profile {version.ref.name} was this already: nothing changed."
     )
-    show(as_json, profile_view(version), [note, *_lines(version)])
+    show(as_json, profile_view(version), [note, *_profile_lines(version)])
 
 
 @command(profile_commands, "list", example="profile list --tenant acme")
@@ -105,9 +105,9 @@ def show_profile(
         tenant_record = await gateway.tenants.find(tenant)
         return await gateway.profiles.get(tenant_record.id, name, version or 0)
 
-    found = on_gateway(read)
-    heading = f"{found.ref.name}, version {found.ref.version}, set {found.set_at}"
-    show(as_json, found.profile.to_document(), [heading, *_lines(found)])
+    profile = on_gateway(read)
+    heading = f"{profile.ref.name}, version {profile.ref.version}, set {profile.set_at}"
+    show(as_json, profile.profile.to_document(), [heading, *_profile_lines(profile)])
 
 
 @command(profile_commands, "try", example="profile try payroll-export export.csv --tenant acme")
@@ -124,12 +124,12 @@ def try_profile(
     The rows are judged as in a dry run, with the default options of an integration.
     """
 
-    async def judge(gateway: Gateway) -> Trial:
+    async def try_rows(gateway: Gateway) -> Trial:
         tenant_record = await gateway.tenants.find(tenant)
-        found = await gateway.profiles.get(tenant_record.id, name, version or 0)
-        return await try_file(gateway, tenant_record.id, found, rows, sheet)
+        profile = await gateway.profiles.get(tenant_record.id, name, version or 0)
+        return await try_file(gateway, tenant_record.id, profile, rows, sheet)
 
-    trial = on_gateway(judge)
+    trial = on_gateway(try_rows)
     show(as_json, trial.to_document(), trial.lines())
 
 
@@ -199,8 +199,8 @@ async def try_file(
     reader = reader_of(file_format, kind.rules, ReadOptions(sheet, mapping))
     plan = await gateway.intake.read(kind, tenant, content, reader)
     draft = replace(gateway.intake.draft(kind, tenant, plan, Options()), profile=version.ref)
-    judged = await gateway.dry_runs.judge(kind, draft, plan, with_changes=False)
-    results = judged.with_columns(mapping).results
+    dry_run = await gateway.dry_runs.judge(kind, draft, plan, with_changes=False)
+    results = dry_run.with_columns(mapping).results
     groups, unmapped = MessageGroups(), UnmappedValues()
     groups.add(results)
     unmapped.add(results)
@@ -226,27 +226,27 @@ def _first_row(mapping: ProfileMapping, plan: Plan) -> list[tuple[str, str, str,
     for column, cell in leaves_of(json.loads(Notes.from_text(first.notes).sent)):
         target = mapping.target(column)
         if target is None:
-            cells.append((column, _shown(cell, is_shown=False), "(not in the profile)", ""))
+            cells.append((column, _cell_text(cell, is_shown=False), "(not in the profile)", ""))
             continue
         is_shown = mapping.shows(column)
         path = target.field.path
-        value = _shown(values.get(path.lower(), ""), is_shown=is_shown)
-        cells.append((column, _shown(cell, is_shown=is_shown), path, value))
+        value = _cell_text(values.get(path.lower(), ""), is_shown=is_shown)
+        cells.append((column, _cell_text(cell, is_shown=is_shown), path, value))
     return cells
 
 
-def _shown(value: Any, *, is_shown: bool) -> str:
+def _cell_text(value: Any, *, is_shown: bool) -> str:
     if value in ("", None):
         return "" if value == "" else "null"
     text = escaped(value if isinstance(value, str) else json.dumps(value, default=str))
     return text if is_shown else masked_value(text)
 
 
-def _lines(version: ProfileVersion) -> list[str]:
+def _profile_lines(version: ProfileVersion) -> list[str]:
     """The mapping as a table, and the other rules of the profile."""
     profile = version.profile
     cells = [
-        (name, each.path, _rule(profile.values, each.path))
+        (name, each.path, _value_rule(profile.values, each.path))
         for name, each in profile.columns.items()
     ]
     cells += [("(constant)", path, str(value)) for path, value in profile.constants.items()]
@@ -261,7 +261,7 @@ def _lines(version: ProfileVersion) -> list[str]:
     return [*lines, "", *columns(("COLUMN", "FIELD", "VALUES"), cells)]
 
 
-def _rule(tables: Mapping[str, ValueTable], path: str) -> str:
+def _value_rule(tables: Mapping[str, ValueTable], path: str) -> str:
     table = tables.get(path)
     if table is None:
         return ""

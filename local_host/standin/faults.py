@@ -21,7 +21,7 @@ _FAULT_FIELDS = frozenset((*_ACTIONS, "delay", "retryAfter", "cause"))
 STATUSES = frozenset(
     (400, 401, 403, 404, 406, 409, 410, 413, 415, 422, 429, 500, 501, 502, 503, 504)
 )
-CAUSES = ("keyName", "integration", "database", "tenant", "scope", "feature")
+CAUSES = ("keyName", "integration", "database", "tenant", "permission", "scope", "feature")
 
 
 class BadRulesError(Exception):

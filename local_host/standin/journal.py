@@ -55,23 +55,23 @@ class KeptBody:
 
     def document(self, *, has_secrets: bool = False) -> dict[str, Any]:
         """`text` is there where the body is text; `has_secrets` says that it is of a token call."""
-        found: dict[str, Any] = {"bytes": self.size}
+        document: dict[str, Any] = {"bytes": self.size}
         if not self.size:
-            return found
-        found["sha256"] = self._hash.hexdigest()
+            return document
+        document["sha256"] = self._hash.hexdigest()
         is_cut = self.size > len(self._kept)
         # A cut may lie within a character.
         raw = bytes(self._kept)
         try:
             text = raw.decode("utf-8", "ignore" if is_cut else "strict")
         except UnicodeDecodeError:
-            return found
+            return document
         if "\0" in text:
-            return found
-        found["text"] = mask_token_body(text) if has_secrets else mask(text)
+            return document
+        document["text"] = mask_token_body(text) if has_secrets else mask(text)
         if is_cut:
-            found["isCut"] = True
-        return found
+            document["isCut"] = True
+        return document
 
 
 @dataclass(slots=True, eq=False)
@@ -100,8 +100,8 @@ class JournalEntry:
         for name, value in self.answer_headers:
             if name == b"x-import-id":
                 return value.decode("latin-1").lower()
-        asked = _IMPORT_PATH.match(self.path)
-        return asked[1].lower() if asked else ""
+        match = _IMPORT_PATH.match(self.path)
+        return match[1].lower() if match else ""
 
     def end(self, state: str) -> None:
         """The call is over."""
@@ -149,8 +149,8 @@ class Journal:
     ) -> JournalEntry:
         """Enter a call that has just begun."""
         if len(self._entries) >= MOST_CALLS:
-            [(most, _)] = Counter(each.tenant for each in self._entries).most_common(1)
-            self._entries.remove(next(each for each in self._entries if each.tenant == most))
+            [(busiest, _)] = Counter(each.tenant for each in self._entries).most_common(1)
+            self._entries.remove(next(each for each in self._entries if each.tenant == busiest))
         self._number += 1
         entry = JournalEntry(self._number, at, method, path, query, list(headers))
         self._entries.append(entry)
@@ -168,15 +168,15 @@ class Journal:
 
     def forget(self, tenant: str = "") -> int:
         """Forget the calls of a tenant, or all; how many there were."""
-        kept = [entry for entry in self._entries if tenant and entry.tenant != tenant]
-        count = len(self._entries) - len(kept)
-        self._entries = kept
+        others = [entry for entry in self._entries if tenant and entry.tenant != tenant]
+        count = len(self._entries) - len(others)
+        self._entries = others
         return count
 
 
 def mask(text: str) -> str:
     """A text without the keys, secrets and tokens of the gateway."""
-    return _SECRET.sub(lambda found: _last_four(found[0]), text)
+    return _SECRET.sub(lambda match: _last_four(match[0]), text)
 
 
 def mask_query(text: str) -> str:

@@ -12,7 +12,9 @@ import azure.functions as func
 
 from local_host.standin.faults import Fault
 from shared import errors
+from shared.auth.callers import missing_permission
 from shared.auth.clients import Scope
+from shared.auth.integrations import ADMIN, OPERATE, READ, import_permission
 from shared.auth.lookups import disabled_message
 from shared.web.responses import refusal
 
@@ -60,7 +62,7 @@ def _refusal(
     if lower.rstrip("/") == _TOKEN:
         return _token_refusal(fault)
     is_bearer = "bearer" in headers.get("authorization", "").lower()
-    error = _error(fault, lower, is_bearer=is_bearer, tenant=tenant)
+    error = _error(fault, method, lower, is_bearer=is_bearer, tenant=tenant)
     if lower.startswith(_LICENSES):
         from shared.imports.licenses.http import licenses_refusal
 
@@ -87,7 +89,9 @@ def _token_refusal(fault: Fault) -> func.HttpResponse:
     return token_refusal(errors.TokenRefusedError(message, code))
 
 
-def _error(fault: Fault, path: str, *, is_bearer: bool, tenant: str) -> errors.GatewayError:
+def _error(
+    fault: Fault, method: str, path: str, *, is_bearer: bool, tenant: str
+) -> errors.GatewayError:
     """The error of the app that has this status."""
     match fault.status:
         case 401 if is_bearer:
@@ -100,7 +104,7 @@ def _error(fault: Fault, path: str, *, is_bearer: bool, tenant: str) -> errors.G
                 "one if it was rotated."
             )
         case 403:
-            return _forbidden(fault.cause, path, is_bearer=is_bearer, tenant=tenant)
+            return _forbidden(fault.cause, method, path, is_bearer=is_bearer, tenant=tenant)
         case 404:
             return errors.NotFoundError("There is nothing of this id in this tenant.")
         case 409:
@@ -133,7 +137,9 @@ def _error(fault: Fault, path: str, *, is_bearer: bool, tenant: str) -> errors.G
             return errors.InvalidRequestError("The body cannot be read: check its form.")
 
 
-def _forbidden(cause: str, path: str, *, is_bearer: bool, tenant: str) -> errors.GatewayError:
+def _forbidden(
+    cause: str, method: str, path: str, *, is_bearer: bool, tenant: str
+) -> errors.GatewayError:
     scope = next((s for prefix, s in _SCOPES.items() if path.startswith(prefix)), None)
     match cause or ("scope" if is_bearer else "integration"):
         case "keyName":
@@ -142,6 +148,10 @@ def _forbidden(cause: str, path: str, *, is_bearer: bool, tenant: str) -> errors
             return errors.ForbiddenError("Pay and Bill Database not active")
         case "tenant":
             return errors.ForbiddenError(disabled_message(tenant or "-"))
+        case "permission":
+            return errors.MissingPermissionError(
+                missing_permission(needed_permission(method, path))
+            )
         case "feature":
             from shared.imports.documents.uploads import DISABLED
 
@@ -155,3 +165,18 @@ def _forbidden(cause: str, path: str, *, is_bearer: bool, tenant: str) -> errors
             )
         case _:
             return errors.ForbiddenError("Integration missing for Software Key or disabled")
+
+
+def needed_permission(method: str, path: str) -> str:
+    """The permission that a call needs of a key pair, by its lower-case path."""
+    parts = path.split("/")
+    if path.startswith("/v1/imports/licenses"):
+        return import_permission("licenses")
+    if path.startswith("/api/admin/authdata"):
+        return import_permission("authdata")
+    if path.startswith("/api/admin/"):
+        return ADMIN
+    if path.startswith("/api/import/"):
+        return import_permission(parts[3])
+    is_of_import = path.startswith("/api/imports/") and method == "POST"
+    return OPERATE if is_of_import or path.startswith("/api/health/") else READ

@@ -68,7 +68,7 @@ _RESET_START = {
     ],
 }
 _RESET_BODY = {"type": "http.response.body", "body": _RESET_TEXT}
-_OWN_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
+_NAMES_OF_THIS_MACHINE = frozenset(("localhost", "127.0.0.1", "[::1]"))
 
 # How many parts may follow the name of the thing in the path.
 _MOST_PARTS = {"faults": 1, "snapshots": 2}
@@ -88,7 +88,7 @@ class StandIn:
         self._gate = Gate()
         self._clock = StandInClock()
         use_clock(self._clock, self._clock.from_stored)
-        self._passed: set[_Passed] = set()
+        self._open_calls: set[_OpenCall] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._journal = Journal()
         self._faults = FaultRules()
@@ -131,16 +131,16 @@ class StandIn:
         if path == PREFIX or path.startswith(f"{PREFIX}/"):
             await self._answer_control_call(scope, receive, send)
         else:
-            await self._pass_on(scope, receive, send)
+            await self._answer_app_call(scope, receive, send)
 
     # Calls of the app.
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer_app_call(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers_of(scope)
         method, path = scope["method"], scope["path"]
         if OBSERVER in headers:
             tenant = await self._find_tenant(path, headers, b"")
-            await self._let_pass(scope, receive, send, _Passed(tenant))
+            await self._call_app(scope, receive, send, _OpenCall(tenant))
             return
         query = scope["query_string"].decode("latin-1")
         entry = self._journal.begin(self._clock.now(), method, path, query, scope["headers"])
@@ -152,51 +152,55 @@ class StandIn:
             entry.tenant = await self._find_tenant(path, headers, form)
             rule = self._faults.pick(method, path, entry.tenant)
             if rule is None:
-                await self._note_and_let_pass(scope, recorded.receive, send, entry)
+                await self._call_app_and_record(scope, recorded.receive, send, entry)
             else:
                 entry.fault = {"id": rule.id, **rule.fault_as_sent}
-                await self._break(rule.fault, scope, recorded, send, entry)
+                await self._apply_fault(rule.fault, scope, recorded, send, entry)
         except BaseException:
             entry.end("failed")
             raise
         if entry.state == "running":
-            entry.end("answered" if entry.status and not recorded.is_gone else "disconnected")
+            entry.end(
+                "answered" if entry.status and not recorded.is_client_gone else "disconnected"
+            )
 
     async def _find_tenant(self, path: str, headers: Mapping[str, str], form: bytes) -> str:
         async with self._gate.entered():
             return await self._tenants.find(path, headers, form)
 
-    async def _note_and_let_pass(
+    async def _call_app_and_record(
         self, scope: Scope, receive: Receive, send: Send, entry: JournalEntry
     ) -> None:
-        passed = _Passed(entry.tenant)
-        await self._let_pass(scope, receive, _tee(send, entry), passed)
-        if passed.is_broken_off:
+        open_call = _OpenCall(entry.tenant)
+        await self._call_app(scope, receive, _recording(send, entry), open_call)
+        if open_call.is_broken_off:
             entry.end("reset")
 
-    async def _let_pass(self, scope: Scope, receive: Receive, send: Send, passed: _Passed) -> None:
+    async def _call_app(
+        self, scope: Scope, receive: Receive, send: Send, open_call: _OpenCall
+    ) -> None:
         """Let the app answer. A call that a reset has broken off does no work, and answers 503."""
 
-        async def receive_on() -> Message:
+        async def receive_from_client() -> Message:
             # A reset may have come while the rest of the body was awaited.
-            message = {"type": "http.disconnect"} if passed.is_broken_off else await receive()
-            return {"type": "http.disconnect"} if passed.is_broken_off else message
+            message = {"type": "http.disconnect"} if open_call.is_broken_off else await receive()
+            return {"type": "http.disconnect"} if open_call.is_broken_off else message
 
         async def answer(message: Message) -> None:
-            self._passed.discard(passed)
-            if passed.is_broken_off:
+            self._open_calls.discard(open_call)
+            if open_call.is_broken_off:
                 is_start = message["type"] == "http.response.start"
                 message = _RESET_START if is_start else _RESET_BODY
             await send(message)
 
         await self._gate.wait_until_open()
-        self._passed.add(passed)
+        self._open_calls.add(open_call)
         try:
-            await self._app(scope, receive_on, answer)
+            await self._app(scope, receive_from_client, answer)
         finally:
-            self._passed.discard(passed)
+            self._open_calls.discard(open_call)
 
-    async def _break(
+    async def _apply_fault(
         self, fault: Fault, scope: Scope, recorded: _RecordedBody, send: Send, entry: JournalEntry
     ) -> None:
         if fault.delay:
@@ -206,7 +210,7 @@ class StandIn:
             await _cut(scope, recorded)
             entry.end("cut")
         elif fault.is_lost:
-            await self._note_and_let_pass(scope, recorded.receive, _swallow, entry)
+            await self._call_app_and_record(scope, recorded.receive, _discard, entry)
             await _cut(scope, recorded)
             entry.end("lost")
         elif fault.status:
@@ -216,15 +220,17 @@ class StandIn:
             status, headers, body = fault_answer(
                 fault, scope["method"], scope["path"], _headers_of(scope), entry.tenant
             )
-            answer = _tee(send, entry)
+            answer = _recording(send, entry)
             await answer({"type": "http.response.start", "status": status, "headers": headers})
             await answer({"type": "http.response.body", "body": body})
         elif fault.is_accepted:
-            kept = [pair for pair in scope["headers"] if pair[0] != b"prefer"]
-            asked = {**scope, "headers": [*kept, (b"prefer", b"respond-async")]}
-            await self._note_and_let_pass(asked, recorded.receive, _without_preference(send), entry)
+            other_headers = [pair for pair in scope["headers"] if pair[0] != b"prefer"]
+            async_scope = {**scope, "headers": [*other_headers, (b"prefer", b"respond-async")]}
+            await self._call_app_and_record(
+                async_scope, recorded.receive, _without_preference(send), entry
+            )
         else:
-            await self._note_and_let_pass(scope, recorded.receive, send, entry)
+            await self._call_app_and_record(scope, recorded.receive, send, entry)
 
     # The control calls.
 
@@ -292,8 +298,8 @@ class StandIn:
                 "No call is shown: correct the query.",
                 [f"limit must be a whole number from 1 to {MOST_CALLS}."],
             )
-        found = self._journal.find(query.get("import", ""), query.get("tenant", ""), int(limit))
-        return 200, {"items": found}
+        entries = self._journal.find(query.get("import", ""), query.get("tenant", ""), int(limit))
+        return 200, {"items": entries}
 
     async def _delete_requests(self, _rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query, "tenant")
@@ -330,9 +336,9 @@ class StandIn:
             if tenant := query.get("tenant", ""):
                 await self._reset_tenant(tenant)
             else:
-                async with self._emptied():
+                async with self._with_empty_storage():
                     pass
-                await self._move(self._clock.go_back)
+                await self._move_clock(self._clock.go_back)
             self._journal.forget(tenant)
             self._faults.remove(tenant=tenant)
         return 200, {"milliseconds": round((time.monotonic() - started) * 1000)}
@@ -353,14 +359,14 @@ class StandIn:
             # They work for all tenants, and begin again at their next occurrence.
             if timers:
                 await asyncio.wait(timers, timeout=_TIMER_SECONDS)
-            own = await self._of_tenant(self._invoker.running, tenant)
+            own = await self._handlers_of_tenant(self._invoker.running, tenant)
             await self._invoker.break_off([*own, *timers], _BREAK_OFF_SECONDS)
             # Handlers of other tenants go on with the former gateway; its caches may know this
             # one's data.
             former, running = renew_gateway(), self._invoker.running
             async with open_storage() as storage:
                 await storage.empty_tenant(tenant)
-            waiting = await self._of_tenant(self._invoker.waiting, tenant)
+            waiting = await self._handlers_of_tenant(self._invoker.waiting, tenant)
             await self._invoker.break_off(waiting, _BREAK_OFF_SECONDS)
         if former is not None:
             closing = asyncio.create_task(_close_later(former, running))
@@ -369,11 +375,11 @@ class StandIn:
 
     def _break_off_calls(self, tenant: str = "") -> None:
         """Answer 503 to the calls of a tenant, or to all, that have no answer yet."""
-        for passed in [each for each in self._passed if tenant in ("", each.tenant)]:
-            passed.is_broken_off = True
-            self._passed.discard(passed)
+        for open_call in [each for each in self._open_calls if tenant in ("", each.tenant)]:
+            open_call.is_broken_off = True
+            self._open_calls.discard(open_call)
 
-    async def _of_tenant(
+    async def _handlers_of_tenant(
         self, handlers: Mapping[asyncio.Task[Any], tuple[AppFunction, Any]], tenant: str
     ) -> list[asyncio.Task[Any]]:
         return [
@@ -417,14 +423,14 @@ class StandIn:
         self._snapshots.check_name(name)
         async with self._gate.closed(), open_storage() as storage:
             keys = (await gateway()).data_keys  # there are all tables now
-            async with self._at_rest(storage):
+            async with self._while_idle(storage):
                 made = [self._tenants.made[tenant] for tenant in sorted(self._tenants.made)]
                 snapshot = await take_snapshot(storage, keys, made)
         file = self._snapshots.save(name, snapshot)
         return 201, {**snapshot.document(name), "file": str(file)}
 
     @asynccontextmanager
-    async def _at_rest(self, storage: EmulatorStorage) -> AsyncIterator[None]:
+    async def _while_idle(self, storage: EmulatorStorage) -> AsyncIterator[None]:
         """Wait until every import has ended. No handler runs or starts during the block.
 
         Raises RefusedCallError where that takes too long: messages are not in a snapshot, so an
@@ -448,7 +454,7 @@ class StandIn:
 
     async def _load(self, name: str) -> Reply:
         snapshot = self._snapshots.read(name)
-        async with self._gate.closed(), self._emptied() as storage:
+        async with self._gate.closed(), self._with_empty_storage() as storage:
             await load_snapshot(storage, (await gateway()).data_keys, snapshot)
             former = renew_gateway()
             if former is not None:
@@ -458,7 +464,7 @@ class StandIn:
         return 200, {**snapshot.document(name), "tenants": list(self._tenants.made.values())}
 
     @asynccontextmanager
-    async def _emptied(self) -> AsyncIterator[EmulatorStorage]:
+    async def _with_empty_storage(self) -> AsyncIterator[EmulatorStorage]:
         """Break off what runs, and delete everything; another gateway takes the next call.
 
         No handler starts during the block.
@@ -477,8 +483,8 @@ class StandIn:
                 yield storage
             # Those with a message or a blob of before.
             waiting = self._invoker.waiting.items()
-            late = [task for task, (function, _) in waiting if function.kind != "timerTrigger"]
-            await self._invoker.break_off(late, _BREAK_OFF_SECONDS)
+            handlers = [task for task, (function, _) in waiting if function.kind != "timerTrigger"]
+            await self._invoker.break_off(handlers, _BREAK_OFF_SECONDS)
 
     async def _get_clock(self, _rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query)
@@ -486,11 +492,11 @@ class StandIn:
 
     async def _post_clock(self, _rest: list[str], query: Query, document: Any) -> Reply:
         _check_query(query)
-        given = document if isinstance(document, dict) else {}
-        by: Any = given.get("advance")
-        errors = [f"There is no property {name!r}." for name in given if name != "advance"]
-        is_number = isinstance(by, (int, float)) and not isinstance(by, bool)
-        if not is_number or not 0 < by <= _MOST_SECONDS:
+        properties = document if isinstance(document, dict) else {}
+        seconds: Any = properties.get("advance")
+        errors = [f"There is no property {name!r}." for name in properties if name != "advance"]
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not is_number or not 0 < seconds <= _MOST_SECONDS:
             errors.append(f"advance must be a number of seconds over 0 and up to {_MOST_SECONDS}.")
         if errors:
             raise RefusedCallError(
@@ -498,16 +504,16 @@ class StandIn:
             )
         async with self._gate.closed():
             # No call and no handler sees the clock jump, unless it takes too long.
-            ran = await self._move(lambda: self._clock.advance(timedelta(seconds=by)))
+            ran = await self._move_clock(lambda: self._clock.advance(timedelta(seconds=seconds)))
         return 200, {**self._clock_document(), "ran": ran}
 
     async def _delete_clock(self, _rest: list[str], query: Query, _document: Any) -> Reply:
         _check_query(query)
         async with self._gate.closed():
-            await self._move(self._clock.go_back)
+            await self._move_clock(self._clock.go_back)
         return 200, self._clock_document()
 
-    async def _move(self, move: Callable[[], None]) -> list[str]:
+    async def _move_clock(self, move: Callable[[], None]) -> list[str]:
         """Move the clock when nothing runs, and let the timers run what is due then."""
         await self._invoker.wait_until_idle(_QUIET_SECONDS)
         for timer in self._timers:
@@ -522,8 +528,8 @@ class StandIn:
 
 
 @dataclass(eq=False)
-class _Passed:
-    """A call that has passed the gate and has no answer yet."""
+class _OpenCall:
+    """A call of the app that has passed the gate and has no answer yet."""
 
     tenant: str
     is_broken_off: bool = False
@@ -535,23 +541,23 @@ class _RecordedBody:
     def __init__(self, receive: Receive, entry: JournalEntry) -> None:
         self._receive = receive
         self._entry = entry
-        self._ahead: list[Message] = []
-        self.is_gone = False
+        self._messages: list[Message] = []
+        self.is_client_gone = False
 
     async def receive(self) -> Message:
         """The next message of the client."""
-        return self._ahead.pop(0) if self._ahead else await self._next()
+        return self._messages.pop(0) if self._messages else await self._next()
 
     async def read_ahead(self) -> bytes:
         """The whole body, which `receive` then gives once more."""
-        while not self._ahead or self._ahead[-1].get("more_body", False):
-            self._ahead.append(await self._next())
-        return b"".join(bytes(message.get("body", b"")) for message in self._ahead)
+        while not self._messages or self._messages[-1].get("more_body", False):
+            self._messages.append(await self._next())
+        return b"".join(bytes(message.get("body", b"")) for message in self._messages)
 
     async def _next(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self.is_gone = not self._entry.status
+            self.is_client_gone = not self._entry.status
         else:
             self._entry.body.add(message.get("body", b""))
         return message
@@ -564,8 +570,8 @@ async def _close_later(former: Gateway, running: Collection[asyncio.Task[Any]]) 
     await former.account.close()
 
 
-def _tee(send: Send, entry: JournalEntry) -> Send:
-    async def note(message: Message) -> None:
+def _recording(send: Send, entry: JournalEntry) -> Send:
+    async def record(message: Message) -> None:
         if message["type"] == "http.response.start":
             entry.status = message["status"]
             entry.answer_headers = list(message.get("headers", ()))
@@ -573,7 +579,7 @@ def _tee(send: Send, entry: JournalEntry) -> Send:
             entry.answer.add(message.get("body", b""))
         await send(message)
 
-    return note
+    return record
 
 
 def _without_preference(send: Send) -> Send:
@@ -581,14 +587,14 @@ def _without_preference(send: Send) -> Send:
 
     async def pass_on(message: Message) -> None:
         if message["type"] == "http.response.start":
-            kept = [pair for pair in message["headers"] if pair[0] != b"preference-applied"]
-            message = {**message, "headers": kept}
+            headers = [pair for pair in message["headers"] if pair[0] != b"preference-applied"]
+            message = {**message, "headers": headers}
         await send(message)
 
     return pass_on
 
 
-async def _swallow(_message: Message) -> None:
+async def _discard(_message: Message) -> None:
     """The answer is lost."""
 
 
@@ -625,7 +631,7 @@ def _check_caller(scope: Scope) -> None:
     host = headers.get("host", "").lower()
     name = host[: host.rindex("]") + 1] if host.startswith("[") and "]" in host else host
     name = name if host.startswith("[") else host.partition(":")[0]
-    if name not in _OWN_NAMES:
+    if name not in _NAMES_OF_THIS_MACHINE:
         raise RefusedCallError(403, "Call the stand-in by 127.0.0.1 or localhost.")
     own = f"{scope['scheme']}://{host}"
     if headers.get("origin", own).lower() != own:

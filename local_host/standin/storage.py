@@ -36,10 +36,10 @@ from shared.storage.names import (
 TABLE_NAMES = tuple(dict.fromkeys((*TABLES, *(kind.table for kind in IMPORT_TYPES.values()))))
 # A request whose sender has gone may still be on its way to the emulator, which takes requests in
 # turn and carries out each without a pause.
-_ON_ITS_WAY = 0.05
-_AT_ONCE = 16
+_REQUEST_IN_FLIGHT_SECONDS = 0.05
+_MOST_REQUESTS_AT_ONCE = 16
 # Tables of which a reset of a tenant deletes nothing.
-_KEPT = frozenset(
+_TABLES_THAT_A_RESET_KEEPS = frozenset(
     (
         TENANTS,
         INTEGRATIONS,
@@ -70,7 +70,7 @@ class EmulatorStorage:
 
     async def empty(self) -> None:
         """Empty every table, container and queue."""
-        await asyncio.sleep(_ON_ITS_WAY)
+        await asyncio.sleep(_REQUEST_IN_FLIGHT_SECONDS)
         names = [name for kind in IMPORT_TYPES.values() for name in kind.queues]
         queues = [name for each in names for name in (each, f"{each}-poison")]
         await _all(self._queues.get_queue_client(name).clear_messages() for name in queues)
@@ -97,50 +97,54 @@ class EmulatorStorage:
     async def open_imports(self) -> list[str]:
         """The ids of the imports of all tenants that have not ended."""
         first, last = OPEN_OF_ALL_TYPES
-        found = self.tables.get_table_client(IMPORTS).query_entities(
+        entities = self.tables.get_table_client(IMPORTS).query_entities(
             "RowKey ge @first and RowKey lt @last",
             select=["ImportId"],
             parameters={"first": first, "last": last},
         )
-        return [str(entity.get("ImportId", "")) async for entity in found]
+        return [str(entity.get("ImportId", "")) async for entity in entities]
 
     async def empty_tenant(self, tenant: str) -> None:
         """Delete what is stored of a tenant, but for its keys, client, rounds and audit log."""
-        await asyncio.sleep(_ON_ITS_WAY)
-        own = encode(tenant)
+        await asyncio.sleep(_REQUEST_IN_FLIGHT_SECONDS)
+        partition = encode(tenant)
         imports = self.tables.get_table_client(IMPORTS)
-        found = imports.query_entities(
-            "PartitionKey eq @own", select=["ImportId"], parameters={"own": own}
+        own_imports = imports.query_entities(
+            "PartitionKey eq @own", select=["ImportId"], parameters={"own": partition}
         )
-        ids = [str(entity["ImportId"]) async for entity in found if entity.get("ImportId")]
+        ids = [str(entity["ImportId"]) async for entity in own_imports if entity.get("ImportId")]
+        tables = [name for name in TABLE_NAMES if name not in _TABLES_THAT_A_RESET_KEEPS]
         await asyncio.gather(
-            *(self._delete_partitions(name, own) for name in TABLE_NAMES if name not in _KEPT),
+            *(self._delete_partitions(name, partition) for name in tables),
             *(self._delete_partitions(IMPORT_RESULTS, each) for each in ids),
             *(self._delete_blobs(IMPORT_RESULT_BLOBS, f"{each}/") for each in ids),
             *(self._delete_blobs(name, f"{tenant}/") for name in CONTAINERS),
         )
 
-    async def _delete_partitions(self, table: str, own: str) -> None:
+    async def _delete_partitions(self, table: str, partition: str) -> None:
         """Delete a partition and those of its groups, at once where the emulator can do that."""
         client = self.tables.get_table_client(table)
         try:
-            await client.delete_entity(own, _WHOLE_PARTITION)
+            await client.delete_entity(partition, _WHOLE_PARTITION)
         except ResourceNotFoundError:
-            await self._delete_one_by_one(client, own)
+            await self._delete_one_by_one(client, partition)
 
-    async def _delete_one_by_one(self, client: TableClient, own: str) -> None:
-        keys = {"own": own, "first": f"{own}|", "last": f"{own}|~"}
-        wanted = "PartitionKey eq @own or (PartitionKey ge @first and PartitionKey le @last)"
-        found = client.query_entities(wanted, select=["PartitionKey", "RowKey"], parameters=keys)
-        entities = [entity async for entity in found]
-        for at in range(0, len(entities), _AT_ONCE):
-            await _all(client.delete_entity(entity) for entity in entities[at : at + _AT_ONCE])
+    async def _delete_one_by_one(self, client: TableClient, partition: str) -> None:
+        keys = {"own": partition, "first": f"{partition}|", "last": f"{partition}|~"}
+        query_filter = "PartitionKey eq @own or (PartitionKey ge @first and PartitionKey le @last)"
+        keys_only = ["PartitionKey", "RowKey"]
+        stored = client.query_entities(query_filter, select=keys_only, parameters=keys)
+        entities = [entity async for entity in stored]
+        for at in range(0, len(entities), _MOST_REQUESTS_AT_ONCE):
+            group = entities[at : at + _MOST_REQUESTS_AT_ONCE]
+            await _all(client.delete_entity(entity) for entity in group)
 
     async def _delete_blobs(self, container: str, prefix: str) -> None:
         client = self.blobs.get_container_client(container)
         names = [blob.name async for blob in client.list_blobs(prefix)]
-        for at in range(0, len(names), _AT_ONCE):
-            await _all(client.delete_blob(name) for name in names[at : at + _AT_ONCE])
+        for at in range(0, len(names), _MOST_REQUESTS_AT_ONCE):
+            group = names[at : at + _MOST_REQUESTS_AT_ONCE]
+            await _all(client.delete_blob(name) for name in group)
 
 
 async def _all(requests: Iterable[Awaitable[Any]]) -> None:

@@ -28,7 +28,9 @@ from shared.auth.clients import (
     new_client_secret,
 )
 from shared.auth.integrations import (
+    DEFAULT_PERMISSIONS,
     MOST_SOFTWARE_KEY,
+    PERMISSIONS,
     ROW,
     Database,
     FunctionKey,
@@ -66,7 +68,17 @@ from shared.storage.ports import Insert
 ROUND = "ROUND-1"
 _SLUG = re.compile(r"[a-z0-9-]{3,40}")
 _FIELDS = frozenset(
-    ("tenant", "name", "softwareKey", "scopes", "read", "onExisting", "enabled", "database")
+    (
+        "tenant",
+        "name",
+        "softwareKey",
+        "permissions",
+        "scopes",
+        "read",
+        "onExisting",
+        "enabled",
+        "database",
+    )
 )
 _TOKEN_PATH = "/connect/token"  # noqa: S105 (a path)
 
@@ -100,6 +112,7 @@ class TestTenants:
             on_existing=OnExisting(properties.get("onExisting", OnExisting.DEFAULT)),
             database=Database(database.get("active", True), database.get("version", 1)),
             read=ReadPermission(properties.get("read", ReadPermission.FULL)),
+            permissions=frozenset(properties.get("permissions", DEFAULT_PERMISSIONS)),
         )
         functions_key, secret = new_function_key(), new_client_secret()
         key_hash = hash_function_key(functions_key)
@@ -142,6 +155,7 @@ class TestTenants:
             "tenant": slug,
             "functionsKey": functions_key,
             "softwareKey": software_key,
+            "permissions": sorted(integration.permissions),
             "clientId": client.client_id,
             "clientSecret": secret,
             "scopes": [scope.value for scope in scopes],
@@ -258,13 +272,11 @@ def _read(document: Any) -> dict[str, Any]:
     for name, kind in (("read", ReadPermission), ("onExisting", OnExisting)):
         if name in document and document[name] not in list(kind):
             errors.append(f"{name} must be one of {', '.join(kind)}.")
-    scopes = document.get("scopes", list(Scope))
-    if (
-        not isinstance(scopes, list)
-        or not scopes
-        or any(each not in list(Scope) for each in scopes)
-    ):
-        errors.append(f"scopes must be a list of some of {', '.join(Scope)}.")
+    for name, known in (("scopes", tuple(Scope)), ("permissions", PERMISSIONS)):
+        chosen = document.get(name, known)
+        is_list = name not in document or isinstance(chosen, list)
+        if not is_list or not chosen or any(each not in known for each in chosen):
+            errors.append(f"{name} must be a list of some of {', '.join(known)}.")
     if not isinstance(document.get("enabled", True), bool):
         errors.append("enabled must be true or false.")
     database = document.get("database", {})

@@ -109,10 +109,7 @@ class Caller:
     def check(self, permission: str) -> None:
         """Raises MissingPermissionError if the integration lacks the permission."""
         if not self.integration.may(permission):
-            raise MissingPermissionError(
-                f"This integration lacks the permission {permission} for this call: ask the "
-                "administrator of the gateway to add it to the integration."
-            )
+            raise MissingPermissionError(missing_permission(permission))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +153,14 @@ class TokenCaller:
 
 
 AnyCaller = Caller | TokenCaller
+
+
+def missing_permission(permission: str) -> str:
+    """The refusal of an integration that lacks the permission."""
+    return (
+        f"This integration lacks the permission {permission} for this call: ask the "
+        "administrator of the gateway to add it to the integration."
+    )
 
 
 def check_database(caller: AnyCaller, contract: Contract) -> None:

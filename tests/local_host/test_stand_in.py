@@ -27,6 +27,11 @@ from local_host.certificate import make_certificate
 from local_host.standin.clock import StandInClock
 from local_host.standin.faults import BadRulesError, FaultRules
 from local_host.standin.journal import MOST_CALLS, Journal, mask, mask_query, mask_token_body
+from local_host.standin.refusals import needed_permission
+from shared.auth.callers import missing_permission
+from shared.auth.integrations import ANY
+from shared.web.openapi.document import operations
+from shared.web.openapi.operations import Limits
 from tests.builders import a_worker
 from tests.e2e.gateway_process import (
     ROOT,
@@ -36,7 +41,7 @@ from tests.e2e.gateway_process import (
     started,
     started_over_tls,
 )
-from tests.emulator import Emulator, snapshot
+from tests.emulator import Emulator, settings_for, snapshot
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -149,6 +154,10 @@ def test_a_tenant_can_be_made_as_a_test_wants_it(gateway: GatewayProcess) -> Non
     assert made.tenant == "acme-1"
     assert made.post(a_worker()).json == {"message": "Pay and Bill Database not active"}
     assert gateway.call("GET", "/api/records/workers", None, made.headers).status == 403
+    admin = control(gateway, "POST", "tenants", {"permissions": ["admin"]}).json
+    assert admin["permissions"] == ["admin"]
+    answer = gateway.call("GET", "/api/admin/tenant", None, StandIn(gateway, admin).headers)
+    assert answer.json["tenant"] == admin["tenant"]
     assert control(gateway, "POST", "tenants", wish).status == 409
 
 
@@ -156,6 +165,7 @@ def test_wrong_properties_of_a_tenant_are_all_named(gateway: GatewayProcess) -> 
     wish = {
         "tenant": "Acme", "name": 1, "scopes": ["all"], "read": "some", "onExisting": "x",
         "enabled": 1, "database": {"version": "1"}, "keys": 2, "softwareKey": "",
+        "permissions": "admin",
     }  # fmt: skip
     refused = control(gateway, "POST", "tenants", wish)
     assert (refused.status, len(refused.json["errors"])) == (400, len(wish))
@@ -315,6 +325,7 @@ def test_a_status_is_refused_in_the_words_and_form_of_the_endpoint(standin: Stan
         ("keyName", "Key name does not match Software Key"),
         ("integration", "Integration missing for Software Key or disabled"),
         ("database", "Pay and Bill Database not active"),
+        ("permission", missing_permission("import:workers")),
     ):
         standin.break_calls({"status": 403, "cause": cause}, times=1)
         refused = standin.post(a_worker())
@@ -342,6 +353,16 @@ def test_a_status_is_refused_in_the_words_and_form_of_the_endpoint(standin: Stan
         "GET", "/api/documents", None, {"Authorization": f"Bearer {token}"}
     )
     assert 'error="invalid_token"' in refused.headers["www-authenticate"]
+
+
+def test_the_fault_of_a_missing_permission_names_the_one_that_the_call_needs() -> None:
+    needed = {
+        (each.method, each.path): each.permission
+        for each in operations(Limits.of(settings_for("")))
+        if each.permission not in ("", ANY)
+    }
+    assert needed
+    assert {call: needed_permission(call[0], call[1].lower()) for call in needed} == needed
 
 
 def test_a_real_refusal_and_one_of_a_fault_have_the_same_body(standin: StandIn) -> None:
