@@ -149,9 +149,7 @@ def _forbidden(
         case "tenant":
             return errors.ForbiddenError(disabled_message(tenant or "-"))
         case "permission":
-            return errors.MissingPermissionError(
-                missing_permission(needed_permission(method, path))
-            )
+            return missing_permission(needed_permission(method, path))
         case "feature":
             from shared.imports.documents.uploads import DISABLED
 

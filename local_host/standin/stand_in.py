@@ -152,7 +152,7 @@ class StandIn:
             entry.tenant = await self._find_tenant(path, headers, form)
             rule = self._faults.pick(method, path, entry.tenant)
             if rule is None:
-                await self._call_app_and_record(scope, recorded.receive, send, entry)
+                await self._record_call(scope, recorded.receive, send, entry)
             else:
                 entry.fault = {"id": rule.id, **rule.fault_as_sent}
                 await self._apply_fault(rule.fault, scope, recorded, send, entry)
@@ -160,15 +160,14 @@ class StandIn:
             entry.end("failed")
             raise
         if entry.state == "running":
-            entry.end(
-                "answered" if entry.status and not recorded.is_client_gone else "disconnected"
-            )
+            is_answered = entry.status and not recorded.is_client_gone
+            entry.end("answered" if is_answered else "disconnected")
 
     async def _find_tenant(self, path: str, headers: Mapping[str, str], form: bytes) -> str:
         async with self._gate.entered():
             return await self._tenants.find(path, headers, form)
 
-    async def _call_app_and_record(
+    async def _record_call(
         self, scope: Scope, receive: Receive, send: Send, entry: JournalEntry
     ) -> None:
         open_call = _OpenCall(entry.tenant)
@@ -210,7 +209,7 @@ class StandIn:
             await _cut(scope, recorded)
             entry.end("cut")
         elif fault.is_lost:
-            await self._call_app_and_record(scope, recorded.receive, _discard, entry)
+            await self._record_call(scope, recorded.receive, _discard, entry)
             await _cut(scope, recorded)
             entry.end("lost")
         elif fault.status:
@@ -226,11 +225,9 @@ class StandIn:
         elif fault.is_accepted:
             other_headers = [pair for pair in scope["headers"] if pair[0] != b"prefer"]
             async_scope = {**scope, "headers": [*other_headers, (b"prefer", b"respond-async")]}
-            await self._call_app_and_record(
-                async_scope, recorded.receive, _without_preference(send), entry
-            )
+            await self._record_call(async_scope, recorded.receive, _without_preference(send), entry)
         else:
-            await self._call_app_and_record(scope, recorded.receive, send, entry)
+            await self._record_call(scope, recorded.receive, send, entry)
 
     # The control calls.
 

@@ -109,7 +109,7 @@ class Caller:
     def check(self, permission: str) -> None:
         """Raises MissingPermissionError if the integration lacks the permission."""
         if not self.integration.may(permission):
-            raise MissingPermissionError(missing_permission(permission))
+            raise missing_permission(permission)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +155,9 @@ class TokenCaller:
 AnyCaller = Caller | TokenCaller
 
 
-def missing_permission(permission: str) -> str:
+def missing_permission(permission: str) -> MissingPermissionError:
     """The refusal of an integration that lacks the permission."""
-    return (
+    return MissingPermissionError(
         f"This integration lacks the permission {permission} for this call: ask the "
         "administrator of the gateway to add it to the integration."
     )

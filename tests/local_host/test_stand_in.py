@@ -325,7 +325,7 @@ def test_a_status_is_refused_in_the_words_and_form_of_the_endpoint(standin: Stan
         ("keyName", "Key name does not match Software Key"),
         ("integration", "Integration missing for Software Key or disabled"),
         ("database", "Pay and Bill Database not active"),
-        ("permission", missing_permission("import:workers")),
+        ("permission", missing_permission("import:workers").message),
     ):
         standin.break_calls({"status": 403, "cause": cause}, times=1)
         refused = standin.post(a_worker())
