@@ -24,6 +24,7 @@ import { parseExactly } from "./exact_numbers.js";
  * @typedef {object} SendOptions
  * @property {(sent: number, total: number) => void} [onProgress] Called while the body is sent.
  * @property {AbortSignal} [signal]
+ * @property {boolean} [isExact] As for `get`.
  */
 
 const RENEW_BEFORE_SECONDS = 60;
@@ -50,6 +51,13 @@ export class GatewayError extends Error {
   }
 }
 
+/** @returns {string} A value of Idempotency-Key: a call that is sent twice then runs once. */
+export function newIdempotencyKey() {
+  // crypto.randomUUID is missing where the page comes over http from another machine.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return `console-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
 /** The calls of one signed-in caller. */
 export class Gateway {
   /** @type {Credentials | null} */
@@ -63,6 +71,8 @@ export class Gateway {
   #onSignedOut;
   /** @type {string[]} */
   #scopes = [];
+  /** @type {Map<string, string>} Actions that the caller may not do, with what the gateway said. */
+  #refusals = new Map();
 
   /**
    * @param {Credentials} credentials
@@ -87,6 +97,24 @@ export class Gateway {
   }
 
   /**
+   * Remember that the caller may not do something, so that its buttons can say so from then on.
+   *
+   * @param {string} action
+   * @param {unknown} error
+   */
+  noteRefusal(action, error) {
+    if (error instanceof GatewayError && error.isForbidden) this.#refusals.set(action, error.message);
+  }
+
+  /**
+   * @param {string} action
+   * @returns {string} Why the caller may not do this, as far as it is known; else empty.
+   */
+  refusalOf(action) {
+    return this.#refusals.get(action) ?? "";
+  }
+
+  /**
    * Check the credentials. Throws GatewayError where the gateway does not take them.
    */
   async signIn() {
@@ -103,6 +131,7 @@ export class Gateway {
     this.#credentials = null;
     this.#token = null;
     this.#scopes = [];
+    this.#refusals.clear();
     this.#ended.abort();
   }
 
@@ -133,7 +162,7 @@ export class Gateway {
     const content = isRaw ? body : JSON.stringify(body);
     const own = isRaw ? headers : { "Content-Type": "application/json", ...headers };
     const response = await this.#call(method, path, { ...options, body: content, headers: own });
-    return readAnswer(response);
+    return readAnswer(response, options.isExact);
   }
 
   /**

@@ -20,9 +20,10 @@ import { useCallback, useEffect, useRef, useState } from "./html.js";
  * @param {any[]} inputs Another value of one of them drops the last answer.
  * @param {number | null | ((value: Value | undefined) => number | null)} [seconds] Null: not again.
  *   A hidden page waits until it is seen.
+ * @param {string | number} [revision] Another value loads again and keeps the last answer meanwhile.
  * @returns {Loaded<Value>}
  */
-export function useLoaded(load, inputs, seconds = null) {
+export function useLoaded(load, inputs, seconds = null, revision = "") {
   const [state, setState] = useState(
     /** @returns {{ value: Value | undefined, error: any, isLoading: boolean, key: string }} */
     () => ({ value: undefined, error: null, isLoading: true, key: "" }),
@@ -47,7 +48,7 @@ export function useLoaded(load, inputs, seconds = null) {
       },
     );
     return () => controller.abort();
-  }, [key, round]);
+  }, [key, round, revision]);
 
   const reload = useCallback(() => setRound((before) => before + 1), []);
   const isCurrent = state.key === key;

@@ -1,14 +1,292 @@
-import { ErrorNotice } from "../components/Notice.js";
-import { html } from "../html.js";
+import { ConfirmDialog } from "../components/ConfirmDialog.js";
+import { FailedRows } from "../components/FailedRows.js";
+import { FailureGroups } from "../components/FailureGroups.js";
+import { LocalTime } from "../components/LocalTime.js";
+import { ErrorNotice, Notice } from "../components/Notice.js";
+import { OutcomeChart } from "../components/OutcomeChart.js";
+import { Progress } from "../components/Progress.js";
+import { RetryDialog } from "../components/RetryDialog.js";
+import { RowResults } from "../components/RowResults.js";
+import { StateLabel } from "../components/StateLabel.js";
+import { UndoDialog } from "../components/UndoDialog.js";
+import { Value } from "../components/Value.js";
+import { countOf, formatCaller, formatDuration } from "../formatting.js";
+import { isAborted } from "../gateway.js";
+import { html, useState } from "../html.js";
 import { useLoaded } from "../loading.js";
+import { hashOf } from "../routes.js";
+import { saveAs } from "../saving.js";
 
-/** @param {import("../main.js").PageProperties} properties */
-export function ImportPage({ gateway, parameters }) {
-  const path = `/api/imports/${encodeURIComponent(parameters["importId"] ?? "")}`;
-  const shown = useLoaded((signal) => gateway.get(path, {}, { signal }), [path], 2);
+const REFRESH_SECONDS = 2;
+const MOST_CHILDREN = 20;
+
+/**
+ * One import: its outcome, what failed and why, and what can be done.
+ *
+ * @param {import("../main.js").PageProperties} properties
+ */
+export function ImportPage({ gateway, parameters, query }) {
+  const importId = parameters["importId"] ?? "";
+  const path = `/api/imports/${encodeURIComponent(importId)}`;
+  const [dialog, setDialog] = useState(/** @type {"retry" | "undo" | "cancel" | null} */ (null));
+  const [corrections, setCorrections] = useState(/** @type {import("../components/FailedRows.js").Corrections} */ ({}));
+  const [notice, setNotice] = useState(/** @type {{ text: string, importId: string } | null} */ (null));
+
+  // An import and its retries are asked for again for as long as one of them runs.
+  const shown = useLoaded(
+    async (signal) => {
+      const item = await gateway.get(path, {}, { signal });
+      const ids = [...item.childIds.slice(-MOST_CHILDREN), ...(item.undoneBy ? [item.undoneBy] : [])];
+      const children = await Promise.all(ids.map((id) => gateway.get(`/api/imports/${encodeURIComponent(id)}`, {}, { signal })));
+      return { item, children };
+    },
+    [path],
+    (value) => value && [value.item, ...value.children].every((each) => each.endedAt) ? null : REFRESH_SECONDS,
+  );
+  const capabilities = useLoaded((signal) => gateway.get("/api/capabilities", {}, { signal }), []);
+  const item = shown.value?.item;
+  const revision = item ? `${item.rows.done} ${item.rows.failed} ${item.rows.repaired} ${item.state}` : "";
+
+  if (!item) {
+    return html`
+      <h1>Import</h1>
+      ${shown.error
+        ? html`<${ErrorNotice} error=${shown.error} onRetry=${shown.reload} title=${shown.error.status === 404 ? "There is no such import" : undefined} /><p><a href="#/imports">Back to all imports</a></p>`
+        : html`<p role="status" aria-busy="true">Reading the import…</p>`}
+    `;
+  }
+  /** @type {any[]} */
+  const messageTypes = (capabilities.value?.messageTypes ?? []).filter((/** @type {any} */ each) => each.type === item.type);
+  const messageType = messageTypes[messageTypes.length - 1];
+  const open = item.rows.failed - item.rows.repaired;
+  const filter = { error: query["error"] ?? "", field: query["field"] ?? "" };
+  const isError = (query["severity"] ?? "error") === "error";
+  const changed = Object.keys(corrections).length;
+  /** @param {string} text */
+  const follow = (text) => (/** @type {any} */ child) => {
+    setDialog(null);
+    setNotice({ text, importId: child.importId });
+    if (dialog === "retry") setCorrections({});
+    shown.reload();
+  };
+
   return html`
-    <h1>Import</h1>
-    <${ErrorNotice} error=${shown.error} onRetry=${shown.reload} />
-    ${shown.value && html`<p>${shown.value.type}</p>`}
+    <nav aria-label="Above this page"><a href="#/imports">Imports</a></nav>
+    <h1>${item.source ? html`<${Value} value=${item.source} />` : `${item.type} ${item.undoes ? "undo" : "import"} ${importId.slice(0, 8)}`}</h1>
+    <p class="under-heading" role="status"><${StateLabel} state=${item.state} /> ${summaryOf(item)}</p>
+    <${ErrorNotice} error=${shown.error} onRetry=${shown.reload} title="This page is not up to date" />
+    ${notice && html`
+      <${Notice} kind="success"><p>${notice.text} <a href=${hashOf("/imports/{importId}", { importId: notice.importId })}>Open it</a></p><//>
+    `}
+    ${!item.endedAt && html`
+      <${Progress} label="Progress of the import" done=${item.rows.done} total=${item.rows.total} rate=${item.rowsPerSecond} secondsLeft=${item.secondsLeft} />
+    `}
+    <${OutcomeChart} rows=${item.rows} />
+    <${Actions} gateway=${gateway} item=${item} open=${open} changed=${changed} onChoose=${setDialog} />
+    <${Facts} item=${item} children=${shown.value?.children ?? []} />
+
+    ${item.links.failures
+      ? html`
+        <${Messages} gateway=${gateway} item=${item} revision=${revision} filter=${filter} />
+        ${open > 0 && isError && item.links.failedRows && html`
+          <section aria-labelledby="failed-rows">
+            <h2 id="failed-rows">${filter.error ? "Failed rows of this group" : "Failed rows"}</h2>
+            ${filter.error && html`<p><a href=${hashOf("/imports/{importId}", { importId })}>Show all failed rows</a></p>`}
+            <${FailedRows} gateway=${gateway} importId=${importId} type=${item.type} keyFields=${messageType?.keyFields ?? []}
+              filter=${filter} corrections=${corrections} revision=${revision} onCorrections=${setCorrections}
+              isReadOnly=${!item.links.retry || Boolean(item.undoes)} />
+          </section>
+        `}
+        <section aria-labelledby="results">
+          <h2 id="results">Results of the rows</h2>
+          ${filter.error && html`<p class="faint">Only rows with the message ${filter.error}${filter.field ? html` about <${Value} value=${filter.field} />` : ""}. <a href=${hashOf("/imports/{importId}", { importId })}>Show all rows</a></p>`}
+          <${RowResults} gateway=${gateway} importId=${importId} type=${item.type} isUndo=${Boolean(item.undoes)} query=${query} revision=${revision} />
+        </section>
+      `
+      : html`<${Notice} title="The results have expired"><p>The counts above are kept; the results of the rows are not.</p><//>`}
+
+    ${changed > 0 && html`
+      <div class="bar" role="region" aria-label="Corrections">
+        <span role="status">${countOf(changed, "row")} corrected, not sent yet</span>
+        <button type="button" onClick=${() => setDialog("retry")}>Send again…</button>
+        <button type="button" class="secondary" onClick=${() => setCorrections({})}>Discard</button>
+      </div>
+    `}
+    ${dialog === "retry" && html`
+      <${RetryDialog} gateway=${gateway} importId=${importId} failed=${open} schema=${messageType?.schema ?? ""} corrections=${corrections}
+        onRetried=${follow("The failed rows are sent again, as a new import.")} onClose=${() => setDialog(null)} />
+    `}
+    ${dialog === "undo" && html`
+      <${UndoDialog} gateway=${gateway} importId=${importId} onUndone=${follow("The undo has begun, as a new import.")} onClose=${() => setDialog(null)} />
+    `}
+    ${dialog === "cancel" && html`
+      <${CancelDialog} gateway=${gateway} path=${path} onClose=${() => { setDialog(null); shown.reload(); }} />
+    `}
+  `;
+}
+
+/** @param {any} item */
+function summaryOf(item) {
+  const { rows } = item;
+  const open = rows.failed - rows.repaired;
+  if (!item.endedAt) return `${countOf(rows.done, "row")} of ${countOf(rows.total, "row")} done.`;
+  if (item.state === "Repaired") return `${countOf(rows.failed, "row")} failed, and retries have imported all of them.`;
+  if (open === 0) return `All ${countOf(rows.total, "row")} are in.`;
+  const repaired = rows.repaired > 0 ? `, ${countOf(rows.repaired, "row")} repaired since` : "";
+  return `${countOf(open, "row")} of ${countOf(rows.total, "row")} failed${repaired}.`;
+}
+
+/**
+ * What can be done with the import. A button that the caller may not use says so.
+ *
+ * @param {{ gateway: import("../gateway.js").Gateway, item: any, open: number, changed: number,
+ *   onChoose: (dialog: "retry" | "undo" | "cancel") => void }} properties
+ */
+function Actions({ gateway, item, open, changed, onChoose }) {
+  const [error, setError] = useState(/** @type {any} */ (null));
+  const [saving, setSaving] = useState("");
+  /**
+   * @param {string} accept
+   * @param {string} ending
+   */
+  const download = async (accept, ending) => {
+    setError(null);
+    setSaving(ending);
+    try {
+      const { blob } = await gateway.download(item.links.failedRows, accept);
+      saveAs(blob, `failed-rows-${item.importId}.${ending}`);
+    } catch (refusal) {
+      if (!isAborted(refusal)) setError(refusal);
+    }
+    setSaving("");
+  };
+  const retryAction = changed > 0 ? "correct" : "retry";
+  const hints = [
+    item.links.cancel ? gateway.refusalOf("cancel") : "",
+    item.links.retry ? gateway.refusalOf(retryAction) : "",
+    item.links.undo ? gateway.refusalOf("undo") : "",
+  ].filter(Boolean);
+  /**
+   * @param {"retry" | "undo" | "cancel"} name
+   * @param {string} action
+   * @param {string} words
+   * @param {string} style
+   */
+  const button = (name, action, words, style) => html`
+    <button type="button" key=${name} class=${style} disabled=${gateway.refusalOf(action) !== ""}
+      aria-describedby=${gateway.refusalOf(action) ? "not-allowed" : undefined} onClick=${() => onChoose(name)}>
+      ${words}
+    </button>
+  `;
+  return html`
+    <div class="actions">
+      ${item.links.cancel && button("cancel", "cancel", "Cancel the import…", "secondary")}
+      ${item.links.retry && button("retry", retryAction, changed > 0 ? "Send again, corrected…" : "Send the failed rows again…", "")}
+      ${item.links.undo && button("undo", "undo", "Undo…", "secondary")}
+      ${item.links.failedRows && open > 0 && html`
+        <button type="button" class="secondary" aria-busy=${saving === "csv" ? "true" : "false"} disabled=${saving !== ""} onClick=${() => download("text/csv", "csv")}>
+          Download failed rows (CSV)
+        </button>
+        <button type="button" class="secondary" aria-busy=${saving === "json" ? "true" : "false"} disabled=${saving !== ""} onClick=${() => download("application/json", "json")}>
+          JSON<span class="only-read">: download failed rows</span>
+        </button>
+      `}
+    </div>
+    ${hints.length > 0 && html`<p class="faint" id="not-allowed">${[...new Set(hints)].join(" ")}</p>`}
+    <${ErrorNotice} error=${error} />
+  `;
+}
+
+/**
+ * Who sent the import and when, and the imports that belong to it.
+ *
+ * @param {{ item: any, children: any[] }} properties
+ */
+function Facts({ item, children }) {
+  const seconds = item.endedAt ? (Date.parse(item.endedAt) - Date.parse(item.acceptedAt)) / 1000 : null;
+  /**
+   * @param {string} id
+   * @param {string} words
+   */
+  const link = (id, words) => html`<a href=${hashOf("/imports/{importId}", { importId: id })}>${words}</a>`;
+  const retries = children.filter((each) => each.importId !== item.undoneBy);
+  const undo = children.find((each) => each.importId === item.undoneBy);
+  return html`
+    <dl class="facts">
+      <div><dt>Type</dt><dd>${item.type}</dd></div>
+      <div><dt>Sent by</dt><dd><${Value} value=${formatCaller(item.caller)} /></dd></div>
+      <div><dt>Accepted</dt><dd><${LocalTime} time=${item.acceptedAt} /></dd></div>
+      <div><dt>Ended</dt><dd><${LocalTime} time=${item.endedAt} empty="not yet" />${seconds !== null && html` <span class="faint">after ${formatDuration(seconds)}</span>`}</dd></div>
+      ${item.cancelledBy && html`<div><dt>Cancelled by</dt><dd><${Value} value=${formatCaller(item.cancelledBy)} /></dd></div>`}
+      ${item.profile && html`<div><dt>Mapping profile</dt><dd><${Value} value=${item.profile.name} />, version ${item.profile.version}</dd></div>`}
+      ${item.rows.skipped !== undefined && html`<div><dt>Skipped by the profile</dt><dd>${countOf(item.rows.skipped, "row")}</dd></div>`}
+      ${(item.rows.warnings > 0 || item.rows.infos > 0) && html`<div><dt>Messages</dt><dd>${countOf(item.rows.warnings, "row")} with warnings, ${countOf(item.rows.infos, "row")} with infos</dd></div>`}
+      ${item.parentId && html`<div><dt>Retry of</dt><dd>${link(item.parentId, item.parentId.slice(0, 8))}</dd></div>`}
+      ${item.undoes && html`<div><dt>Undo of</dt><dd>${link(item.undoes, item.undoes.slice(0, 8))}</dd></div>`}
+      ${undo && html`<div><dt>Undone by</dt><dd>${link(undo.importId, undo.importId.slice(0, 8))} <${StateLabel} state=${undo.state} /></dd></div>`}
+      <div class="wide"><dt>Import id</dt><dd><code>${item.importId}</code></dd></div>
+    </dl>
+    ${retries.length > 0 && html`
+      <section aria-labelledby="retries">
+        <h2 id="retries">Retries</h2>
+        <ul class="children">
+          ${retries.map((child) => html`
+            <li key=${child.importId}>
+              ${link(child.importId, child.importId.slice(0, 8))} <${StateLabel} state=${child.state} />
+              ${" "}<${LocalTime} time=${child.acceptedAt} />, ${summaryOf(child)}
+            </li>
+          `)}
+        </ul>
+        ${item.childIds.length > retries.length && html`<p class="faint">The newest ${retries.length} of ${item.childIds.length} retries.</p>`}
+      </section>
+    `}
+  `;
+}
+
+/**
+ * The messages in groups.
+ *
+ * @param {{ gateway: import("../gateway.js").Gateway, item: any, revision: string,
+ *   filter: { error: string, field: string } }} properties
+ */
+function Messages({ gateway, item, revision, filter }) {
+  const groups = useLoaded((signal) => gateway.get(item.links.failures, {}, { signal }), [item.links.failures], null, revision);
+  if (groups.value && groups.value.items.length === 0) return null;
+  return html`
+    <section aria-labelledby="messages">
+      <h2 id="messages">What the gateway says</h2>
+      <${ErrorNotice} error=${groups.error} onRetry=${groups.reload} />
+      ${groups.value && html`
+        <${FailureGroups} importId=${item.importId} groups=${groups.value.items} leftOut=${groups.value.leftOut} chosen=${filter} />
+      `}
+    </section>
+  `;
+}
+
+/**
+ * @param {{ gateway: import("../gateway.js").Gateway, path: string, onClose: () => void }} properties
+ */
+function CancelDialog({ gateway, path, onClose }) {
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState(/** @type {any} */ (null));
+  const cancel = async () => {
+    setBusy(true);
+    setError(null);
+    try {
+      await gateway.send("POST", `${path}/cancel`, null, { Prefer: "respond-async" });
+      onClose();
+    } catch (refusal) {
+      if (isAborted(refusal)) return;
+      gateway.noteRefusal("cancel", refusal);
+      setError(refusal);
+      setBusy(false);
+    }
+  };
+  return html`
+    <${ConfirmDialog} title="Cancel this import" confirm="Cancel the import" isDangerous isBusy=${isBusy}
+      isDisabled=${Boolean(error?.isForbidden)} onConfirm=${cancel} onClose=${onClose}>
+      <p>Rows that are in by now stay. The other rows end as failed, and can be sent again later.</p>
+      <${ErrorNotice} error=${error} />
+    <//>
   `;
 }

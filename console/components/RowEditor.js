@@ -1,0 +1,143 @@
+import { formatValue } from "../formatting.js";
+import { html, useMemo, useState } from "../html.js";
+import { useLoaded } from "../loading.js";
+import { leavesOf, valueAt } from "../rows.js";
+import { MessageList } from "./MessageText.js";
+import { Value } from "./Value.js";
+
+/** The records of authentication data have another name than its import type. */
+const RECORDS = /** @type {Record<string, string>} */ ({ authdata: "employees" });
+
+/**
+ * A failed row: what was sent, in cells that can be changed, beside what is stored.
+ *
+ * @param {{ gateway: import("../gateway.js").Gateway, type: string, keyFields: string[], item: any,
+ *   changes: Record<string, string>, onChange: (path: string, text: string | null) => void,
+ *   isReadOnly?: boolean }} properties `changes` are the texts of changed cells by path.
+ */
+export function RowEditor({ gateway, type, keyFields, item, changes, onChange, isReadOnly = false }) {
+  const [isWhole, setWhole] = useState(false);
+  const [isCompared, setCompared] = useState(false);
+  const key = keyFields.map((field) => /** @type {[string, any]} */ ([field, valueAt(item.row, field)]));
+  const hasKey = key.length > 0 && key.every(([, value]) => value !== undefined && value !== null && value !== "");
+  const stored = useLoaded(
+    async (signal) => {
+      if (!isCompared) return undefined;
+      const path = `/api/records/${encodeURIComponent(RECORDS[type] ?? type)}`;
+      const filters = Object.fromEntries(key.map(([field, value]) => [field, formatValue(value)]));
+      const page = await gateway.get(path, { ...filters, pageSize: 2 }, { signal, isExact: true });
+      return page.items[0] ?? null;
+    },
+    [isCompared, JSON.stringify(key.map(([, value]) => formatValue(value)))],
+  );
+  const paths = useMemo(() => pathsOf(item, keyFields), [item, keyFields]);
+  const shown = isWhole ? paths.all : paths.first;
+  const hidden = paths.all.length - paths.first.length;
+  const record = stored.value?.record;
+  const title = `Row ${item.index + 1}`;
+
+  return html`
+    <article class="row-card" aria-label=${title}>
+      <header>
+        <h3>${title}</h3>
+        <span class="faint">${item.line ? `line ${item.line} of the file` : ""}</span>
+        <span>${key.map(([field, value]) => html`<span key=${field} class="key"><span class="faint">${field}</span> <${Value} value=${value} /></span> `)}</span>
+      </header>
+      <${MessageList} messages=${item.messages} />
+      ${paths.all.length === 0
+        ? html`<p class="faint">The gateway cannot read this row any more. Send it again from the file it came from.</p>`
+        : html`
+          <div class="table-frame" role="group" aria-label=${`Values of ${title.toLowerCase()}`} tabindex="0">
+            <table class="values">
+              <thead>
+                <tr>
+                  <th scope="col">Field</th>
+                  <th scope="col">Sent</th>
+                  ${isCompared && html`<th scope="col">Stored</th>`}
+                </tr>
+              </thead>
+              <tbody>
+                ${shown.map((path) => html`
+                  <tr key=${path} class=${paths.faulty.has(path) ? "faulty" : ""}>
+                    <th scope="row"><${Value} value=${path} /></th>
+                    <td>
+                      ${isReadOnly
+                        ? html`<${Value} value=${valueAt(item.row, path)} />`
+                        : html`<${Cell} label=${`${path} of ${title.toLowerCase()}`} sent=${valueAt(item.row, path)} text=${changes[path]}
+                            onChange=${(/** @type {string | null} */ text) => onChange(path, text)} />`}
+                    </td>
+                    ${isCompared && html`<td>${record ? html`<${Value} value=${valueAt(record, path) ?? ""} />` : ""}</td>`}
+                  </tr>
+                `)}
+              </tbody>
+            </table>
+          </div>
+        `}
+      <div class="row-actions">
+        ${hidden > 0 && html`
+          <button type="button" class="secondary small" aria-expanded=${isWhole ? "true" : "false"} onClick=${() => setWhole(!isWhole)}>
+            ${isWhole ? "Only the fields with messages" : `All ${paths.all.length} fields`}
+          </button>
+        `}
+        ${hasKey && !isCompared && html`
+          <button type="button" class="secondary small" onClick=${() => setCompared(true)}>Compare with what is stored</button>
+        `}
+        ${isCompared && html`
+          <span class="faint" role="status">
+            ${stored.error ? stored.error.message
+              : stored.isLoading ? "Reading the record…"
+                : record ? "" : "No record of this key is stored."}
+          </span>
+        `}
+      </div>
+    </article>
+  `;
+}
+
+/**
+ * @param {any} item
+ * @param {string[]} keyFields
+ * @returns {{ all: string[], first: string[], faulty: Set<string> }} The paths of a failed row; `first`
+ *   are its key and what its messages are about.
+ */
+function pathsOf(item, keyFields) {
+  const sent = leavesOf(item.row).map(([path]) => path);
+  const byName = new Map(sent.map((path) => [path.toLowerCase(), path]));
+  /** @param {string} path */
+  const asSent = (path) => byName.get(path.toLowerCase()) ?? path;
+  const faulty = new Set(item.messages
+    .filter((/** @type {any} */ message) => message.fieldName)
+    .map((/** @type {any} */ message) => asSent(message.sentAs ?? message.fieldName)));
+  if (sent.length === 0) return { all: [], first: [], faulty: new Set() };
+  const keys = keyFields.map(asSent).filter((path) => byName.has(path.toLowerCase()));
+  const first = [...new Set([...faulty, ...keys])].filter((path) => !hasLeavesBelow(sent, path));
+  return { all: [...new Set([...first, ...sent])], first, faulty };
+}
+
+/**
+ * @param {string[]} paths
+ * @param {string} path
+ */
+function hasLeavesBelow(paths, path) {
+  return paths.some((each) => each.startsWith(`${path}.`) || each.startsWith(`${path}[`));
+}
+
+/**
+ * @param {{ label: string, sent: any, text: string | undefined, onChange: (text: string | null) => void }} properties
+ *   `text` is what was typed; null gives the sent value back.
+ */
+function Cell({ label, sent, text, onChange }) {
+  const before = sent === null ? "null" : formatValue(sent);
+  const isChanged = text !== undefined;
+  return html`
+    <span class="cell">
+      <input aria-label=${label} class=${isChanged ? "changed" : ""} value=${text ?? before} dir="auto"
+        placeholder=${sent === undefined ? "not sent" : ""} autocomplete="off" spellcheck="false"
+        onInput=${(/** @type {any} */ event) => {
+          const typed = event.currentTarget.value;
+          onChange(typed === before ? null : typed);
+        }} />
+      ${isChanged && html`<span class="faint">was ${before === "" ? "not sent" : html`<${Value} value=${before} />`}</span>`}
+    </span>
+  `;
+}
