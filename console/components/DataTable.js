@@ -19,7 +19,7 @@ import { html } from "../html.js";
 export function DataTable({ label, columns, items, keyOf, rowClass, empty }) {
   if (items.length === 0 && empty !== undefined) return html`<p class="empty">${empty}</p>`;
   return html`
-    <div class="table-frame" role="group" aria-label=${label} tabindex="0">
+    <div class="table-frame" role="region" aria-label=${label} tabindex="0">
       <table>
         <thead>
           <tr>

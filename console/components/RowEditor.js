@@ -47,7 +47,7 @@ export function RowEditor({ gateway, type, keyFields, item, changes, onChange, i
       ${paths.all.length === 0
         ? html`<p class="faint">The gateway cannot read this row any more. Send it again from the file it came from.</p>`
         : html`
-          <div class="table-frame" role="group" aria-label=${`Values of ${title.toLowerCase()}`} tabindex="0">
+          <div class="table-frame" role="region" aria-label=${`Values of ${title.toLowerCase()}`} tabindex="0">
             <table class="values">
               <thead>
                 <tr>

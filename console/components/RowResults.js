@@ -65,7 +65,7 @@ export function RowResults({ gateway, importId, type, isUndo, query, revision })
     </div>
     <${ErrorNotice} error=${list.error} onRetry=${list.reload} />
     ${list.value && html`
-      <${DataTable} label="Results of the rows" columns=${columns} items=${list.value.items}
+      <${DataTable} label="Results by row" columns=${columns} items=${list.value.items}
         keyOf=${(/** @type {any} */ item) => item.index}
         empty=${outcome || severity || error ? "No row fits. Choose other outcomes or messages." : "No row has a result yet."} />
       <${Pager} pages=${pages} continuation=${list.value.continuation} label="Pages of results" />

@@ -60,7 +60,7 @@ function Filters({ filters, types }) {
   };
   const known = types.includes(filters.type) || filters.type === "" ? types : [filters.type, ...types];
   return html`
-    <form class="filters" role="search" aria-label="Filter the imports" onSubmit=${submit}>
+    <form class="filters" aria-label="Filter the imports" onSubmit=${submit}>
       <label>
         Type
         <select value=${filters.type} onChange=${(/** @type {any} */ event) => set({ type: event.currentTarget.value })}>

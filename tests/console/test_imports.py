@@ -30,10 +30,10 @@ def test_a_failing_import_is_repaired_from_its_group_to_a_corrected_cell(
     page = console.page
     console.open()
     console.sign_in(sender)
-    failed = page.get_by_role("group", name="Imports with failed rows")
+    failed = page.get_by_role("region", name="Imports with failed rows")
     failed.get_by_role("link", name="january.json").click()
     console.heading("january.json").wait_for()
-    groups = page.get_by_role("group", name="Messages in groups")
+    groups = page.get_by_role("region", name="Messages in groups")
     groups.get_by_role("row").filter(has_text="Gender").get_by_role("link").click()
     cell = page.get_by_label("Gender of row 21", exact=True)
     expect(cell).to_have_value("female")
