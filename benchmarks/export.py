@@ -44,7 +44,7 @@ def run(options: Options) -> Outcome:
         note(f"storing {rows:,} workers")
         sender = rig.new_sender()
         with rig.connect(sender) as connection:
-            connection.send_batch(IMPORT, body_of(Case(rows, _EMPLOYERS)))
+            connection.send(IMPORT, "application/json", body_of(Case(rows, _EMPLOYERS)))
             for form in _FORMS:
                 _export(connection, form, rows)
             for count in range(1, options.rounds + 1):
@@ -104,4 +104,4 @@ def _outcome(rows: int, rounds: list[Mapping[str, float]]) -> Outcome:
         Line(f"{rows:,} workers of {_EMPLOYERS} employers read back, by the SDK's query"),
         *(Line(f"  {name}", (number(value),)) for name, value in speed.items()),
     ]
-    return Outcome(document, render(lines))
+    return Outcome(document, render(lines), {"ndjson/sdk": speed[f"ndjson/{_SDK}"]})

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,8 +19,8 @@ from benchmarks.catalogue import Outcome
 from benchmarks.measuring.tables import Line, render
 from benchmarks.measuring.waiting import BenchError
 from benchmarks.options import Options
+from benchmarks.parts import commit
 from local_host.setup.messages import note
-from local_host.setup.paths import ROOT
 from tests.faults.bench import Tally, run_rounds
 from tests.faults.judge import FindingKind
 from tests.faults.weather import EVENTS, REQUEST_FAULTS
@@ -38,7 +37,7 @@ def run(options: Options) -> Outcome:
     # What the sweep of the bench itself logs is no figure.
     logging.getLogger().addHandler(logging.NullHandler())
     options.folder.mkdir(parents=True, exist_ok=True)
-    rounds = RoundFile(options.folder / "faults-rounds.jsonl", _commit())
+    rounds = RoundFile(options.folder / "faults-rounds.jsonl", commit())
     seed = options.seed or rounds.next_seed()
     note(f"seed {seed} and following; logs of rounds with findings stay in {options.folder}")
     work = run_rounds(
@@ -75,16 +74,6 @@ class RoundFile:
                 rounds = json.loads(line)
                 if rounds["commit"] == self._commit:
                     yield rounds
-
-
-def _commit() -> str:
-    """What is checked out, with a mark where files differ from it; "" outside a repository."""
-    words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        process = subprocess.run(words, cwd=ROOT, capture_output=True, check=False, text=True)
-    except OSError:
-        return ""
-    return process.stdout.strip()
 
 
 def _outcome(rounds: RoundFile) -> Outcome:

@@ -18,6 +18,19 @@ from local_host.setup.paths import ROOT
 SAMPLE = ROOT / "tests" / "golden" / "payandbill-workers-v1.request.json"
 _POSTCODES = {"WorkerAddress": "EC1A 1BB", "NextOfKinAddress": "M1 1AE", "LastAddress": "B33 8TH"}
 _NOTES = "Personnel Notes"
+_SHORT = (
+    "EmployerRef",
+    "PersonnelRef",
+    "ExternalWorkerRef",
+    "Surname",
+    "FirstForename",
+    "Title",
+    "WorkerAddress",
+    "Gender",
+    "DateOfBirth",
+    "StartDate",
+    "PrimaryEmailAddress",
+)
 _BANK = {"IBAN": "GB82WEST12345698765432", "BIC": "WESTGB2L"}
 
 
@@ -26,18 +39,20 @@ class Case:
     """A payload: so many rows of so many employers, who come in turn.
 
     Without look-ups the external reference of a row is the worker's own, and nothing is stored
-    beside the worker.
+    beside the worker. Short rows have the fields of `_SHORT` only.
     """
 
     rows: int
     employers: int
     has_lookups: bool = True
+    is_short: bool = False
 
     @property
     def title(self) -> str:
         """For people who wait; every figure names the employers."""
         of = "1 employer" if self.employers == 1 else f"{self.employers} employers"
-        return f"{self.rows:,} rows of {of}, with{'' if self.has_lookups else 'out'} look-ups"
+        rows = f"{self.rows:,} {'short ' if self.is_short else ''}rows"
+        return f"{rows} of {of}, with{'' if self.has_lookups else 'out'} look-ups"
 
 
 def body_of(case: Case, notes: str = _NOTES) -> bytes:
@@ -46,6 +61,8 @@ def body_of(case: Case, notes: str = _NOTES) -> bytes:
         _row(number, number % case.employers, has_lookup=case.has_lookups, notes=notes)
         for number in range(case.rows)
     ]
+    if case.is_short:
+        rows = [{name: row[name] for name in _SHORT} for row in rows]
     return json.dumps(rows, separators=(",", ":")).encode()
 
 

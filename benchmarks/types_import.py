@@ -86,4 +86,8 @@ def _outcome(
         Line("storage requests per row"),
         *(Line(f"  {name}", (number(value, 4),)) for name, value in requests.items()),
     ]
-    return Outcome(document, render(lines))
+    figures = {
+        "xml/json": quotients["licenses XML ÷ licenses JSON"],
+        "assignments/workers": quotients["assignments ÷ workers"],
+    }
+    return Outcome(document, render(lines), figures)

@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from benchmarks.measuring.access_log import Requests
-from benchmarks.measuring.figures import in_rounds, middle, percentile, quotient
+from benchmarks.measuring.figures import in_rounds, middle, quotient
 from benchmarks.measuring.floors import Reading
 from benchmarks.payloads import Case
-
-# Seconds: half of the shortest pause that the platform makes between two looks at a queue.
-HALF_A_POLL = 0.05
 
 
 class Step(StrEnum):
@@ -24,6 +21,7 @@ class Step(StrEnum):
 
     FLOOR_A = "floorA"
     FLOOR_B = "floorB"
+    FLOOR_C = "floorC"
     NEW = "new"
     UNCHANGED = "unchanged"
     CHANGED = "changed"
@@ -82,24 +80,3 @@ class CaseReadings:
     def memory(self, step: Step) -> float | None:
         """Peak memory over idle ÷ payload."""
         return quotient(self.counted[step].over_idle, self.payload_bytes)
-
-
-@dataclass(slots=True)
-class OneRowReadings:
-    """Seconds of calls with one row of one employer, and of as many plain upserts, by rounds."""
-
-    calls: list[list[float]] = field(default_factory=list)
-    upserts: list[list[float]] = field(default_factory=list)
-    requests_per_call: float = 0.0
-
-    def milliseconds(self, percent: int) -> float | None:
-        """The median of the rounds' percentiles."""
-        return middle(percentile(calls, percent) * 1_000 for calls in self.calls)
-
-    @property
-    def over_raw(self) -> float | None:
-        """p50 ÷ (as many upserts one after the other as it takes requests + half a poll)."""
-        return middle(
-            percentile(calls, 50) / (self.requests_per_call * percentile(upserts, 50) + HALF_A_POLL)
-            for calls, upserts in zip(self.calls, self.upserts, strict=True)
-        )

@@ -1,25 +1,19 @@
-"""What is told of bench `import`: a table with ratios first, and everything as JSON."""
+"""The result of bench `import`: a table with ratios first, and everything as JSON."""
 
 from __future__ import annotations
 
-import json
-import time
-import timeit
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.catalogue import Outcome
 from benchmarks.measuring.figures import middle, quotient, rounded
 from benchmarks.measuring.tables import Line, number, render
-from benchmarks.workers_import_readings import IMPORTS, CaseReadings, OneRowReadings, Step
-from local_host.setup.paths import ROOT
-from shared.app import sealed_fields
-from shared.imports.workers.definition import WORKERS
-from shared.storage.sealing import Sealer, aes_gcm
+from benchmarks.workers_import_readings import IMPORTS, CaseReadings, Step
 
 _TITLES = {
     Step.FLOOR_A: "floor A",
     Step.FLOOR_B: "floor B",
+    Step.FLOOR_C: "floor C",
     Step.NEW: "first load",
     Step.UNCHANGED: "unchanged repeat",
     Step.CHANGED: "all rows changed",
@@ -27,72 +21,25 @@ _TITLES = {
 _QUOTIENTS = (
     (Step.NEW, Step.FLOOR_A),
     (Step.NEW, Step.FLOOR_B),
+    (Step.NEW, Step.FLOOR_C),
     (Step.UNCHANGED, Step.NEW),
     (Step.CHANGED, Step.NEW),
 )
 
 
-def outcome_of(cases: Sequence[CaseReadings], one_row: OneRowReadings) -> Outcome:
-    """The result of the bench."""
-    document: dict[str, Any] = {
-        "cases": [_case(case) for case in cases],
-        "oneRow": {
-            "employers": 1,
-            "callsPerRound": len(one_row.calls[0]),
-            "requestsPerCall": rounded(one_row.requests_per_call),
-            "p50OverRawRequests": rounded(one_row.over_raw),
-            "notComparableBetweenRuns": {
-                "p50Milliseconds": rounded(one_row.milliseconds(50)),
-                "p95Milliseconds": rounded(one_row.milliseconds(95)),
-            },
-        },
+def outcome_of(cases: Sequence[CaseReadings]) -> Outcome:
+    """The result of the bench; its figures are those of the largest case."""
+    largest = cases[-1]
+    requests = {step: _requests(largest, step)["total"] for step in IMPORTS}
+    figures = {
+        "first/floorB": largest.speed(Step.NEW, Step.FLOOR_B),
+        "first/floorC": largest.speed(Step.NEW, Step.FLOOR_C),
+        "unchanged/first": largest.speed(Step.UNCHANGED, Step.NEW),
+        "changed/first": largest.speed(Step.CHANGED, Step.NEW),
+        **{f"requests/{step}": count for step, count in requests.items()},
+        "memory/json": largest.memory(Step.NEW),
     }
-    sealing = measure_sealing()
-    document["notComparableBetweenRuns"] = {
-        f"{name}MicrosecondsPerRow": rounded(cost) for name, cost in sealing.items()
-    }
-    costs = ", ".join(f"{name} {number(cost, 0)}" for name, cost in sealing.items())
-    return Outcome(
-        document,
-        [
-            *_table(cases),
-            "",
-            *_sentences(one_row),
-            f"Processor time for a worker with all fields, in microseconds: {costs} "
-            "(not comparable between runs)",
-        ],
-    )
-
-
-def measure_sealing(rounds: int = 5, times: int = 400) -> dict[str, float]:
-    """The processor time, in microseconds, of sealing and opening the worker of our sample that has
-    all fields: in its record, and in the payload.
-    """
-    fields = sealed_fields(WORKERS.table)
-    assert fields is not None
-    samples = json.loads((ROOT / "samples" / "workers.json").read_text("utf-8"))
-    text = max((json.dumps(each, separators=(",", ":")) for each in samples), key=len)
-    sealer = Sealer("bench", 1, {1: aes_gcm(bytes(32))})
-    place = ("bench", "-", "-")
-
-    def seal() -> tuple[str, bytes]:
-        open_text, values = fields.take_out(text)
-        return open_text, sealer.seal(values.encode(), *place)
-
-    open_text, sealed = seal()
-    payload = sealer.seal(text.encode() * times, *place)
-    work = {
-        "seal": (seal, times),
-        "open": (lambda: fields.put_back(open_text, sealer.open(sealed, *place).decode()), times),
-        "sealPayload": (lambda: sealer.seal(text.encode() * times, *place), 1),
-        "openPayload": (lambda: sealer.open(payload, *place), 1),
-    }
-    return {
-        name: min(timeit.repeat(call, number=count, repeat=rounds, timer=time.process_time))
-        / times
-        * 1e6
-        for name, (call, count) in work.items()
-    }
+    return Outcome({"cases": [_case(case) for case in cases]}, _table(cases), figures)
 
 
 def _case(case: CaseReadings) -> dict[str, Any]:
@@ -191,12 +138,3 @@ def _table(cases: Sequence[CaseReadings]) -> list[str]:
         ),
     ]
     return ["import: workers", *render(lines)]
-
-
-def _sentences(readings: OneRowReadings) -> list[str]:
-    p50, p95 = (number(readings.milliseconds(percent), 0) for percent in (50, 95))
-    return [
-        f"One row, 1 employer: {readings.requests_per_call:.1f} storage requests; p50 ÷ (as many "
-        f"upserts one after the other + half a poll) {number(readings.over_raw)}",
-        f"(not comparable between runs: p50 {p50} ms, p95 {p95} ms)",
-    ]

@@ -7,15 +7,17 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPMessage
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from benchmarks.measuring.waiting import BenchError, wait_until
+from local_host.setup.messages import note
 
 WORKERS = "/api/import/workers?version=1"
 _CALL_SECONDS = 300.0
-_BATCH_SECONDS = 600.0
+_IMPORT_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,52 +48,65 @@ class Connection:
 
     def send_workers(self, body: bytes, rows: int) -> Sent:
         """Post workers and wait for their rows. Raises BenchError unless each went in clean."""
-        answer, data = self._posted(WORKERS, "application/json", body)
-        results = json.loads(data)["results"]
-        if len(results) != rows or any(row["importStatus"] != "OK" for row in results):
-            raise BenchError("not every row went in without a warning")
-        return answer
+        sent, data = self._posted(WORKERS, "application/json", body)
+        if data:
+            results = json.loads(data)["results"]
+            if len(results) != rows or any(row["importStatus"] != "OK" for row in results):
+                raise BenchError("not every row went in without a warning")
+        return sent
 
     def send(self, address: str, media_type: str, body: bytes) -> Sent:
-        """Post rows of any type and wait for them. Raises BenchError where that is refused."""
+        """Post rows of any type and wait for the end of their import, past the call's own wait.
+
+        Raises BenchError where the gateway refuses them.
+        """
         return self._posted(address, media_type, body)[0]
 
-    def _posted(self, address: str, media_type: str, body: bytes) -> tuple[Sent, bytes]:
-        headers = {**self._headers, "Content-Type": media_type}
+    def post(self, address: str, body: bytes) -> tuple[float, int]:
+        """Post JSON; the seconds until the last byte of the answer, and its status."""
         started_at = time.perf_counter()
-        self._http.request("POST", address, body, headers)
-        response = self._http.getresponse()
-        data = response.read()
-        seconds = time.perf_counter() - started_at
-        if response.status != 200:
-            raise BenchError(f"the gateway answered {response.status}: {data[:300]!r}")
-        return Sent(seconds, response.headers["X-Import-Id"]), data
+        status = self._exchange("POST", address, "application/json", body)[0]
+        return time.perf_counter() - started_at, status
 
-    def send_batch(self, address: str, body: bytes) -> str:
-        """Post a batch and wait for the end of its import, past the call's own wait; its id."""
-        headers = {**self._headers, "Content-Type": "application/json"}
-        self._http.request("POST", address, body, headers)
-        response = self._http.getresponse()
-        data = response.read()
-        if response.status not in (200, 202):
-            raise BenchError(f"the gateway answered {response.status}: {data[:300]!r}")
-        import_id = response.headers["X-Import-Id"]
-        if response.status == 202:
+    def _posted(self, address: str, media_type: str, body: bytes) -> tuple[Sent, bytes]:
+        """The import, and the body of the answer if it came after the end of the import."""
+        started_at = time.perf_counter()
+        status, headers, data = self._exchange("POST", address, media_type, body)
+        if status not in (200, 202):
+            raise BenchError(f"the gateway answered {status}: {data[:300]!r}")
+        import_id = headers["X-Import-Id"]
+        if status == 202:
+            note(f"{time.perf_counter() - started_at:.0f} s: the call has ended before its import")
             # Every question is work for the gateway and its storage, beside the import.
-            wait_until(
-                lambda: self._has_ended(import_id), "the end of the import", _BATCH_SECONDS, pause=1
-            )
-        return import_id
+            self.wait_for_end(import_id)
+            data = b""
+        return Sent(time.perf_counter() - started_at, import_id), data
+
+    def wait_for_end(self, import_id: str) -> None:
+        """Ask every second whether an import has ended. Raises BenchError after ten minutes."""
+        wait_until(
+            lambda: self._has_ended(import_id), "the end of the import", _IMPORT_SECONDS, pause=1
+        )
+
+    def cancel(self, import_id: str) -> None:
+        """Cancel an import; what has ended meanwhile stays as it is."""
+        self._exchange("POST", f"/api/imports/{import_id}/cancel", "application/json", b"")
+
+    def _exchange(
+        self, method: str, address: str, media_type: str = "", body: bytes | None = None
+    ) -> tuple[int, HTTPMessage, bytes]:
+        headers = {**self._headers, "Content-Type": media_type} if media_type else self._headers
+        self._http.request(method, address, body, headers)
+        response = self._http.getresponse()
+        return response.status, response.headers, response.read()
 
     def _has_ended(self, import_id: str) -> bool:
         """Whether an import has ended; not so where storage is too busy to tell (503)."""
-        self._http.request("GET", f"/api/imports/{import_id}", headers=self._headers)
-        response = self._http.getresponse()
-        data = response.read()
-        if response.status == 503:
+        status, _, data = self._exchange("GET", f"/api/imports/{import_id}")
+        if status == 503:
             return False
-        if response.status != 200:
-            raise BenchError(f"the import {import_id}: {response.status} {data[:300]!r}")
+        if status != 200:
+            raise BenchError(f"the import {import_id}: {status} {data[:300]!r}")
         return bool(json.loads(data)["endedAt"])
 
     def counts_of(self, import_id: str) -> Mapping[str, int]:
@@ -118,9 +133,7 @@ class Connection:
         return pages
 
     def _get(self, path: str) -> Any:
-        self._http.request("GET", path, headers=self._headers)
-        response = self._http.getresponse()
-        data = response.read()
-        if response.status != 200:
-            raise BenchError(f"GET {path}: {response.status} {data[:300]!r}")
+        status, _, data = self._exchange("GET", path)
+        if status != 200:
+            raise BenchError(f"GET {path}: {status} {data[:300]!r}")
         return json.loads(data)

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from azure.core.exceptions import ResourceNotFoundError
@@ -119,24 +120,71 @@ class Rig:
     def standing_still(self) -> Iterator[None]:
         """The gateway does nothing for the time of the block."""
         self.wait_until_idle()
-        os.kill(self.host.process.pid, signal.SIGSTOP)
-        try:
+        with stopped(self.host):
             yield
-        finally:
-            os.kill(self.host.process.pid, signal.SIGCONT)
 
 
 @contextmanager
-def running_rig(folder: Path, *, has_access_log: bool = False) -> Iterator[Rig]:
-    """A fresh rig for the time of the block; logs go to `folder`.
+def stopped(host: HostProcess) -> Iterator[None]:
+    """The process does nothing for the time of the block."""
+    os.kill(host.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(host.process.pid, signal.SIGCONT)
+
+
+@contextmanager
+def shared_rigs() -> Iterator[None]:
+    """Within the block a rig is used again by the benches that want one like it: for small runs,
+    which would spend most of their time on starting rigs.
+    """
+    with ExitStack() as stack:
+        token = _SHARED.set(_SharedRigs(stack))
+        try:
+            yield
+        finally:
+            _SHARED.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedRigs:
+    stack: ExitStack
+    rigs: dict[bool, Rig] = field(default_factory=dict)
+
+
+_SHARED: ContextVar[_SharedRigs | None] = ContextVar("shared rigs", default=None)
+
+
+@contextmanager
+def running_rig(folder: Path, *, has_access_log: bool = False, preload: str = "") -> Iterator[Rig]:
+    """A fresh rig for the time of the block; logs go to `folder`. The gateway imports the module
+    `preload` before its app.
 
     Raises SetupError or BenchError when a part does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    shared = _SHARED.get()
+    if shared is None or preload:
+        with _new_rig(folder, has_access_log, preload) as rig:
+            yield rig
+        return
+    kept = shared.rigs.get(has_access_log)
+    if kept is None or kept.host.has_ended:
+        own = folder / ("counting" if has_access_log else "timing")
+        kept = shared.stack.enter_context(_new_rig(own, has_access_log, ""))
+        shared.rigs[has_access_log] = kept
+    kept.empty()
+    yield kept
+
+
+@contextmanager
+def _new_rig(folder: Path, has_access_log: bool, preload: str) -> Iterator[Rig]:
+    folder.mkdir(parents=True, exist_ok=True)
     log = folder / "emulator.log"
     with (
         running(Programs.from_environ(), log=log, has_access_log=has_access_log) as storage,
-        _running_host(storage.connection_string, folder) as host,
+        running_host(storage.connection_string, folder, preload=preload) as host,
     ):
         rig = Rig(storage, host, log)
         rig.empty()
@@ -144,16 +192,25 @@ def running_rig(folder: Path, *, has_access_log: bool = False) -> Iterator[Rig]:
 
 
 @contextmanager
-def _running_host(connection: str, folder: Path) -> Iterator[HostProcess]:
-    settings = folder / "settings.json"
-    settings.write_text('{"Values": {}}', "utf-8")
-    command = [sys.executable, "-m", "local_host", "--port", "0", "--settings", str(settings)]
-    with (folder / "gateway.log").open("wb") as log:
+def running_host(
+    connection: str,
+    folder: Path,
+    *,
+    app: Path = ROOT,
+    preload: str = "",
+    name: str = "gateway",
+) -> Iterator[HostProcess]:
+    """A local host with the app in the folder `app`; its log is `name`.log in `folder`."""
+    file = folder / f"{name}-settings.json"
+    file.write_text('{"Values": {}}', "utf-8")
+    command = [sys.executable, "-m", "local_host", "--port", "0", "--settings", str(file)]
+    command += ["--app", str(app), *(["--preload", preload] if preload else [])]
+    with (folder / f"{name}.log").open("wb") as log:
         process = processes.start(
             command,
             death_signal=signal.SIGKILL,
             environ={
-                **_plain_environ(),
+                **plain_environ(),
                 CONNECTION: connection,
                 "GATEWAY_AUTHDATA_KEYS": _HASH_KEYS,
                 "GATEWAY_DATA_KEYS": _HASH_KEYS,
@@ -167,7 +224,7 @@ def _running_host(connection: str, folder: Path) -> Iterator[HostProcess]:
     try:
         wait_until(lambda: bool(host.url) or host.has_ended, "the gateway to be ready")
         if host.has_ended:
-            raise BenchError(f"{host.describe_end()} Its log: {folder / 'gateway.log'}")
+            raise BenchError(f"{host.describe_end()} Its log: {folder / f'{name}.log'}")
         yield host
     finally:
         host.stop(lambda: False)
@@ -175,7 +232,7 @@ def _running_host(connection: str, folder: Path) -> Iterator[HostProcess]:
             process.stdout.close()
 
 
-def _plain_environ() -> dict[str, str]:
+def plain_environ() -> dict[str, str]:
     """The environment without settings: what is measured is the defaults."""
     prefixes = ("GATEWAY_", "AzureWebJobs", "AzureFunctions", "LOCAL_HOST_")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
