@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -218,29 +219,27 @@ def test_a_run_that_died_goes_on_after_the_last_bench(
 FLOORS = {"floorA", "floorB", "floorC"}
 IMPORTS = {"new", "unchanged", "changed"}
 ROWS = 24
-RUN = ("import", "tutorial", "large", "one-row", "growth", "types", "files", "export", "authdata")
+GROUPS = (("import", "tutorial", "one-row", "growth"), ("types", "files", "export", "authdata"))
 """Those left out start gateways of their own, or take seconds to tell anything."""
 
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.parametrize("names", GROUPS, ids=lambda names: names[0])
 def test_the_benchmarks_run_and_find_the_figures_of_their_targets(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    names: Sequence[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*RUN, "--quick", "--rows", str(ROWS), "--json"], tmp_path) == 0, (
+    assert main([*names, "--quick", "--rows", str(ROWS), "--json"], tmp_path) == 0, (
         capsys.readouterr().err
     )
     parts = json.loads(capsys.readouterr().out)
     assert {name: set(part["figures"]) for name, part in parts.items()} == {
-        name: {target.name for target in TARGETS if target.bench == name} for name in RUN
+        name: {target.name for target in TARGETS if target.bench == name} for name in names
     }
-    figures = {name: value for part in parts.values() for name, value in part["figures"].items()}
-    assert [name for name, value in figures.items() if not value] == ["largest/first"]
-    [case] = parts["import"]["document"]["cases"]
-    _check_case(case)
-    assert set(parts["types"]["document"]["requestsPerRow"]) >= {"workers", "licenses XML"}
-    assert set(parts["authdata"]["document"]["requestsPerRow"]) == IMPORTS
-    assert set(parts["export"]["document"]["speed"]) == {"ndjson/sdk", "csv/sdk", "json/sdk"}
+    assert all(None not in part["figures"].values() for part in parts.values())
+    for part in parts.values():
+        for case in part["document"].get("cases", ()):
+            _check_case(case)
 
 
 def _check_case(case: dict[str, Any]) -> None:
