@@ -78,10 +78,20 @@ class ImportProgress:
 
     def add(self, first: int, results: Sequence[Result]) -> None:
         """Note results of the rows from place `first` on under their place in the file."""
-        self.results += [
-            with_line({**item, "index": self.index_of(first, item["index"])}, self.file.lines)
-            for item in results
-        ]
+        self.results += [self._in_file(first, item) for item in results]
+
+    def _in_file(self, first: int, item: Result) -> Result:
+        """The result of a row as the file has it: its index, its line and its fields."""
+        index = self.index_of(first, item["index"])
+        result = with_line({**item, "index": index}, self.file.lines)
+        if index in self.file.lists:
+            result["messages"] = [
+                {**message, "fieldName": self.file.place_of(index, message["fieldName"])}
+                if "fieldName" in message
+                else message
+                for message in item["messages"]
+            ]
+        return result
 
     def add_unreadable(self, rules: Rules) -> None:
         """Note the rows that are not sent, because they have a cell that cannot be read."""
@@ -109,9 +119,7 @@ class ImportProgress:
                 any(message["messageType"] == severity for message in item["messages"])
                 for item in results
             )
-        self.groups.add_results(
-            {**item, "index": self.index_of(first, item["index"])} for item in results
-        )
+        self.groups.add_results(self._in_file(first, item) for item in results)
         is_small = self.total <= SMALL_FILE
         self.add(first, [item for item in results if is_small or item["outcome"] == "failed"])
 
@@ -179,7 +187,8 @@ def follow(
     progress.counts.update({name: report["rows"][name] for name in _COUNTS})
     if has_messages(report):
         index_of = partial(progress.index_of, first)
-        progress.groups.add_groups(client.message_groups(import_id), index_of)
+        groups = client.message_groups(import_id)
+        progress.groups.add_groups(groups, index_of, progress.file.place_of)
     is_small = progress.total <= SMALL_FILE
     if is_small or report["rows"]["failed"]:
         results = client.results(import_id, "" if is_small else "failed")

@@ -55,7 +55,7 @@ from cli.result_tables import (
 from cli.row_files import FAR_MORE_THAN_ANY, RowFile, RowFileError, read_rows
 from cli.terminal import complain
 from shared.errors import InvalidRequestError
-from shared.imports.csv_export import OWN_STYLE, SENT_STYLE
+from shared.imports.csv_export import OWN_STYLE, SENT_STYLE, Lists
 from shared.imports.files.columns import known_paths, nearest_field
 from shared.imports.files.formats import FileFormat, format_of_name
 from shared.imports.files.templates import make_template
@@ -127,6 +127,8 @@ class Report:
     is_good: bool
     # Whether the rows are in the layout of their sender.
     is_mapped: bool = False
+    # `RowFile.lists`.
+    lists: Mapping[int, Lists] = field(default_factory=dict)
 
 
 def import_file(job: ImportJob, client: ImportClient) -> Report:
@@ -157,7 +159,8 @@ def _send_rows(job: ImportJob, client: ImportClient) -> Report:
         progress.add_unreadable(kind.rules)
         on_progress(progress.total)
     lines = _report_lines(progress, chunks, schema, dry_run=job.dry_run)
-    return Report(progress.document(), lines, file.rows, progress.failed, not progress.failed)
+    failed = progress.failed
+    return Report(progress.document(), lines, file.rows, failed, not failed, lists=file.lists)
 
 
 def _send_mapped(job: ImportJob, client: ImportClient) -> Report:
@@ -465,7 +468,7 @@ def import_command(
     report = import_file(job, client)
     if failed_rows is not None:
         style = SENT_STYLE if report.is_mapped else OWN_STYLE
-        write_failed_rows(failed_rows, report.rows, report.failed, style)
+        write_failed_rows(failed_rows, report.rows, report.failed, style, report.lists)
     show(as_json, report.document, report.lines)
     if not report.is_good:
         raise typer.Exit(1)

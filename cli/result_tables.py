@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from cli.output import columns
@@ -130,11 +131,12 @@ def write_failed_rows(
     rows: Sequence[str],
     failures: Sequence[Result],
     style: csv_export.CellStyle = csv_export.OWN_STYLE,
+    lists: Mapping[int, csv_export.Lists] = MappingProxyType({}),
 ) -> None:
     """The failed rows as they were sent, with their messages, readable by this user only.
 
     CSV by the ending `.csv`, a row per line by `.ndjson`, else a JSON array: each can be corrected
-    and given to the same command again.
+    and given to the same command again. `lists` is `RowFile.lists`.
     """
     in_order = sorted(failures, key=lambda result: int(result["index"]))
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -144,7 +146,7 @@ def write_failed_rows(
         if stat.S_ISREG(os.fstat(handle).st_mode):
             with suppress(PermissionError):
                 os.fchmod(handle, 0o600)
-        file.write(_failed_rows_text(format_of_name(path.name), rows, in_order, style))
+        file.write(_failed_rows_text(format_of_name(path.name), rows, in_order, style, lists))
 
 
 def _failed_rows_text(
@@ -152,10 +154,11 @@ def _failed_rows_text(
     rows: Sequence[str],
     failures: Sequence[Result],
     style: csv_export.CellStyle,
+    lists: Mapping[int, csv_export.Lists],
 ) -> str:
     match file_format:
         case FileFormat.CSV:
-            return "\ufeff" + "".join(_csv_lines(rows, failures, style))
+            return "\ufeff" + "".join(_csv_lines(rows, failures, style, lists))
         case FileFormat.NDJSON:
             return "".join(f"{_as_json(rows, result)}\n" for result in failures)
         case _:
@@ -172,11 +175,15 @@ def _as_json(rows: Sequence[str], result: Result) -> str:
 
 
 def _csv_lines(
-    rows: Sequence[str], failures: Sequence[Result], style: csv_export.CellStyle
+    rows: Sequence[str],
+    failures: Sequence[Result],
+    style: csv_export.CellStyle,
+    lists: Mapping[int, csv_export.Lists],
 ) -> Iterator[str]:
     field_columns: csv_export.Columns = {}
     for result in failures:
-        csv_export.note_columns(field_columns, rows[result["index"]])
+        index = result["index"]
+        csv_export.note_columns(field_columns, rows[index], lists.get(index))
     field_columns = csv_export.bounded_columns(field_columns, len(failures))
     has_lines = any(result["line"] for result in failures)
     yield csv_export.header_line(field_columns, with_lines=has_lines)
@@ -188,7 +195,9 @@ def _csv_lines(
             for item in result["messages"]
         )
         index, line = result["index"], (result["line"] or "") if has_lines else None
-        yield csv_export.row_line(field_columns, index, text, rows[index], line, style)
+        yield csv_export.row_line(
+            field_columns, index, text, rows[index], line, style, lists.get(index)
+        )
 
 
 # The messages of rows in groups, for people: one id about one field, how often, in which rows.
@@ -245,11 +254,22 @@ class GroupTally:
     def __init__(self) -> None:
         self._groups: dict[tuple[int, str | None], dict[str, Any]] = {}
 
-    def add_groups(self, groups: Iterable[Group], index_of: Callable[[int], int]) -> None:
-        """Add the groups of an import; `index_of` makes the index in the file of one of its own."""
+    def add_groups(
+        self,
+        groups: Iterable[Group],
+        index_of: Callable[[int], int],
+        place_of: Callable[[int, str], str],
+    ) -> None:
+        """Add the groups of an import; `index_of` makes the index in the file of one of its own.
+
+        `place_of` names a field as the file has it for the row of an index, here for the first one.
+        """
         for group in groups:
             places = [index_of(index) for index in group["firstIndexes"]]
-            self._add({**group, "firstIndexes": places})
+            named = {**group, "firstIndexes": places}
+            if places and "fieldName" in group:
+                named["fieldName"] = place_of(places[0], group["fieldName"])
+            self._add(named)
 
     def add_results(self, results: Iterable[Mapping[str, Any]]) -> None:
         """Add the messages of results, in order of their indexes in the file."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.errors import GatewayError, RefusedError
+from shared.imports.csv_export import Lists, placed_path
 from shared.imports.files.columns import Header, UnknownColumn
 from shared.imports.files.formats import (
     FileFormat,
@@ -54,13 +55,19 @@ class RowFile:
     """The JSON text of each row of a file, and the line of the file that it begins in, from 1.
 
     `faults` has the errors of cells that cannot be read, by the index of their row. Such a row
-    fails and is not sent.
+    fails and is not sent. `lists` is that of the notes of rows (`Notes.lists`), by their index.
     """
 
     rows: Sequence[str]
     lines: Sequence[int]
     unknown_columns: Sequence[UnknownColumn] = field(default=())
     faults: Mapping[int, Sequence[Message]] = field(default_factory=dict)
+    lists: Mapping[int, Lists] = field(default_factory=dict)
+
+    def place_of(self, index: int, field_name: str) -> str:
+        """A field of a row as the file has it: with the index of its column in a list."""
+        lists = self.lists.get(index)
+        return placed_path(field_name, lists) if lists else field_name
 
     @cached_property
     def sent_indexes(self) -> Sequence[int]:
@@ -193,15 +200,18 @@ def _read_file(
     rows: list[str] = []
     lines: list[int] = []
     faults: dict[int, Sequence[Message]] = {}
+    lists: dict[int, Lists] = {}
     for each in payload.rows:
         text, notes_text = payload.row_text(each)
         notes = Notes.from_text(notes_text)
         errors = [message for message in notes.messages if message.is_error]
         if errors:
             faults[each.index] = errors
+        if notes.lists:
+            lists[each.index] = notes.lists
         rows.append(text)
         lines.append(notes.line or 0)
-    return RowFile(rows, lines, headers[0].unknown_columns if headers else (), faults)
+    return RowFile(rows, lines, headers[0].unknown_columns if headers else (), faults, lists)
 
 
 def read_array(text: str) -> RowFile:

@@ -45,6 +45,8 @@ _WORD_OF: Final = {None: "null", True: "true", False: "false"}
 
 # Headers by lower-cased path, in the order of the file; names match in any case.
 Columns = dict[str, str]
+# The indexes of the elements of lists in the file, by the path of the list.
+Lists = Mapping[str, Sequence[int]]
 
 
 class CellStyle(NamedTuple):
@@ -107,12 +109,30 @@ def restored(cell: str) -> str:
     return cell[1:] if is_guarded(cell) else cell
 
 
-def note_columns(columns: Columns, text: str) -> None:
-    """Add the fields of a row, given as JSON text, that have no column yet, up to MAX_COLUMNS."""
+def note_columns(columns: Columns, text: str, lists: Lists | None = None) -> None:
+    """Add the fields of a row, given as JSON text, that have no column yet, up to MAX_COLUMNS.
+
+    `lists`: the indexes that the file of the row gives the elements of lists (`Notes.lists`).
+    """
     if len(columns) >= MAX_COLUMNS:
         return
     for path, _ in leaves_of(json.loads(text)):
-        columns.setdefault(_lower(path), path)
+        name = placed_path(path, lists) if lists else path
+        columns.setdefault(_lower(name), name)
+
+
+def placed_path(path: str, lists: Lists) -> str:
+    """The path with the index that the file gives the element of a list."""
+    name, opening, rest = path.partition("[")
+    index, closing, rest = rest.partition("]")
+    indexes = lists.get(name) or lists.get(_in_any_case(name, lists), ())
+    if not closing or not index.isdecimal() or int(index) >= len(indexes):
+        return path
+    return f"{name}{opening}{indexes[int(index)]}{closing}{rest}"
+
+
+def _in_any_case(name: str, lists: Lists) -> str:
+    return next((each for each in lists if each.lower() == name.lower()), "")
 
 
 def bounded_columns(columns: Columns, rows: int) -> Columns:
@@ -134,13 +154,17 @@ def row_line(
     text: str,
     line: int | str | None = None,
     style: CellStyle = OWN_STYLE,
+    lists: Lists | None = None,
 ) -> str:
-    """The line of a row, given as JSON text; `line` is its line in the source file, if any.
+    """The line of a row, given as JSON text; `line` is its line in the source file, if any, and
+    `lists` is that of its notes.
 
     In a file of rows with lines, one without a line has an empty one.
     """
     leading_cells = [index] if line is None else [index, line]
-    return _line([*map(str, leading_cells), neutralised(error), *_cells(columns, text, style)])
+    return _line(
+        [*map(str, leading_cells), neutralised(error), *_cells(columns, text, style, lists)]
+    )
 
 
 def record_header(columns: Columns) -> str:
@@ -153,11 +177,14 @@ def record_line(columns: Columns, text: str) -> str:
     return _line(_cells(columns, text))
 
 
-def _cells(columns: Columns, text: str, style: CellStyle = OWN_STYLE) -> list[str]:
+def _cells(
+    columns: Columns, text: str, style: CellStyle = OWN_STYLE, lists: Lists | None = None
+) -> list[str]:
     """The cells of a row; the last one has the fields without a column."""
     cells = dict.fromkeys(columns, "")
     extra: dict[str, str] = {}
-    for path, value in leaves_of(read_unconverted(text)):
+    for leaf_path, value in leaves_of(read_unconverted(text)):
+        path = placed_path(leaf_path, lists) if lists else leaf_path
         lower = _lower(path)
         if lower in cells:
             cells[lower] = _cell(value, style)

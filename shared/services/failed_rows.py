@@ -193,6 +193,10 @@ class _Layout:
             return text
         return json.dumps(self._shown(json.loads(row.text)), ensure_ascii=False)
 
+    def lists_of(self, row: FailedRow) -> csv_export.Lists | None:
+        """The places of list elements in the file of the row, where `text_of` has others."""
+        return None if row.notes.sent else row.notes.lists
+
 
 async def _layout_of(
     chunks: FailedRows, rules: Rules, record: ImportRecord, is_masked: bool
@@ -221,7 +225,7 @@ def _messages(row: FailedRow) -> str:
 
 def _note_columns(columns: csv_export.Columns, layout: _Layout, rows: Sequence[FailedRow]) -> None:
     for row in rows:
-        csv_export.note_columns(columns, layout.text_of(row))
+        csv_export.note_columns(columns, layout.text_of(row), layout.lists_of(row))
 
 
 def _csv_lines(
@@ -235,6 +239,7 @@ def _csv_lines(
             layout.text_of(row),
             (row.notes.line or "") if has_lines else None,
             style=layout.csv,
+            lists=layout.lists_of(row),
         )
         for row in rows
     ]

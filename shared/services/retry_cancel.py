@@ -262,7 +262,9 @@ def _build_payload(
         if index in corrections and not _is_same(corrected, sent, mapping):
             line, number = failed_row.notes.line, 0
             if mapping is None:
-                row = RowText(corrected.text, Notes(line, cell_faults(corrected)).to_text())
+                lists = Notes.from_text(corrected.notes).lists
+                notes_of_row = Notes(line, cell_faults(corrected), lists=lists)
+                row = RowText(corrected.text, notes_of_row.to_text())
             else:
                 row = mapping.corrected(corrected, index, failed_row.notes)
         stored_bytes.add(len(row.text) + len(row.notes))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -290,6 +292,34 @@ def test_failed_rows_of_a_file_have_lines_and_are_retried_as_a_file(
     assert [message["errorID"] for message in left["messages"]] == [1001]
     stored = records(large, sender, "workers")
     assert [each["PersonnelRef"] for each in stored] == ["P0", "P1"]
+
+
+def test_messages_name_the_element_of_a_list_that_the_sender_sees(
+    gateway: GatewayProcess, sender: Sender
+) -> None:
+    """A list has no gaps, so the second of two elements is the first one where that is empty."""
+    split = "ConsultantSplits[{}].ConsultantRef;consultantsplits[{}].Split"
+    header = f"EmployerRef;PlacementRef;{split.format(0, 0)};{split.format(1, 1)}\n"
+    sent = SentFile("csv", f"{header}E1;P1;;;C1;x\n".encode(), {"Content-Type": "text/csv"})
+    answer = send(gateway, sender, "/api/import/placements?version=1", sent)
+    [result] = answer.results
+    named = {each.get("fieldName") for each in result["messages"] if each["errorID"] == 1002}
+    assert named == {"ConsultantSplits[1].Split"}, result
+    address = f"/api/imports/{answer.import_id}"
+    failed = gateway.call(
+        "GET", f"{address}/failed-rows", None, {**sender.headers, "Accept": "text/csv"}
+    )
+    [row] = csv.DictReader(StringIO(failed.body.decode("utf-8-sig"), newline=""))
+    assert "ConsultantSplits[1].Split: " in row["_error"]
+    assert (row["ConsultantSplits[1].ConsultantRef"], row["ConsultantSplits[1].Split"]) == (
+        "C1",
+        "x",
+    )
+    wrong = failed.body.replace(b'"x"', b'"y"')
+    retried = send(gateway, sender, f"{address}/retry", SentFile("csv", wrong, sent.headers))
+    child = f"/api/imports/{retried.json['importId']}"
+    [left] = gateway.get(f"{child}/failed-rows", sender).json
+    assert {each.get("fieldName") for each in left["messages"]} == {"ConsultantSplits[1].Split"}
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,7 @@ class Header:
         self.unknown_columns = _unknown_columns(self._columns, schema, line)
         paths = [each.path if each and each is not _MORE else () for each in self._columns]
         self._layout = None if blank_clears else layout_of(paths)
+        self._list_columns = _list_columns(paths)
         self._check_some_known()
 
     def _check_some_known(self) -> None:
@@ -204,7 +205,10 @@ class Header:
         faults: list[Message] = []
         if self._layout is not None and not self._has_more(cells):
             texts = self._texts(cells, faults)
-            return RowText(self._layout.render(texts) or "{}", self._notes(index, line, faults))
+            lists = self._places_of_elements(texts) if self._list_columns else None
+            return RowText(
+                self._layout.render(texts) or "{}", self._notes(index, line, faults, lists)
+            )
         columns, row_cells = self._with_more(cells[: len(self._columns)], name)
         tree: Tree = {}
         for path, value in self._values(columns, row_cells, faults, name).items():
@@ -212,14 +216,33 @@ class Header:
                 tree[path[0]] = value
             else:
                 place_value(tree, path, value, name)
-        return RowText(rendered(tree), self._notes(index, line, faults))
+        lists = {
+            shown_path(_contract_path(path, self._schema)): places
+            for path, places in places_of_elements(tree)
+        }
+        return RowText(rendered(tree), self._notes(index, line, faults, lists))
 
-    def _notes(self, index: int, line: int, faults: Sequence[Message]) -> str:
-        if not faults and not self.unknown_columns:
+    def _places_of_elements(self, texts: Sequence[str]) -> dict[str, list[int]]:
+        """`Notes.lists` of a row of these texts."""
+        lists = {}
+        for path, columns in self._list_columns.items():
+            places = list(dict.fromkeys(place for place, at in columns if texts[at]))
+            if places and places[-1] >= len(places):
+                lists[shown_path(_contract_path(path, self._schema))] = places
+        return lists
+
+    def _notes(
+        self,
+        index: int,
+        line: int,
+        faults: Sequence[Message],
+        lists: Mapping[str, Sequence[int]] | None,
+    ) -> str:
+        if not faults and not self.unknown_columns and not lists:
             return line_notes(line)
         unknown = [] if index else _unknown_messages(self.unknown_columns)
         messages = (*bounded(faults, _MAX_FAULTS), *unknown)
-        return Notes(line, messages, bool(self.unknown_columns)).to_text()
+        return Notes(line, messages, bool(self.unknown_columns), lists or None).to_text()
 
     def _has_more(self, cells: Sequence[Cell]) -> bool:
         return self._more_at < len(cells) and bool(cells[self._more_at])
@@ -597,6 +620,38 @@ def _list_of(path: Sequence[Step]) -> tuple[Step, ...] | None:
         if isinstance(step, int):
             return tuple(path[:place])
     return None
+
+
+def _list_columns(
+    paths: Sequence[tuple[Step, ...]],
+) -> dict[tuple[Step, ...], list[tuple[int, int]]]:
+    """For each outermost list the columns of its elements: index of the element, and the column's
+    place, in this order.
+    """
+    lists: dict[tuple[Step, ...], list[tuple[int, int]]] = {}
+    for at, path in enumerate(paths):
+        list_path = _list_of(path)
+        if list_path is not None:
+            place = path[len(list_path)]
+            lists.setdefault(list_path, []).append((place if isinstance(place, int) else 0, at))
+    return {path: sorted(columns) for path, columns in lists.items()}
+
+
+def places_of_elements(
+    tree: Tree, path: tuple[Step, ...] = ()
+) -> Iterator[tuple[tuple[Step, ...], list[int]]]:
+    """The outermost lists of a row that was built, each with the indexes of its elements, where
+    elements before one are empty.
+    """
+    for name, child in tree.items():
+        if not isinstance(child, dict) or not child:
+            continue
+        if all(isinstance(step, int) for step in child):
+            places = sorted(step for step in child if isinstance(step, int))
+            if places[-1] >= len(places):
+                yield (*path, name), places
+        else:
+            yield from places_of_elements(child, (*path, name))
 
 
 def _text_value(cell: str, types: frozenset[str]) -> str:

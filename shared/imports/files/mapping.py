@@ -26,8 +26,10 @@ from shared.imports.files.columns import (
     more_cells,
     more_twice_error,
     place_value,
+    places_of_elements,
     rendered,
     row_name,
+    shown_path,
     typed_text,
 )
 from shared.imports.files.notes import Notes
@@ -203,7 +205,9 @@ class ProfileMapping:
                     place_value(tree, target.steps, text, row)
         for steps, text in self._constants:
             place_value(tree, steps, text, row)
-        lists = _places_of_elements(tree) if self._has_lists else None
+        lists: Mapping[str, Sequence[int]] | None = None
+        if self._has_lists:
+            lists = {shown_path(path): places for path, places in places_of_elements(tree)}
         return MappedRow(rendered(tree), bounded(faults, _MOST_FAULTS), lists)
 
     def render_object(self, row: Mapping[str, Any], name: str) -> MappedRow | None:
@@ -361,17 +365,6 @@ class MappedRow(NamedTuple):
     text: str
     faults: Sequence[Message]
     lists: Mapping[str, Sequence[int]] | None
-
-
-def _places_of_elements(tree: Tree) -> dict[str, list[int]]:
-    """The indexes that the profile gives the elements of lists, where elements before are empty."""
-    places = {}
-    for name, child in tree.items():
-        if isinstance(child, dict) and isinstance(next(iter(child)), int):
-            indexes = sorted(child)
-            if indexes[-1] >= len(indexes):
-                places[str(name)] = indexes
-    return places
 
 
 def _fault_message(error: CellError, value: _Value, target: Target) -> Message:

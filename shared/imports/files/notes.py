@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from shared.imports.csv_export import placed_path
 from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import member_text
 from shared.imports.messages import Message, MessageId
@@ -23,8 +24,8 @@ class Notes:
     line             the line of the file, or the row of the sheet, that the row begins in; from 1
     messages         faults of its cells, and for the first row of a file its unknown columns
     has_columns      its unknown fields are columns of the file, which the first row has named
-    lists            the indexes that the profile gives the elements of a list, by the list's name,
-                     where one before them is empty: the row has its elements without gaps
+    lists            the indexes that the file or the profile gives the elements of a list, by the
+                     list's name, where one before them is empty: the row has them without gaps
     sent             the JSON of the row in the layout of its sender, where a profile has mapped it
     """
 
@@ -119,19 +120,13 @@ def noted_messages(messages: Sequence[Message], notes: Notes) -> tuple[Message, 
 def with_places(
     messages: Sequence[Message], lists: Mapping[str, Sequence[int]] | None
 ) -> tuple[Message, ...]:
-    """Messages about a row with the indexes of list elements as its profile has them."""
+    """Messages about a row with the indexes of list elements as its file or profile has them."""
     if not lists:
         return tuple(messages)
-    return tuple(replace(each, field=_placed(each.field, lists)) for each in messages)
-
-
-def _placed(path: str | None, lists: Mapping[str, Sequence[int]]) -> str | None:
-    name, opening, rest = (path or "").partition("[")
-    index, closing, rest = rest.partition("]")
-    indexes = lists.get(name, ())
-    if not closing or not index.isdecimal() or int(index) >= len(indexes):
-        return path
-    return f"{name}{opening}{indexes[int(index)]}{closing}{rest}"
+    return tuple(
+        replace(each, field=placed_path(each.field, lists)) if each.field else each
+        for each in messages
+    )
 
 
 def _faulty_fields(notes: Notes) -> set[str]:

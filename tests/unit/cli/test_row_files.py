@@ -349,6 +349,25 @@ def test_blanks_that_clear_make_no_elements_of_a_list(line: str, expected: dict[
     assert json.loads(row) == {**expected, "JobTitle": "x"}
 
 
+@pytest.mark.parametrize("blank_clears", [False, True])
+def test_fields_of_a_list_are_named_as_the_columns_of_the_file(
+    tmp_path: Path, *, blank_clears: bool
+) -> None:
+    names = ("rates[0].RateCode", "Rates[1].PayRate", "Rates[3].PayRate", "Rates[3].RateCode")
+    text = f"{','.join(names)},JobTitle\n,2,x,,a\nA,1,,,b\n"
+    file = read_csv(text, ASSIGNMENTS, blank_clears=blank_clears)
+    assert json.loads(file.rows[0])["rates"] == [{"PayRate": 2}, {"PayRate": "x"}]
+    assert file.place_of(0, "Rates[1].PayRate") == "Rates[3].PayRate"
+    assert file.place_of(1, "Rates[1].PayRate") == "Rates[1].PayRate"
+    assert list(file.lists) == [0]
+    failed = [{"index": 0, "line": 2, "messages": []}]
+    out = tmp_path / "failed.csv"
+    write_failed_rows(out, file.rows, failed, lists=file.lists)
+    [row] = csv.DictReader(StringIO(out.read_text("utf-8-sig"), newline=""))
+    assert (row["rates[1].PayRate"], row["rates[3].PayRate"]) == ("2", "x")
+    assert read_rows(out, ASSIGNMENTS).rows[0] == file.rows[0]
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
