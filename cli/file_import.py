@@ -198,8 +198,8 @@ def follow(
 def _key_of(row: Mapping[str, Any], rules: Rules) -> dict[str, str]:
     """The key of a row that was not sent, as far as its cells could be read."""
     values = fold_names(row)
-    found = {name: values.get(name.lower()) for name in rules.key_fields}
-    return {name: value for name, value in found.items() if isinstance(value, str)}
+    key_values = {name: values.get(name.lower()) for name in rules.key_fields}
+    return {name: value for name, value in key_values.items() if isinstance(value, str)}
 
 
 def _index(result: Result) -> int:

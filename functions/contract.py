@@ -104,9 +104,11 @@ async def import_schema(req: func.HttpRequest) -> func.HttpResponse:
 async def capabilities(req: func.HttpRequest) -> func.HttpResponse:
     """The message types, the calls that take them, the limits in force."""
     query_names.NONE.read(req)
-    from shared.web.openapi.document import capabilities as told
+    from shared.web.openapi.document import capabilities as capabilities_view
 
-    return json_answer(await asyncio.to_thread(told, await _limits()), 200, REVALIDATED)
+    return json_answer(
+        await asyncio.to_thread(capabilities_view, await _limits()), 200, REVALIDATED
+    )
 
 
 @blueprint.function_name("errors")

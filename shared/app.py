@@ -365,7 +365,7 @@ def compose_sweep(
     )
 
 
-# The work on rows, type by type: what chunks are given to, and what dry runs ask.
+# The processors of rows by import type, for chunks and for dry runs.
 
 
 def compose_chunks(
@@ -376,7 +376,7 @@ def compose_chunks(
     poison: PoisonQueue | None = None,
     on_ended: Callable[[ImportRecord], Awaitable[None]] | None = None,
 ) -> ChunkProcessor:
-    """Works on the chunks of every type, documents among them, whose work may do another's.
+    """Processes the chunks of every type.
 
     `replaced` are processors by type name that take the place of the usual ones, `replaced_undo`
     those of undos: the order model has licenses in small transactions.
@@ -553,10 +553,9 @@ def _processors(
     return Processors(records, special, RecordUndoProcessor(context), special_undo)
 
 
-# What goes after its time: the list of retention's steps (a part of the composition root).
-#
-# Whoever stores something that is not kept for ever adds a line here. Steps run in this order:
-# payloads go before the tombstones that keep their rows from being retried wrongly.
+# The steps of the retention, in the order in which they run. What is stored and not kept for ever
+# needs a line here. Payloads are deleted before the tombstones that keep their rows from being
+# retried wrongly.
 
 _A_DAY = timedelta(days=1)
 _AN_HOUR = timedelta(hours=1)
@@ -579,7 +578,7 @@ def retention_of(gateway: Gateway, clock: Clock | None = None) -> Retention:
 
 
 def data_key_rotation_of(gateway: Gateway, clock: Clock | None = None) -> DataKeyRotation:
-    """What rotates the data keys of a gateway, and does what a new one needs besides."""
+    """The rotation of data keys, with the sealing of records under the newest one."""
     from shared.services.data_key_rotation import DataKeyRotation
 
     settings = gateway.settings
@@ -644,9 +643,8 @@ def _of_imports(gateway: Gateway, clock: Clock) -> Iterator[RetentionStep]:
 
 
 def _of_calls(gateway: Gateway) -> Iterator[RetentionStep]:
-    """What calls leave behind beside their import."""
+    """What calls store besides their import."""
     settings = gateway.settings
-
     key_age = timedelta(seconds=settings.idempotency_seconds)
     results_age = timedelta(days=settings.keep_result_days)
     expire_keys = counted(gateway.idempotency.expire)

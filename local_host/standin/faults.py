@@ -113,13 +113,13 @@ class FaultRules:
 
     def remove(self, *, rule_id: str = "", tenant: str = "") -> int:
         """Remove one rule, those of a tenant, or all; how many were there."""
-        gone = [
+        removed = [
             rule
             for rule in self._rules
             if (not rule_id or rule.id == rule_id) and (not tenant or rule.tenant == tenant)
         ]
-        self._rules = [rule for rule in self._rules if rule not in gone]
-        return len(gone)
+        self._rules = [rule for rule in self._rules if rule not in removed]
+        return len(removed)
 
     def pick(self, method: str, path: str, tenant: str) -> Rule | None:
         """The first rule that applies to a call; it is counted as applied."""

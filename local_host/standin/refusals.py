@@ -155,11 +155,11 @@ def _forbidden(
 
             return errors.ForbiddenError(DISABLED)
         case "scope":
-            wanted = scope or Scope.IMPORT_INBOX
+            needed = scope or Scope.IMPORT_INBOX
             return errors.MissingScopeError(
-                f"The token lacks the scope for this: ask /connect/token for scope {wanted}, which "
+                f"The token lacks the scope for this: ask /connect/token for scope {needed}, which "
                 "the client must have.",
-                wanted,
+                needed,
             )
         case _:
             return errors.ForbiddenError("Integration missing for Software Key or disabled")

@@ -138,8 +138,8 @@ async def take_snapshot(
     """Everything that is stored now, sorted, so that two files can be compared."""
     entities: list[Mapping[str, Any]] = []
     for table in sorted(TABLE_NAMES):
-        found = storage.tables.get_table_client(table).list_entities()
-        lines = [_entity_line(table, entity, keys) async for entity in found]
+        stored = storage.tables.get_table_client(table).list_entities()
+        lines = [_entity_line(table, entity, keys) async for entity in stored]
         entities += sorted(lines, key=_entity_key)
     blobs: list[Mapping[str, Any]] = []
     for container in sorted(CONTAINERS):

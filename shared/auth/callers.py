@@ -103,8 +103,8 @@ class Caller:
 
     def sees(self, type_name: str) -> bool:
         """Whether it may see imports of this type: all of its tenant's, or those it may send."""
-        wanted = (READ, OPERATE, import_permission(type_name))
-        return any(self.integration.may(each) for each in wanted)
+        permissions = (READ, OPERATE, import_permission(type_name))
+        return any(self.integration.may(each) for each in permissions)
 
     def check(self, permission: str) -> None:
         """Raises MissingPermissionError if the integration lacks the permission."""

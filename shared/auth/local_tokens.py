@@ -314,8 +314,8 @@ class LocalTokens:
         """Seconds for which a token that is issued now for this secret is valid."""
         if secret is None or not secret.expires_at:
             return self.terms.lifetime
-        left = from_iso(secret.expires_at) - self._clock.now()
-        return max(1, min(self.terms.lifetime, int(left.total_seconds())))
+        remaining = from_iso(secret.expires_at) - self._clock.now()
+        return max(1, min(self.terms.lifetime, int(remaining.total_seconds())))
 
     async def read(self, token: str) -> TokenClaims:
         """Read the claims. Raises BearerTokenError."""

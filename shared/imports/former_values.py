@@ -233,8 +233,8 @@ def _restored(
     if not places:
         return kept
     items = list(kept.items())
-    gone = [name for name in fields if name not in present]
-    for name, place in zip(gone, places, strict=True):
+    removed_names = [name for name in fields if name not in present]
+    for name, place in zip(removed_names, places, strict=True):
         items.insert(place, (name, fields[name]))
     return dict(items)
 

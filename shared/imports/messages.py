@@ -276,7 +276,7 @@ def _processing_entries() -> tuple[CatalogueEntry, ...]:
     )
 
 
-# The messages of no type, and those of each type whose definition is loaded. Whoever needs all of
+# The messages of no type, and those of each type whose definition is loaded. Code that needs all of
 # them takes `MESSAGE_CATALOGUE` of `shared.imports.registry`.
 CATALOGUE: Final[dict[int, CatalogueEntry]] = {}
 

@@ -1,4 +1,4 @@
-"""What a new data key needs besides: values under older keys are sealed anew, and keys go.
+"""After a new data key: values under older keys are sealed anew, and unused keys are removed.
 
 A rotation only adds a key (`shared.storage.sealing`). The housekeeping timer does the rest in
 slices, each of which may be repeated or left out:

@@ -189,7 +189,7 @@ class WhatIfBlobs:
         container: str,
         name: str,
         parts: Iterable[bytes],
-        metadata: Mapping[str, str] | None = None,  # noqa: ARG002  (nobody asks a what-if for them)
+        metadata: Mapping[str, str] | None = None,  # noqa: ARG002  (a dry run reads no metadata)
     ) -> None:
         """See `Blobs.put`."""
         self._written[container, name] = b"".join(parts)

@@ -201,19 +201,19 @@ class Retrying:
 
         Raises GoneError for rows that cannot be read any more and are not corrected.
         """
-        found: dict[int, FailedRow] = {}
+        failed_rows: dict[int, FailedRow] = {}
         lost_rows: list[int] = []
         async for rows in self._failed_rows.chunks(parent):
-            found.update((row.index, row) for row in rows)
+            failed_rows.update((row.index, row) for row in rows)
             lost_rows += [row.index for row in rows if row.is_lost and row.index not in corrections]
         if lost_rows:
             raise GoneError(
                 f"The rows of index {name_indexes(sorted(lost_rows))} cannot be read any more: "
                 'send these rows in the body, as [{"index", "row"}].'
             )
-        if not found:
+        if not failed_rows:
             raise ConflictError(ALL_ARE_ERASED if parent.erased_by else NOTHING_FAILED)
-        return dict(sorted(found.items()))
+        return dict(sorted(failed_rows.items()))
 
 
 def _is_same(correction: RowText, sent: str, mapping: ProfileMapping | None) -> bool:

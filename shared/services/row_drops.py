@@ -322,12 +322,12 @@ class RowDrops:
         if drop.is_leased and age < timedelta(seconds=LEASE_SECONDS):
             return False
         seconds = self._settings.row_drop_seconds
-        left = seconds + _RESOLUTION - age.total_seconds()
-        if seconds == 0 or left <= 0:
+        remaining_seconds = seconds + _RESOLUTION - age.total_seconds()
+        if seconds == 0 or remaining_seconds <= 0:
             return True
-        if left > _LONGEST_PAUSE:
+        if remaining_seconds > _LONGEST_PAUSE:
             return False
-        await self._pause(left)
+        await self._pause(remaining_seconds)
         current = await self._container.find(drop.name)
         return current is not None and (current.etag, current.size) == (drop.etag, drop.size)
 
@@ -528,10 +528,10 @@ class RowDrops:
         await asyncio.gather(*(settle(note) for note in chosen))
 
     async def _settle_note(self, tenant: str, note: str) -> None:
-        found = await self._blobs.read_whole(ROW_PENDING, note)
-        if found is None:
+        stored_note = await self._blobs.read_whole(ROW_PENDING, note)
+        if stored_note is None:
             return
-        name, etag = _read_note(found[0])
+        name, etag = _read_note(stored_note[0])
         import_id = note.rpartition("/")[2]
         record = await self._imports.find(tenant, import_id)
         if record is not None:

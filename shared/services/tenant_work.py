@@ -53,8 +53,8 @@ class WorkNotes:
 
         Raises StorageUnavailableError; then the work must not be stored.
         """
-        noted = self._noted.get(tenant)
-        if noted is not None and _time_between(noted, at) < _RELIED_ON:
+        noted_at = self._noted.get(tenant)
+        if noted_at is not None and _time_between(noted_at, at) < _RELIED_ON:
             return
         # Without its entity the tenant has been erased, and what is stored for it goes too.
         with suppress(PreconditionFailedError):

@@ -162,10 +162,10 @@ class _Body:
         text = self.text(name)
         if text is None:
             return default
-        found = next((each for each in kind if each.value.lower() == text.strip().lower()), None)
-        if found is None:
+        choice = next((each for each in kind if each.value.lower() == text.strip().lower()), None)
+        if choice is None:
             raise InvalidRequestError(f"{name} must be one of {', '.join(kind)}.")
-        return found
+        return choice
 
     def moment(self, name: str) -> datetime | None:
         return read_moment(name, self.text(name))

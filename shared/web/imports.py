@@ -254,8 +254,8 @@ async def failed_rows_as_page(
             "fieldName": query.get("fieldname", ""),
             "continuation": place_to_text(page.following) or "",
         }
-        asked = urlencode({name: text for name, text in following.items() if text})
-        headers["Link"] = f'<{address(record)}/failed-rows?{asked}>; rel="next"'
+        query_text = urlencode({name: text for name, text in following.items() if text})
+        headers["Link"] = f'<{address(record)}/failed-rows?{query_text}>; rel="next"'
     return func.HttpResponse(body, mimetype=JSON, headers=headers)
 
 

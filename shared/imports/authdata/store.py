@@ -139,10 +139,10 @@ class BatchStore:
     async def has_opened(self, tenant: str) -> bool:
         """Whether a batch of the tenant is not tidied up."""
         first, last = batch_records.OPENED
-        found = await self._tables.query(
+        entities = await self._tables.query(
             AUTH_STAGING, encode(tenant), first, last, select=[], most=1
         )
-        return bool(found)
+        return bool(entities)
 
     async def delete_index(self, index_entity: Entity) -> None:
         await self._remove(index_entity)

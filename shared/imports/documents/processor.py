@@ -380,7 +380,7 @@ async def find_documents(
     }
     if not prefixes:
         return {}
-    found: dict[RecordKey, tuple[str, str]] = {}
+    keys: dict[RecordKey, tuple[str, str]] = {}
     async for page in query_pages(
         tables,
         DOCUMENTS.table,
@@ -394,8 +394,8 @@ async def find_documents(
             prefix, _, document_id = entity.row.rpartition("|")
             key = prefixes.get(f"{prefix}|")
             if key is not None:
-                found[key] = KEY_FIELDS[-1], document_id
-    return found
+                keys[key] = KEY_FIELDS[-1], document_id
+    return keys
 
 
 async def named_files(tables: Tables, imports: ImportLog, tenant: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 A file of rows belongs to many persons. So a copy that names the person is deleted as a whole; its
 rows are erased in its import as in any other. A copy that cannot be searched is deleted too, since
-nobody needs it. While a file waits that names the person or cannot be searched, or the results of
+it is not needed. While a file waits that names the person or cannot be searched, or the results of
 its import are being written, an erasure is refused.
 """
 
@@ -62,7 +62,7 @@ class DroppedRows:
         `others` were found not to name the person, and are not read again. `beat` is called in
         between.
         """
-        found = DroppedCopies()
+        copies = DroppedCopies()
         refused: set[str] = set()
         references = References([*search.keys.texts()])
         for container in (ROW_DONE, ROW_REJECTED, ROW_RESULTS):
@@ -83,12 +83,12 @@ class DroppedRows:
                     refused.add(import_id)
                 match mention:
                     case Mention.NO:
-                        found.others.add(blob)
+                        copies.others.add(blob)
                     case Mention.UNKNOWN:
-                        found.unsearched.append(blob)
+                        copies.unsearched.append(blob)
                     case _:
-                        (found.results if is_result else found.files).append(blob)
-        return found
+                        (copies.results if is_result else copies.files).append(blob)
+        return copies
 
     async def check_waiting(self, search: PersonSearch) -> None:
         """Raises ConflictError while a file waits to be imported that may name the person."""
