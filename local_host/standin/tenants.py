@@ -13,7 +13,6 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -101,31 +100,10 @@ class TestTenants:
         properties = _read(document)
         app = await gateway()
         slug = properties.get("tenant") or f"test-{secrets.token_hex(6)}"
-        scopes = [Scope(name) for name in properties.get("scopes", Scope)]
-        database = properties.get("database", {})
-        software_key = properties.get("softwareKey", f"SK-{slug}").strip()
-        integration = Integration(
-            slug,
-            software_key,
-            software_key,
-            enabled=properties.get("enabled", True),
-            on_existing=OnExisting(properties.get("onExisting", OnExisting.DEFAULT)),
-            database=Database(database.get("active", True), database.get("version", 1)),
-            read=ReadPermission(properties.get("read", ReadPermission.FULL)),
-            permissions=frozenset(properties.get("permissions", DEFAULT_PERMISSIONS)),
-        )
         functions_key, secret = new_function_key(), new_client_secret()
         key_hash = hash_function_key(functions_key)
-        client = Client(
-            client_id=f"{slug}-client",
-            tenant=slug,
-            name=f"{slug}-client",
-            scopes=frozenset(scopes),
-            registration=str(uuid.uuid4()),
-            created_at=to_iso(datetime.now(UTC)),
-            # The secret has 256 random bits; a slow hash would cost each test half a second.
-            secrets=(StoredKey(hash_client_secret(secret, log_n=1, p=1)),),
-        )
+        integration = _integration(slug, properties, key_hash)
+        client = _client(slug, properties, secret)
         tenant = Tenant(slug, properties.get("name") or slug, client.created_at)
         tables = app.account.tables
         try:
@@ -140,12 +118,10 @@ class TestTenants:
         # Not by the services of the administrator, which read and write five times as much.
         await asyncio.gather(
             tables.write(
-                FUNCTION_KEYS, Insert(key_to_entity(FunctionKey(key_hash, slug, software_key)))
+                FUNCTION_KEYS,
+                Insert(key_to_entity(FunctionKey(key_hash, slug, integration.software_key))),
             ),
-            tables.write(
-                INTEGRATIONS,
-                Insert(integration_to_entity(replace(integration, keys=(StoredKey(key_hash),)))),
-            ),
+            tables.write(INTEGRATIONS, Insert(integration_to_entity(integration))),
             tables.write(CLIENTS, Insert(client_to_entity(client))),
             tables.write(
                 COMMUNICATION_ROUNDS, Insert(round_to_entity(slug, Round(ROUND, RoundStatus.OPEN)))
@@ -154,11 +130,11 @@ class TestTenants:
         made = {
             "tenant": slug,
             "functionsKey": functions_key,
-            "softwareKey": software_key,
+            "softwareKey": integration.software_key,
             "permissions": sorted(integration.permissions),
             "clientId": client.client_id,
             "clientSecret": secret,
-            "scopes": [scope.value for scope in scopes],
+            "scopes": [scope.value for scope in Scope if scope in client.scopes],
             "tokenUrl": self.token_url,
             "communicationRound": ROUND,
             "database": {
@@ -221,6 +197,35 @@ class TestTenants:
         if tenant:
             self._by_key[digest] = tenant
         return tenant
+
+
+def _integration(slug: str, properties: Mapping[str, Any], key_hash: str) -> Integration:
+    software_key = properties.get("softwareKey", f"SK-{slug}").strip()
+    database = properties.get("database", {})
+    return Integration(
+        slug,
+        software_key,
+        software_key,
+        enabled=properties.get("enabled", True),
+        on_existing=OnExisting(properties.get("onExisting", OnExisting.DEFAULT)),
+        database=Database(database.get("active", True), database.get("version", 1)),
+        read=ReadPermission(properties.get("read", ReadPermission.FULL)),
+        permissions=frozenset(properties.get("permissions", DEFAULT_PERMISSIONS)),
+        keys=(StoredKey(key_hash),),
+    )
+
+
+def _client(slug: str, properties: Mapping[str, Any], secret: str) -> Client:
+    return Client(
+        client_id=f"{slug}-client",
+        tenant=slug,
+        name=f"{slug}-client",
+        scopes=frozenset(Scope(name) for name in properties.get("scopes", Scope)),
+        registration=str(uuid.uuid4()),
+        created_at=to_iso(datetime.now(UTC)),
+        # The secret has 256 random bits; a slow hash would cost each test half a second.
+        secrets=(StoredKey(hash_client_secret(secret, log_n=1, p=1)),),
+    )
 
 
 def _client_id(scheme: str, credential: str, form: bytes) -> str:
