@@ -239,6 +239,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         {**_get(sender, "/api/imports/x/undo"), "method": "POST"},
         {**_get(sender, "/api/imports/x/cancel"), "method": "POST"},
         _get(sender, "/api/health"),
+        _get(sender, "/api/health/queues"),
         _get(sender, "/api/import/workers.v1.schema"),
         _get(sender, "/api/capabilities"),
         _get(sender, "/api/errors"),
@@ -255,6 +256,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
             for name in OPENID
         ),
         {**_get(sender, f"{AUTHDATA.address}/stage"), "method": "POST", "body": "[]"},
+        _get(sender, AUTHDATA.address),
         _get(sender, f"{AUTHDATA.address}/{uuid.uuid4()}"),
         {**_get(sender, f"{AUTHDATA.address}/{uuid.uuid4()}"), "method": "POST"},
         {**_get(sender, LICENSES.address), "method": "DELETE", "body": "[]"},
@@ -288,6 +290,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
             if kind.contract is PAY_AND_BILL
         },
         "authdata_stage": 400,
+        "authdata_list": 200,
         "authdata_review": 404,
         "authdata_process": 404,
         "authdata_stage_and_process": 200,
@@ -302,7 +305,7 @@ def test_every_function_runs_on_the_library(library: WorkerLibrary) -> None:
         "imports_retry": 404,
         "imports_undo": 404,
         "imports_cancel": 404,
-        "health": 200,
+        **dict.fromkeys(("health", "health_queues"), 200),
         "import_schema": 200,
         **dict.fromkeys(("capabilities", "errors", "openapi", "docs", "docs_file"), 200),
         **dict.fromkeys(("console", "console_file"), 200),
