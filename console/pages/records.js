@@ -89,7 +89,7 @@ function SearchForm({ type, query }) {
         </label>
         ${type === PERSON && html`
           <label>
-            Number or reference of the person
+            Reference of the person
             <input name="person" required maxlength="200" spellcheck=${false} defaultValue=${query["person"] ?? ""} />
           </label>
           <label>

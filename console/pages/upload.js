@@ -94,9 +94,12 @@ function UploadForm({ gateway, types, limits, query }) {
   const kind = file && kindOfFile(file.name);
   const fault = file && faultOf(file, type, limits);
 
+  const names = profiles.value?.filter((/** @type {any} */ each) => each.type === type.type);
+  // A profile of another type stays chosen in the form, for when that type comes back.
+  const ofType = names === undefined || names.some(({ name }) => name === profile) ? profile : "";
   const options = {
     ...type.query,
-    ...(type.type !== AUTHDATA && profile ? { profile } : {}),
+    ...(type.type !== AUTHDATA && ofType ? { profile: ofType } : {}),
     ...(kind?.name === "spreadsheet" && sheet ? { sheet } : {}),
     ...(type.type === LICENSES ? { importAction: action } : {}),
     ...(type.type === AUTHDATA && isWithoutValues && kind?.name !== "JSON" ? { allowNoAuth: "true" } : {}),
@@ -104,7 +107,6 @@ function UploadForm({ gateway, types, limits, query }) {
   const identity = JSON.stringify([type.name, options, charset, file?.name, file?.size, file?.lastModified]);
   /** @param {string} name */
   const choose = (name) => replaceQuery({ ...query, type: name });
-  const names = profiles.value?.filter((/** @type {any} */ each) => each.type === type.type);
 
   return html`
     <form class="upload" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
@@ -119,7 +121,7 @@ function UploadForm({ gateway, types, limits, query }) {
           ? html`
             <label>
               Mapping profile
-              <select value=${profile} onChange=${(/** @type {any} */ event) => setProfile(event.currentTarget.value)}>
+              <select value=${ofType} onChange=${(/** @type {any} */ event) => setProfile(event.currentTarget.value)}>
                 <option value="">none: the columns are fields</option>
                 ${names.map((/** @type {any} */ each) => html`<option key=${each.name} value=${each.name}>${each.name} (version ${each.version})</option>`)}
               </select>

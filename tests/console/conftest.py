@@ -6,7 +6,6 @@ address. It gets a tenant of its own.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -88,26 +87,6 @@ class Console:
                 for node in each["nodes"]
             ] == []
         self.page.emulate_media(color_scheme="light")
-
-    def picture(self, name: str) -> None:
-        """Write a picture of the page for the documentation, where CONSOLE_PICTURES asks for it.
-
-        `docs` writes docs/images/console-NAME.png. Any other value is a folder, which gets the page
-        in light, dark and narrow, to be looked at.
-        """
-        wanted = os.environ.get("CONSOLE_PICTURES", "")
-        if wanted == "docs":
-            path = ROOT / "docs" / "images" / f"console-{name}.png"
-            self.page.screenshot(path=path, animations="disabled")
-        elif wanted:
-            for suffix, size, theme in (
-                ("", WIDE, "light"), ("-dark", WIDE, "dark"), ("-narrow", NARROW, "light"),
-            ):  # fmt: skip
-                self.page.set_viewport_size(size)
-                self.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-                self.page.screenshot(path=Path(wanted) / f"{name}{suffix}.png", full_page=True)
-            self.page.set_viewport_size(WIDE)
-            self.page.emulate_media(color_scheme="light")
 
     def check(self) -> None:
         """What holds at the end of every test."""

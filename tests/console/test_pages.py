@@ -11,17 +11,15 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueServiceClient
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from shared.auth.integrations import PERMISSIONS, ReadPermission
 from shared.storage.dropped_blobs import POISON_QUEUE
 from tests.builders import a_worker
 from tests.console.conftest import NARROW, Console
-from tests.contract.calls import STAGE, send_authdata
 from tests.documents import PDF, ROUND, make_ready
 from tests.e2e.gateway_process import GatewayProcess
 from tests.emulator import open_ready_gateway, settings_for
-from tests.integration.harness import an_employee
 from tests.tenants import Sender, new_sender, new_tenant
 
 pytestmark = pytest.mark.e2e
@@ -51,6 +49,19 @@ def fixture_senders(storage: str) -> tuple[Sender, Sender]:
 @pytest.fixture(name="sender")
 def fixture_sender(senders: tuple[Sender, Sender]) -> Sender:
     return senders[0]
+
+
+def drop_file(page: Page, name: str, text: str) -> None:
+    """Drop a file on the field for files."""
+    dropped = page.evaluate_handle(
+        """([name, text]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([text], name));
+            return transfer;
+        }""",
+        [name, text],
+    )
+    page.dispatch_event(".file-drop", "drop", {"dataTransfer": dropped})
 
 
 def test_a_file_is_tried_imported_and_followed(
@@ -83,7 +94,6 @@ def test_a_file_is_tried_imported_and_followed(
     expect(rows.locator("del")).to_have_text("Before")
     expect(rows).to_contain_text(HOSTILE)
     console.check_accessibility()
-    console.picture("upload")
     assert gateway.get("/api/imports", sender).json["items"][0]["rows"]["total"] == 2
     page.get_by_role("button", name="Import", exact=True).click()
     following = page.get_by_role("region", name="Import", exact=True)
@@ -98,14 +108,12 @@ def test_a_file_is_tried_imported_and_followed(
 
 
 def test_a_file_whose_answer_was_lost_is_imported_once(
-    console: Console, gateway: GatewayProcess, sender: Sender, tmp_path: Path
+    console: Console, gateway: GatewayProcess, sender: Sender
 ) -> None:
     console.open("#/upload")
     page = console.page
     console.sign_in(sender)
-    file = tmp_path / "workers.ndjson"
-    file.write_text(json.dumps(a_worker("W1")) + "\n", "utf-8")
-    page.locator("input[type=file]").set_input_files(file)
+    drop_file(page, "workers.ndjson", json.dumps(a_worker("W1")))
     sent: list[str] = []
 
     def lose(route: Any) -> None:
@@ -144,8 +152,8 @@ def test_records_show_former_values_and_who_changed_them(
     for sender, account in ((full, "12345678"), (masked, "***5678")):
         console.go("#/records")
         console.sign_in(sender)
-        page.get_by_label("Number or reference").fill("W1")
-        page.get_by_label("Number or reference").press("Enter")
+        page.get_by_label("Reference of the person").fill("W1")
+        page.get_by_label("Reference of the person").press("Enter")
         workers = page.get_by_role("region", name="workers", exact=True)
         expect(workers).to_contain_text(HOSTILE)
         expect(page.get_by_role("region", name="assignments", exact=True)).to_contain_text("A1")
@@ -159,7 +167,6 @@ def test_records_show_former_values_and_who_changed_them(
         console.check_accessibility()
         if sender is full:
             page.get_by_role("button", name="Sign out").click()
-    console.picture("records")
     page.get_by_label("Search").first.select_option("workers")
     page.get_by_label("EmployerRef").fill("E1")
     page.get_by_role("button", name="Search").click()
@@ -172,17 +179,21 @@ def test_records_show_former_values_and_who_changed_them(
 def test_a_batch_is_reviewed_and_processed(
     console: Console, gateway: GatewayProcess, sender: Sender
 ) -> None:
-    rows = [an_employee("E1"), an_employee(HOSTILE), an_employee("E1"), an_employee("")]
-    batch = send_authdata(gateway, sender, rows, STAGE).json["fileLogId"]
     console.open("#/batches")
     page = console.page
     console.sign_in(sender)
-    page.get_by_role("link", name=batch).click()
+    page.get_by_role("link", name="Stage a file").first.click()
+    rows = f"employeeId,authValue1\nE1,a\n{HOSTILE},b\nE1,a\n,c\n"
+    drop_file(page, "employees.csv", rows)
+    page.get_by_role("button", name="Stage", exact=True).click()
+    page.get_by_role("link", name="review the batch").click()
+    [batch] = gateway.get("/api/admin/authdata", sender).json["items"]
+    assert (batch["state"], batch["records"]) == ("Staged", 4)
+    expect(page.get_by_role("region", name="Batches")).to_contain_text(batch["fileLogId"])
     review = page.get_by_role("region", name="Review")
     expect(review.get_by_role("region", name="Employees")).to_contain_text(HOSTILE)
     expect(review.get_by_role("region", name="Records with errors")).to_be_visible()
     console.check_accessibility()
-    console.picture("batches")
     review.get_by_role("button", name="Process the batch").click()
     console.check_accessibility()
     page.get_by_role("button", name="Process", exact=True).click()
@@ -215,7 +226,6 @@ def test_a_document_is_sent_and_a_refused_one_says_why(
     refused = page.get_by_role("region", name="Refused documents").first
     expect(refused).to_contain_text(HOSTILE)
     console.check_accessibility()
-    console.picture("documents")
     with page.expect_download() as download:
         documents.get_by_role("button", name=file.name).click()
     assert Path(download.value.path()).read_bytes() == PDF
@@ -233,7 +243,6 @@ def test_health_shows_what_failed_too_often(console: Console, sender: Sender, st
         expect(page.get_by_role("alert")).to_contain_text("1 dropped file failed too often")
         expect(page.get_by_role("region", name="Queues")).to_contain_text("import-workers")
         console.check_accessibility()
-        console.picture("health")
         queues.get_queue_client(POISON_QUEUE).clear_messages()
 
 

@@ -112,9 +112,10 @@ def test_the_built_folder_has_the_app_and_the_locked_packages(built: Path) -> No
     if built == ROOT:
         pytest.skip("The folder is built for Linux on x86-64.")
     assert {path.name for path in built.iterdir()} == {
-        ".python_packages", "function_app.py", "functions", "shared", "samples", "host.json",
-        "README.md", "LICENSE",
+        ".python_packages", "function_app.py", "functions", "shared", "samples", "console",
+        "host.json", "README.md", "LICENSE",
     }  # fmt: skip
+    assert not (built / "console" / "node_modules").exists()
     packages = built / PACKAGES
     lock = (ROOT / "requirements.txt").read_text()
     locked = re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE)

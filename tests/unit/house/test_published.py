@@ -257,3 +257,18 @@ def test_the_documents_name_the_versions_of_the_consoles_packages() -> None:
         text = page.read_text("utf-8")
         for package in ("htm", "@picocss/pico"):
             assert f"{package} {locked[f'node_modules/{package}']['version']}" in text
+
+
+def test_the_console_searches_by_the_filters_of_the_records(published: dict[str, Any]) -> None:
+    page = (ROOT / "console" / "pages" / "records.js").read_text("utf-8")
+    table = page.partition("export const FILTERS = ")[2].partition(";")[0]
+    filters = json.loads(re.sub(r",(\s*})", r"\1", re.sub(r"(\w+):", r'"\1":', table)))
+    of_all = {"importId", "deleted", "pageSize", "continuation"}
+    assert filters == {
+        path.removeprefix("/api/records/"): [
+            each["name"] for each in item["get"]["parameters"] if each.get("in") == "query"
+            and each["name"] not in of_all
+        ]
+        for path, item in published["paths"].items()
+        if path.startswith("/api/records/")
+    }  # fmt: skip
