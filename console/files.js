@@ -1,4 +1,4 @@
-/** @file Files on their way: what kind a chosen file is, and files that are handed to the reader. */
+/** @file Files that are sent: what kind a chosen file is, and what goes with it. */
 
 /**
  * @typedef {object} FileKind
@@ -65,19 +65,4 @@ export async function isReadable(file) {
 export function newIdempotencyKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/**
- * Hand a file to the reader, as a download.
- *
- * @param {Blob} blob
- * @param {string} fileName
- */
-export function saveFile(blob, fileName) {
-  const address = URL.createObjectURL(blob);
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = fileName;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

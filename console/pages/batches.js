@@ -7,6 +7,7 @@ import { LocalTime } from "../components/LocalTime.js";
 import { ErrorNotice, Notice } from "../components/Notice.js";
 import { PagedTable } from "../components/PagedTable.js";
 import { Pager, usePages } from "../components/Pager.js";
+import { Value } from "../components/Value.js";
 import { newIdempotencyKey } from "../files.js";
 import { countOf, formatCount, formatShare } from "../formatting.js";
 import { GatewayError } from "../gateway.js";
@@ -236,7 +237,7 @@ function ReviewTables({ batch }) {
         `)}
       </div>
       <${PagedTable} label="Employees" items=${numbered(employees)} pageOf=${outcome} keyOf=${(/** @type {any} */ item) => item.at}
-        columns=${[{ key: "Key", title: "employeeId", isHeader: true }, { key: "Value", title: "What becomes of it" }]} />
+        columns=${[{ key: "Key", title: "employeeId", isHeader: true, render: (/** @type {any} */ item) => html`<${Value} value=${item.Key} />` }, { key: "Value", title: "What becomes of it" }]} />
     `}
   `;
 }

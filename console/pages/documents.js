@@ -5,12 +5,14 @@ import { FileDrop } from "../components/FileDrop.js";
 import { LocalTime } from "../components/LocalTime.js";
 import { ErrorNotice, Notice } from "../components/Notice.js";
 import { Pager, usePages } from "../components/Pager.js";
-import { isReadable, newIdempotencyKey, saveFile } from "../files.js";
+import { Value } from "../components/Value.js";
+import { isReadable, newIdempotencyKey } from "../files.js";
 import { formatBytes, formatCaller } from "../formatting.js";
 import { GatewayError, isAborted } from "../gateway.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { useLoaded } from "../loading.js";
 import { hashOf, replaceQuery } from "../routes.js";
+import { saveAs } from "../saving.js";
 
 /** @param {import("../main.js").PageProperties} properties */
 export function DocumentsPage({ gateway, query }) {
@@ -86,7 +88,7 @@ function Stored({ gateway, worker, round }) {
     setError(null);
     try {
       const { blob } = await gateway.download(`/api/documents/${encodeURIComponent(item.documentId)}/content`, "*/*");
-      saveFile(blob, item.fileName);
+      saveAs(blob, item.fileName);
     } catch (failure) {
       if (!isAborted(failure)) setError(failure);
     }
@@ -95,10 +97,10 @@ function Stored({ gateway, worker, round }) {
   const columns = [
     {
       key: "fileName", title: "File", isHeader: true, render: (item) => html`
-        <button type="button" class="link" title="Download" onClick=${() => download(item)}>${item.fileName}</button>`,
+        <button type="button" class="link" title="Download" onClick=${() => download(item)}><${Value} value=${item.fileName} /></button>`,
     },
-    { key: "workerexternalId", title: "Worker" },
-    { key: "communicationRoundCode", title: "Round" },
+    { key: "workerexternalId", title: "Worker", render: (item) => html`<${Value} value=${item.workerexternalId} />` },
+    { key: "communicationRoundCode", title: "Round", render: (item) => html`<${Value} value=${item.communicationRoundCode} />` },
     { key: "size", title: "Size", isNumber: true, render: (item) => formatBytes(item.size) },
     { key: "generationTime", title: "Generated", render: (item) => html`<${LocalTime} time=${item.generationTime} />` },
     { key: "importTime", title: "Imported", render: (item) => html`<${LocalTime} time=${item.importTime} />` },
@@ -241,9 +243,9 @@ function Refused({ gateway }) {
   }, [pages.continuation]);
   /** @type {import("../components/DataTable.js").Column[]} */
   const columns = [
-    { key: "source", title: "File", isHeader: true, render: (item) => item.source ?? item.key.fileName ?? "unnamed" },
-    { key: "worker", title: "Worker", render: (item) => item.key.workerexternalId },
-    { key: "round", title: "Round", render: (item) => item.key.communicationRoundCode },
+    { key: "source", title: "File", isHeader: true, render: (item) => html`<${Value} value=${item.source ?? item.key.fileName ?? "unnamed"} />` },
+    { key: "worker", title: "Worker", render: (item) => html`<${Value} value=${item.key.workerexternalId ?? ""} />` },
+    { key: "round", title: "Round", render: (item) => html`<${Value} value=${item.key.communicationRoundCode ?? ""} />` },
     { key: "reason", title: "Reason", render: (item) => html`<div class="wide">${item.reason}</div>` },
     { key: "caller", title: "Sent by", render: (item) => (item.caller?.drop ? "dropped" : formatCaller(item.caller)) },
     { key: "acceptedAt", title: "Accepted", render: (item) => html`<${LocalTime} time=${item.acceptedAt} />` },

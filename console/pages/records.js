@@ -5,12 +5,13 @@ import { Facts } from "../components/Facts.js";
 import { LocalTime } from "../components/LocalTime.js";
 import { ErrorNotice, Notice } from "../components/Notice.js";
 import { Pager, usePages } from "../components/Pager.js";
-import { saveFile } from "../files.js";
-import { formatCaller, formatValue } from "../formatting.js";
+import { Value } from "../components/Value.js";
+import { formatCaller } from "../formatting.js";
 import { addressOf, GatewayError, isAborted } from "../gateway.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { useLoaded } from "../loading.js";
 import { hashOf, replaceQuery } from "../routes.js";
+import { saveAs } from "../saving.js";
 
 const PERSON = "person";
 /** @type {Record<string, string[]>} What the gateway finds records by without a look at all of them. */
@@ -251,12 +252,12 @@ function RecordList({ gateway, type, items, empty = "" }) {
         const isOpen = name === chosen;
         return html`
           <button type="button" class="link" aria-expanded=${isOpen ? "true" : "false"}
-            onClick=${() => setChosen(isOpen ? "" : name)}>${name}</button>`;
+            onClick=${() => setChosen(isOpen ? "" : name)}><${Value} value=${name} /></button>`;
       },
     },
     ...(SUMMARIES[type] ?? []).map((name) => ({
       key: name, title: name,
-      render: (/** @type {any} */ item) => formatValue((item.record ?? item.previous)?.[name]),
+      render: (/** @type {any} */ item) => html`<${Value} value=${(item.record ?? item.previous)?.[name] ?? ""} />`,
     })),
     { key: "changed", title: "Changed", render: (item) => html`<${LocalTime} time=${item.changedAt} empty="unknown" />` },
     {
@@ -293,7 +294,7 @@ function RecordView({ gateway, type, name, item }) {
     { key: "path", title: "Field", isHeader: true },
     {
       key: "value", title: "Value", render: ({ path }) => html`
-        ${formatValue(now[path])}
+        <${Value} value=${now[path] ?? ""} />
         ${masked.has(path) && html` <span class="label label-plain" title="You may not read the whole value">masked</span>`}
         ${unreadable.includes(path) && html` <span class="label label-bad">unreadable</span>`}
       `,
@@ -301,7 +302,7 @@ function RecordView({ gateway, type, name, item }) {
     ...(hasBefore ? [{
       key: "before", title: "Before the last change",
       render: (/** @type {any} */ { path }) => (path in before
-        ? before[path] === null ? html`<span class="faint">(empty)</span>` : html`<del>${formatValue(before[path])}</del>`
+        ? before[path] === null ? html`<span class="faint">(empty)</span>` : html`<del><${Value} value=${before[path]} /></del>`
         : ""),
     }] : []),
   ];
@@ -407,7 +408,7 @@ function Exporting({ gateway, type, filters }) {
       parts.push(blob);
       path = nextOf(headers);
     }
-    saveFile(new Blob(parts, { type: "application/x-ndjson" }), `${type}.ndjson`);
+    saveAs(new Blob(parts, { type: "application/x-ndjson" }), `${type}.ndjson`);
   });
   /**
    * @param {string} path
@@ -416,7 +417,7 @@ function Exporting({ gateway, type, filters }) {
   const csv = (path, part) => run("csv", async () => {
     const { blob, headers } = await gateway.download(path, "text/csv");
     const next = nextOf(headers);
-    saveFile(blob, next || part > 1 ? `${type}-${part}.csv` : `${type}.csv`);
+    saveAs(blob, next || part > 1 ? `${type}-${part}.csv` : `${type}.csv`);
     setFollowing({ path: next, part: part + 1 });
   });
   return html`

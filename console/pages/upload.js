@@ -1,13 +1,14 @@
 /** @file Upload: choose a file, see what it would change, import it and follow the import. */
 
 import { FileDrop } from "../components/FileDrop.js";
+import { MessageList } from "../components/MessageText.js";
 import { ErrorNotice, Notice } from "../components/Notice.js";
 import { PagedTable } from "../components/PagedTable.js";
 import { Progress } from "../components/Progress.js";
-import { RowMessages } from "../components/RowMessages.js";
 import { StateLabel } from "../components/StateLabel.js";
+import { Value } from "../components/Value.js";
 import { disposition, isReadable, kindOfFile, newIdempotencyKey, ROW_FILES } from "../files.js";
-import { countOf, formatBytes, formatCount, formatValue } from "../formatting.js";
+import { countOf, formatBytes, formatCount } from "../formatting.js";
 import { addressOf, GatewayError, isAborted } from "../gateway.js";
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
 import { useLoaded } from "../loading.js";
@@ -94,9 +95,10 @@ function UploadForm({ gateway, types, limits, query }) {
   const kind = file && kindOfFile(file.name);
   const fault = file && faultOf(file, type, limits);
 
-  const names = profiles.value?.filter((/** @type {any} */ each) => each.type === type.type);
+  const isListed = profiles.value !== null && !profiles.error;
+  const names = (profiles.value ?? []).filter((/** @type {any} */ each) => each.type === type.type);
   // A profile of another type stays chosen in the form, for when that type comes back.
-  const ofType = names === undefined || names.some(({ name }) => name === profile) ? profile : "";
+  const ofType = !isListed || names.some(({ name }) => name === profile) ? profile : "";
   const options = {
     ...type.query,
     ...(type.type !== AUTHDATA && ofType ? { profile: ofType } : {}),
@@ -117,7 +119,7 @@ function UploadForm({ gateway, types, limits, query }) {
             ${types.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
           </select>
         </label>
-        ${type.type !== AUTHDATA && (names
+        ${type.type !== AUTHDATA && (isListed
           ? html`
             <label>
               Mapping profile
@@ -331,9 +333,9 @@ function Judgement({ items }) {
   /** @type {import("../components/DataTable.js").Column[]} */
   const columns = [
     { key: "index", title: "Index", isNumber: true },
-    { key: "key", title: "Record", isHeader: true, render: (item) => Object.values(item.key).join(" · ") },
+    { key: "key", title: "Record", isHeader: true, render: (item) => html`<${Value} value=${Object.values(item.key).join(" · ")} />` },
     { key: "changes", title: "What would change", render: (item) => html`<${Changes} changes=${item.changes} />` },
-    { key: "messages", title: "Messages", render: (item) => html`<${RowMessages} messages=${item.messages} />` },
+    { key: "messages", title: "Messages", render: (item) => html`<${MessageList} messages=${item.messages} />` },
   ];
   return html`
     <section aria-label="Dry run">
@@ -363,8 +365,8 @@ function Changes({ changes }) {
       ${shown.map((each) => html`
         <li key=${each.field}>
           <strong>${each.field}</strong>${": "}
-          ${each.before !== null && html`<del>${formatValue(each.before)}</del>${" → "}`}
-          <ins>${each.after === null ? "(empty)" : formatValue(each.after)}</ins>
+          ${each.before !== null && html`<del><${Value} value=${each.before} /></del>${" → "}`}
+          <ins>${each.after === null ? "(empty)" : html`<${Value} value=${each.after} />`}</ins>
         </li>
       `)}
       ${shown.length < changes.length && html`
@@ -429,7 +431,7 @@ function Unmapped({ gateway, path, profile }) {
   const columns = [
     { key: "fieldName", title: "Field", isHeader: true },
     { key: "sentAs", title: "Column" },
-    { key: "value", title: "Value" },
+    { key: "value", title: "Value", render: (/** @type {any} */ item) => html`<${Value} value=${item.value} />` },
     { key: "count", title: "Rows", isNumber: true, render: (/** @type {any} */ item) => formatCount(item.count) },
   ];
   return html`

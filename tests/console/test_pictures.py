@@ -123,7 +123,7 @@ def test_pictures_of_all_pages(
     expect(page.get_by_text("staff-2026-02.csv").first).to_be_visible()
     take(page, "imports")
     console.go(f"#/imports/{failing}")
-    expect(page.get_by_text("divers").first).to_be_visible()
+    expect(page.get_by_role("region", name="What the gateway says")).to_be_visible()
     take(page, "import")
 
     console.go("#/upload")
@@ -150,4 +150,3 @@ def test_pictures_of_all_pages(
         console.go(f"#/{name}")
         page.get_by_role("table").first.wait_for()
         take(page, name)
-
