@@ -332,7 +332,7 @@ function Judgement({ items }) {
   const shown = useMemo(() => items.filter((item) => item.outcome === outcome), [items, outcome]);
   /** @type {import("../components/DataTable.js").Column[]} */
   const columns = [
-    { key: "index", title: "Index", isNumber: true },
+    { key: "index", title: "Row", isNumber: true, render: (item) => formatCount(item.index + 1) },
     { key: "key", title: "Record", isHeader: true, render: (item) => html`<${Value} value=${Object.values(item.key).join(" · ")} />` },
     { key: "changes", title: "What would change", render: (item) => html`<${Changes} changes=${item.changes} />` },
     { key: "messages", title: "Messages", render: (item) => html`<${MessageList} messages=${item.messages} />` },
