@@ -249,8 +249,8 @@ def read_row_of_line(line: str, index: int, number: int) -> Mapping[str, Any]:
     """Read the object on a line of NDJSON; its own names in lower case.
 
     `index` and `number` are the row's index and the line's number, for messages. It refuses the
-    same as `read_payload`. Raises InvalidRequestError, UnsupportedPayloadError and TooLargeError,
-    which name the line and never quote it.
+    same as `read_payload`. Raises InvalidRequestError and TooLargeError, which name the line and
+    never quote it.
     """
     name = f"index {index}, line {number}"
     if len(line) > MAX_ROW_BYTES:
@@ -261,8 +261,9 @@ def read_row_of_line(line: str, index: int, number: int) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         raise _invalid_json_error(name, error, f"column {error.colno}") from None
     if not isinstance(element, dict):
-        raise UnsupportedPayloadError(
-            f"{name} is {json_kind(element)}: each line must hold one JSON object."
+        raise InvalidRequestError(
+            f"{name} is {json_kind(element)}: each line must hold one JSON object; correct it and "
+            "send the rows again."
         )
     return element
 

@@ -20,6 +20,7 @@ from shared.imports.files.columns import (
     DATE,
     Cell,
     CellError,
+    RefusedCells,
     Tree,
     TypedCell,
     check_names,
@@ -505,6 +506,13 @@ class MappedHeader:
         self._unknown = [
             column.name for column in self._columns if not mapping.is_known(column.name)
         ]
+        self._refused = RefusedCells(self._header.names)
+
+    def _name_of_field(self, at: int) -> str:
+        """How messages name what the column at a place gives."""
+        name = self._header.names[at]
+        target = self._mapping.target(name)
+        return name if target is None else target.field.path
 
     def render(self, cells: Sequence[Cell], index: int, line: int) -> RowText | None:
         """See `RowRenderer.render`."""
@@ -514,6 +522,8 @@ class MappedHeader:
         faults: list[Message] = []
         width = len(cells)
         self._header.check(cells, row)
+        refused = self._refused.still_empty(cells)
+        faults += [self._refused.fault(self._name_of_field(at)) for at in refused]
         for at, name, target, skip in self._columns:
             cell = cells[at] if at < width else ""
             # Most cells are plain text, so this is quick.
@@ -530,7 +540,7 @@ class MappedHeader:
                     faults += [skip_fault] if target is None else []
                 elif _skips(value, skip):
                     return None
-            if target is not None and (cell or target.table):
+            if target is not None and (cell or target.table) and at not in refused:
                 values.append((target, value))
         for name, text in self._header.more(cells, row).items():
             value, target = _value_of_cell(text), mapping.target(name)

@@ -61,7 +61,7 @@ class Wrapping:
 def read_ndjson(body: bytes, sort_key: SortKey, max_rows: int) -> TextPayload:
     """The row of each line of a body in UTF-8.
 
-    Raises InvalidRequestError, UnsupportedPayloadError and TooLargeError, which name the line.
+    Raises InvalidRequestError and TooLargeError, which name the line.
     """
     check_not_empty(body)
     text = text_of_lines(body)

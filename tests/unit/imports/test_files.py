@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequestError, RefusedError, TooLargeError
+from shared.imports import csv_export
 from shared.imports.files.corrections import corrections_reader
 from shared.imports.files.formats import (
     FileFormat,
@@ -92,6 +93,22 @@ def test_the_same_500_rows_in_every_format_are_the_same_rows() -> None:
         assert [read_line(line).row for line in lines.splitlines()] == [
             rows[place] for place in planned.order
         ]
+
+
+def test_a_number_that_json_refuses_in_a_text_field_is_text_as_csv() -> None:
+    """As docs/importing-files.md says; the digits are those that were sent."""
+    row = '{"EmployerRef":"E1","PersonnelRef":"P1","Surname":12.50,"Title":true}'
+    columns: csv_export.Columns = {}
+    csv_export.note_columns(columns, row)
+    text = csv_export.header_line(columns) + csv_export.row_line(columns, 0, "1002", row)
+    [again] = csv_rows(text)
+    assert (again["Surname"], again["Title"]) == ("12.50", "true")
+
+
+def test_a_line_that_is_no_object_is_refused_with_its_place() -> None:
+    body = b'{"EmployerRef":"E1"}\n\n[1]\n'
+    with pytest.raises(InvalidRequestError, match="index 1, line 3 is a list"):
+        read(SentFile("ndjson", body, {"Content-Type": "application/x-ndjson"}))
 
 
 def test_the_lines_of_rows_are_noted() -> None:

@@ -317,6 +317,50 @@ def test_what_a_profile_refuses_of_a_cell_does_not_come_in_on_the_second_try() -
     assert (json.loads(again.text), "messages" in json.loads(again.notes)) == (values, False)
 
 
+def test_a_refused_cell_that_is_still_empty_in_the_failed_rows_fails_again() -> None:
+    """A file of failed rows that is dropped or imported as it is loses no value unseen."""
+    cell = "1002 {}: The value has the wrong type: the cell E2 shows a percentage; enter it as text"
+    place = "Gender (Art (neu))"
+    header = '"_index","_line","_error","Mandant","Nr","Art (neu)","Austritt"'
+    columns = {"Mandant": "EmployerRef", "Nr": "PersonnelRef", "Art (neu)": "Gender"}
+    document: dict[str, Any] = {"type": "workers", "columns": columns}
+    document |= {"values": {"Gender": {"entries": {"1": 2, "": 1}}}, "skip": {"Austritt": "any"}}
+    mapping = ProfileMapping(ProfileRef("payroll", 1), read_profile(json.dumps(document)))
+    mapped, plain = ReadOptions(mapping=mapping), ReadOptions()
+
+    def errors(body: str, options: ReadOptions) -> list[tuple[dict[str, Any], list[str]]]:
+        payload = reader_of(FileFormat.CSV, WORKERS.rules, options)(
+            body.encode(), lambda _: None, 9
+        )
+        texts = [payload.row_text(row) for row in payload.rows]
+        return [
+            (
+                json.loads(text),
+                [field for _, field, *_ in json.loads(notes).get("messages", ())],
+            )
+            for text, notes in texts
+        ]
+
+    skip_cell = cell.format("Austritt")
+    body = (
+        f'{header}\n0,2,"1001 Surname: It is missing; {cell.format(place)}",E1,P1,,\n'
+        f'1,3,"{cell.format(place)}; {skip_cell}",E1,P2,1,\n2,4,,E1,P3,,\n'
+    )
+    row = {"EmployerRef": "E1"}
+    assert errors(body, mapped) == [
+        (row | {"PersonnelRef": "P1"}, ["Gender"]),
+        (row | {"PersonnelRef": "P2", "Gender": 2}, ["Austritt"]),
+        (row | {"PersonnelRef": "P3", "Gender": 1}, []),
+    ]
+    again = "1002 Surname: The value has the wrong type: the cell was refused and is empty: enter"
+    body = (
+        "_error,EmployerRef,PersonnelRef,surname,Title\n"
+        f'"{cell.format("Surname")}",E1,P1,,\n"{again}",E1,P2,,\n"{again}",E1,P3,S,\n'
+        '"1001 Surname: It is missing",E1,P4,,x\n'
+    )
+    assert [fields for _, fields in errors(body, plain)] == [["Surname"], ["Surname"], [], []]
+
+
 # Templates.
 
 KINDS = [kind for kind in TYPE_CATALOGUE.all if kind.has_schema]
