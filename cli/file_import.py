@@ -244,7 +244,8 @@ def dry_run_whole(
     """Run a dry run of a file that a mapping profile maps."""
     answer = client.dry_run(path, {**query, **_BY_ROW}, sent.body, sent.headers)
     results = sorted(answer["items"], key=_index)
-    progress = ImportProgress(RowFile([""] * len(results), [0] * len(results)))
+    file = RowFile([""] * len(results), [0] * len(results))
+    progress = ImportProgress(file, skipped=answer.get("skipped"))
     progress.add_judged(0, results)
     return progress
 
@@ -316,6 +317,8 @@ class BatchOutcome:
     import_id: str = ""
     groups: Sequence[Group] = ()
     lines_of_file: Sequence[int] = ()
+    # The calls that were sent before, whose results are those of the first time.
+    sent_before: int = 0
 
     @property
     def is_good(self) -> bool:
@@ -388,16 +391,17 @@ def import_batch(
 ) -> BatchOutcome:
     """Stage every part into one batch and process it."""
     batch = str(uuid.uuid5(uuid.NAMESPACE_OID, "".join(chunk.key for chunk in chunks)))
+    sent_before = 0
     for chunk in chunks:
-        staged_answer = client.send(
-            STAGE_PATH, {}, _stage_body(file, chunk, batch), chunk.key
-        ).document
+        staged = client.send(STAGE_PATH, {}, _stage_body(file, chunk, batch), chunk.key)
+        sent_before += int(staged.is_replayed)
         on_progress(chunk.first + len(chunk.rows))
-        if staged_answer["thresholdExceptions"]:
-            return BatchOutcome(staged_answer)
+        if staged.document["thresholdExceptions"]:
+            return BatchOutcome(staged.document, sent_before=sent_before)
     process_answer = client.send(f"{AUTHDATA.address}/{batch}", {}, b"", f"process-{batch}")
+    sent_before += int(process_answer.is_replayed)
     if not process_answer.import_id:
-        return BatchOutcome(process_answer.document)
+        return BatchOutcome(process_answer.document, sent_before=sent_before)
     report = client.follow(process_answer.import_id, lambda _done: None)
     failed_rows = sorted(
         client.results(process_answer.import_id, "failed"), key=lambda each: int(each["index"])
@@ -409,6 +413,7 @@ def import_batch(
         process_answer.import_id,
         client.message_groups(process_answer.import_id) if has_messages(report) else (),
         lines,
+        sent_before,
     )
 
 

@@ -195,8 +195,16 @@ def _send_batch(job: ImportJob, client: ImportClient) -> Report:
             outcome = dry_run_batch(client, batch, chunks)
         else:
             outcome = import_batch(client, batch, chunks, on_progress)
-    document = {"importId": outcome.import_id, **outcome.answer}
-    return Report(document, outcome.lines(), batch.file.rows, outcome.failed, outcome.is_good)
+    document = {
+        "importId": outcome.import_id,
+        "sentBefore": outcome.sent_before,
+        **outcome.answer,
+    }
+    lines = [*outcome.lines()]
+    if outcome.sent_before:
+        # The last call processes the batch.
+        lines.append(ALREADY_SENT.format(count=outcome.sent_before, chunks=len(chunks) + 1))
+    return Report(document, lines, batch.file.rows, outcome.failed, outcome.is_good)
 
 
 def _check_rows(job: ImportJob, file: RowFile) -> None:

@@ -200,7 +200,7 @@ async def try_file(
     plan = await gateway.intake.read(kind, tenant, content, reader)
     draft = replace(gateway.intake.draft(kind, tenant, plan, Options()), profile=version.ref)
     dry_run = await gateway.dry_runs.judge(kind, draft, plan, with_changes=False)
-    results = dry_run.with_columns(mapping).results
+    results = dry_run.with_columns(mapping, plan).results
     groups, unmapped = MessageGroups(), UnmappedValues()
     groups.add(results)
     unmapped.add(results)

@@ -227,17 +227,22 @@ class DryRunResult:
     """The results that the rows of a payload would have, in plan order.
 
     `changes` has the changes of the rows that would take effect, by their index, as `changes_text`.
-    It is empty unless it was requested.
+    It is empty unless it was requested. `skipped` counts the rows that the profile passes over; it
+    is None without a profile.
     """
 
     results: tuple[RowResult, ...] = ()
     changes: Mapping[int, str] = field(default_factory=dict)
+    skipped: int | None = None
 
-    def with_columns(self, mapping: ProfileMapping | None) -> DryRunResult:
-        """The same result, with the columns of the sender in its messages."""
+    def with_columns(self, mapping: ProfileMapping | None, plan: Plan) -> DryRunResult:
+        """The same result, with what a profile adds: the columns of the sender in its messages, and
+        the count of the skipped rows of the plan.
+        """
         if mapping is None:
             return self
-        return replace(self, results=tuple(mapping.with_columns(self.results)))
+        results = tuple(mapping.with_columns(self.results))
+        return replace(self, results=results, skipped=plan.payload.skipped)
 
     def in_order_sent(self) -> list[RowResult]:
         """The results in the order of the payload."""

@@ -286,4 +286,5 @@ def _rendered(kind: ImportType, judgement: DryRunResult) -> bytes:
         view = json.dumps(result_view(kind, result), ensure_ascii=False, separators=(",", ":"))
         changes = judgement.changes.get(result.index, "[]")
         items.append(f'{view[:-1]},"changes":{changes}}}'.encode())
-    return b'{"dryRun":true,"items":[' + b",".join(items) + b'],"continuation":null}'
+    skipped = b"" if judgement.skipped is None else b'"skipped":%d,' % judgement.skipped
+    return b'{"dryRun":true,%b"items":[%b],"continuation":null}' % (skipped, b",".join(items))

@@ -126,9 +126,12 @@ def test_the_story_of_a_file_with_foreign_columns_and_codes(
     unknown = [each for each in dry.results[0]["messages"] if each["errorID"] == 1007]
     assert [each["fieldName"] for each in unknown] == ["Kostenstelle"]
 
+    by_row = send(gateway, sender, EXPORT, "&dryRun=true&view=rows").json
+
     first = send(gateway, sender, EXPORT)
     assert first.json == dry.json
     shown = gateway.get(f"/api/imports/{first.import_id}", sender).json
+    assert by_row["skipped"] == shown["rows"]["skipped"] > 0
     assert shown["profile"] == {"name": "payroll", "version": 1}
     unmapped = gateway.get(shown["links"]["unmapped"], sender).json
     names = ("fieldName", "sentAs", "value", "count", "firstIndex")

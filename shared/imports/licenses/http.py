@@ -225,7 +225,7 @@ async def _answer_dry_run(
     """The answer that the call would get, without an import key."""
     is_by_row = mode is DryRun.ROWS
     result = await gateway.dry_runs.judge(LICENSES, draft, planned, with_changes=is_by_row)
-    result = result.with_columns(mapping)
+    result = result.with_columns(mapping, planned)
     if is_by_row:
         return await judged_rows(LICENSES, result, media_type)
     return await asyncio.to_thread(_response, result.in_order_sent(), None, media_type)

@@ -106,7 +106,7 @@ async def _answer_dry_run(
         planned = await gateway.intake.read(kind, caller.tenant, body, sent.reader)
     draft = gateway.intake.draft(kind, caller.tenant, planned, caller.options)
     result = await gateway.dry_runs.judge(kind, draft, planned, with_changes=is_by_row)
-    result = result.with_columns(sent.mapping)
+    result = result.with_columns(sent.mapping, planned)
     if is_by_row:
         return await judged_rows(kind, result)
     return _answer(await asyncio.to_thread(rendered_rows, kind, result.in_order_sent()))

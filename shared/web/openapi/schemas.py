@@ -199,6 +199,10 @@ class JudgedRow(Result):
 
 class JudgedPage(Page[JudgedRow]):
     dryRun: Literal[True] = Field(description="Always true: nothing was imported.")
+    skipped: Count = Field(
+        default=0,
+        description="Rows of the body that its mapping profile passed over; only with a profile.",
+    )
 
 
 class JudgedUndoCounts(AnswerModel):
