@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -193,6 +194,19 @@ def test_the_page_of_licences_lists_every_package_of_a_deployment() -> None:
     assert [row for row in listed if row[0] in names] == here
     everywhere = {canonicalize_name(item.name) for item in requirements_of("requirements.txt")}
     assert {name for name, _ in listed} == everywhere
+
+
+def test_the_bill_of_materials_has_the_locked_set_with_versions_and_licences(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "sbom.json"
+    command = [sys.executable, "dev.py", "sbom", str(file)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    components = json.loads(file.read_text("utf-8"))["components"]
+    listed = {f"{canonicalize_name(each['name'])}=={each['version']}" for each in components}
+    locked = locked_requirements(THIS_VERSION)
+    assert listed == {f"{canonicalize_name(each.name)}{each.specifier}" for each in locked}
+    assert all(each["licenses"] for each in components)
 
 
 def test_no_requirement_file_names_a_host() -> None:
