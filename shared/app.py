@@ -236,6 +236,7 @@ def _records(dependencies: Dependencies, account: Account) -> RecordReader:
         reporting=dependencies.reporting,
         clock=dependencies.clock,
         offload=dependencies.offload,
+        small_first=dependencies.small_first,
         sources={
             module.records.name: module.records.source
             for module in IMPORT_MODULES.values()
@@ -404,6 +405,7 @@ def compose_chunks(
         .with_more({PERSON_ERASURE.name: compose_person_erasure(dependencies, poison)})
         .with_more(replaced or {}, replaced_undo),
         completions=dependencies.completions,
+        small_first=dependencies.small_first,
         clock=dependencies.clock,
         stop=dependencies.stop,
         handler_seconds=dependencies.settings.handler_seconds,

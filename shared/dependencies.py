@@ -10,7 +10,12 @@ from shared.process_stop import ProcessStop
 from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.admin.audit import AuditLog
 from shared.services.admin.reference_lists import ReferenceLists
-from shared.services.background import Completions, Offload, to_thread_if_large
+from shared.services.background import (
+    Completions,
+    Offload,
+    SmallImportsFirst,
+    to_thread_if_large,
+)
 from shared.services.chunk_messages import AcceptedImports
 from shared.services.chunk_processor import HoldBack
 from shared.services.import_log import ImportLog
@@ -37,6 +42,7 @@ class Dependencies:
     stop: ProcessStop
     offload: Offload
     completions: Completions
+    small_first: SmallImportsFirst
     imports: ImportLog
     accepted: AcceptedImports
     hold_back: HoldBack
@@ -77,6 +83,7 @@ class Dependencies:
         results = Results(tables, blobs, offload)
         limits = PlanLimits(settings.max_rows, settings.chunk_rows, settings.chunk_bytes)
         profiles = ProfileService(tables, clock, audit)
+        small_first = SmallImportsFirst()
         intake = ImportAcceptor(
             imports=imports,
             accepted=accepted,
@@ -86,6 +93,7 @@ class Dependencies:
             clock=clock,
             ids=ids,
             offload=offload,
+            small_first=small_first,
             limits=limits,
             can_seal=bool(settings.data_keys),
         )
@@ -99,6 +107,7 @@ class Dependencies:
             stop=stop,
             offload=offload,
             completions=Completions(),
+            small_first=small_first,
             imports=imports,
             accepted=accepted,
             hold_back=hold_back,

@@ -23,8 +23,8 @@ from shared.imports.json_rows import Payload, Reader, read_payload
 from shared.imports.planning import Plan, plan
 from shared.imports.results import Origins, row_set, select_rows
 from shared.imports.sender import NO_SENDER, Sender
-from shared.services.background import UNPACKED, Offload
-from shared.services.chunk_messages import AcceptedImports, ChunkMessage, queue_for
+from shared.services.background import UNPACKED, Offload, SmallImportsFirst
+from shared.services.chunk_messages import AcceptedImports, ChunkMessage, is_small, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore
 from shared.services.import_log import AcceptanceCheck, ImportLog
 from shared.services.record_processor import sort_key_reader
@@ -63,6 +63,7 @@ class ImportAcceptor:
         clock: Clock,
         ids: Ids,
         offload: Offload,
+        small_first: SmallImportsFirst,
         limits: PlanLimits,
         can_seal: bool,
     ) -> None:
@@ -76,6 +77,7 @@ class ImportAcceptor:
         self._clock = clock
         self._ids = ids
         self._offload = offload
+        self._small_first = small_first
         self._limits = limits
 
     async def accept(
@@ -193,6 +195,12 @@ class ImportAcceptor:
         cannot be sealed.
         """
         self.check_can_seal(kind, draft.tenant)
+        with self._small_first.working(is_small=is_small(draft.rows)):
+            return await self._accept_planned(kind, draft, plan, check)
+
+    async def _accept_planned(
+        self, kind: ImportType, draft: ImportRecord, plan: Plan, check: AcceptanceCheck | None
+    ) -> ImportRecord:
         if draft.is_undo and kind.undo_covers_tenant:
             span = tenant_span(draft.tenant)
             draft = replace(

@@ -1,13 +1,15 @@
 """Work beside calls within one process: threads for work that would block the event loop over 50 ms
-(docs/design.md#1.1), keyed locks, events of ended imports, errors of upkeep.
+(docs/design.md#1.1), keyed locks, precedence of small imports, events of ended imports, errors of
+upkeep.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Literal, ParamSpec, Protocol, TypeVar, Unpack
 from weakref import WeakValueDictionary
 
@@ -100,6 +102,77 @@ class _Queue:
     def _give_up(self, acquiring: asyncio.Future[Literal[True]]) -> None:
         if not acquiring.cancel():
             self.lock.release()
+
+
+# Precedence of small imports within one process.
+#
+# A large import keeps storage and the processor busy with transactions of a hundred rows. A small
+# one takes about ten short requests, one after the other, and each would wait behind those
+# transactions. So while small imports come, the handlers of large ones commit in turn instead of
+# several at a time, and each pauses before its commit while a small import is accepted or
+# processed. The pause is short, so small imports without end slow a large one down and do not stop
+# it.
+
+_LONGEST_PAUSE = 0.5
+_LONGEST_WAIT_FOR_TURN = 5.0
+# Seconds for which a small import is expected to be followed by another one.
+_SMALL_IMPORTS_FOLLOW = 2.0
+
+
+class SmallImportsFirst:
+    """Which small imports this process is working on, and whose turn it is of the large ones."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._none_runs = asyncio.Event()
+        self._last_at = -math.inf
+        self._turn = asyncio.Lock()
+
+    @contextmanager
+    def working(self, *, is_small: bool) -> Iterator[None]:
+        """Take precedence for the time of the block, if the import is small."""
+        if not is_small:
+            yield
+            return
+        self._running += 1
+        self._none_runs.clear()
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._last_at = asyncio.get_running_loop().time()
+            if not self._running:
+                self._none_runs.set()
+
+    @contextmanager
+    def turns(self, *, is_small: bool) -> Iterator[Callable[[], Awaitable[None]]]:
+        """A function to be awaited by a handler before each of its commits."""
+        has_turn = False
+
+        async def next_turn() -> None:
+            nonlocal has_turn
+            if has_turn:
+                has_turn = False
+                self._turn.release()
+            if is_small or not self._is_expected():
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LONGEST_WAIT_FOR_TURN):
+                    has_turn = await self._turn.acquire()
+            if self._running:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LONGEST_PAUSE):
+                        await self._none_runs.wait()
+
+        try:
+            yield next_turn
+        finally:
+            if has_turn:
+                self._turn.release()
+
+    def _is_expected(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._running > 0 or now - self._last_at < _SMALL_IMPORTS_FOLLOW
 
 
 # Events within one process for the end of an import, as a shortcut for a waiting call.

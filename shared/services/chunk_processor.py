@@ -30,7 +30,7 @@ from shared.imports.results import (
     unpack_result,
 )
 from shared.process_stop import ProcessStop
-from shared.services.background import Completions, to_thread_if_large
+from shared.services.background import Completions, SmallImportsFirst, to_thread_if_large
 from shared.services.chunk_messages import (
     AcceptedImports,
     ChunkMessage,
@@ -422,6 +422,7 @@ class ChunkProcessor:
         results: Results,
         processors: Processors,
         completions: Completions,
+        small_first: SmallImportsFirst,
         clock: Clock,
         stop: ProcessStop,
         handler_seconds: float,
@@ -440,6 +441,7 @@ class ChunkProcessor:
         self._results = results
         self._processors = processors
         self._completions = completions
+        self._small_first = small_first
         self._clock = clock
         self._stop = stop
         self._handler_seconds = handler_seconds
@@ -480,13 +482,16 @@ class ChunkProcessor:
         )
         started_at = self._clock.elapsed()
         try:
-            with telemetry.span(
-                "chunk.process",
-                record.trace,
-                import_id=record.import_id,
-                tenant=record.tenant,
-                type=record.type_name,
-                chunk=message.chunk,
+            with (
+                telemetry.span(
+                    "chunk.process",
+                    record.trace,
+                    import_id=record.import_id,
+                    tenant=record.tenant,
+                    type=record.type_name,
+                    chunk=message.chunk,
+                ),
+                self._small_first.working(is_small=is_small(record.rows)),
             ):
                 results = await self._run(message, record)
             seconds = self._clock.elapsed() - started_at
@@ -571,10 +576,13 @@ class ChunkProcessor:
     async def _run_lines(self, record: ImportRecord, lines: ChunkLines) -> Sequence[RowResult]:
         if not lines.rows:
             return ()
-        with self._watch.watching(record) as watched:
+        with (
+            self._watch.watching(record) as watched,
+            self._small_first.turns(is_small=is_small(record.rows)) as next_turn,
+        ):
             record = await self._imports.repairs.with_retries(record)
             return await self._processors.for_import(record).run(
-                record, lines.usable, self._commit_guard(record, watched)
+                record, lines.usable, self._commit_guard(record, watched, next_turn)
             )
 
     async def _lines(
@@ -621,8 +629,11 @@ class ChunkProcessor:
         results = await self._processors.for_import(record).end(record, lines.usable, code)
         return _in_order(record, lines, results)
 
-    def _commit_guard(self, record: ImportRecord, watched: WatchedImport) -> BeforeCommit:
-        """Make the function that checks the remaining time and the cancel flag before each commit.
+    def _commit_guard(
+        self, record: ImportRecord, watched: WatchedImport, next_turn: Callable[[], Awaitable[None]]
+    ) -> BeforeCommit:
+        """Make the function that checks the remaining time and the cancel flag before each commit,
+        and lets small imports go first.
 
         The announced end of the process ends that time too, but not for a chunk without a queue,
         which is a document and quickly done.
@@ -631,6 +642,7 @@ class ChunkProcessor:
         has_queues = import_type(record.type_name, record.type_version).has_queues
 
         async def before_commit() -> None:
+            await next_turn()
             is_time_up = self._clock.elapsed() - started_at > self._handler_seconds
             if is_time_up or (has_queues and self._stop.is_announced):
                 raise HandlerTimeUpError

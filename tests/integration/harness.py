@@ -33,7 +33,7 @@ from shared.imports.registry import IMPORT_TYPES
 from shared.imports.results import RowResult
 from shared.imports.workers.definition import WORKERS
 from shared.services.accept import ImportAcceptor, PlanLimits
-from shared.services.background import to_thread_if_large
+from shared.services.background import SmallImportsFirst, to_thread_if_large
 from shared.services.chunk_messages import AcceptedImports, ChunkMessage, messages_for
 from shared.services.chunk_processor import HoldBack
 from shared.services.record_processor import operation_bytes
@@ -306,6 +306,7 @@ class LicenseHarness:
             clock=SystemClock(),
             ids=RandomIds(),
             offload=to_thread_if_large,
+            small_first=SmallImportsFirst(),
             limits=PlanLimits(100_000, 1_000, 4 * 1024 * 1024),
             can_seal=True,
         )
@@ -530,6 +531,7 @@ async def accept_without_messages(
         clock=SystemClock(),
         ids=RandomIds(),
         offload=to_thread_if_large,
+        small_first=SmallImportsFirst(),
         limits=PlanLimits(100_000, chunk_rows, 4 * 1024 * 1024),
         can_seal=True,
     )

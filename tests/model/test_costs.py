@@ -27,7 +27,7 @@ from shared.imports.authdata.services import compose_authdata
 from shared.imports.import_type import ImportType
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
-from shared.services.background import Completions
+from shared.services.background import Completions, SmallImportsFirst
 from shared.services.changes import ChangePlace
 from shared.services.chunk_messages import ChunkMessage
 from shared.services.status import ImportState, Waiting
@@ -307,6 +307,55 @@ def test_pages_of_the_feed_cost_a_few_requests_each(
             place = page.following
 
     assert asyncio.run(scenario()) == (imports * rows, requests)
+
+
+# Large imports let small ones go first.
+
+
+async def _commits(first: SmallImportsFirst, *, is_small: bool = False) -> list[float]:
+    """When four handlers made two commits each, of a second each."""
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+
+    async def handle() -> None:
+        with first.turns(is_small=is_small) as next_turn:
+            for _ in range(2):
+                await next_turn()
+                times.append(round(loop.time(), 1))
+                await asyncio.sleep(1)
+
+    await asyncio.gather(*(handle() for _ in range(4)))
+    return times
+
+
+def test_large_imports_commit_at_once_as_long_as_no_small_one_comes() -> None:
+    assert run_at_once(_commits(SmallImportsFirst())) == [0.0] * 4 + [1.0] * 4
+
+
+def test_large_imports_commit_in_turn_after_a_small_one() -> None:
+    async def scenario() -> list[float]:
+        first = SmallImportsFirst()
+        with first.working(is_small=True):
+            pass
+        return await _commits(first)
+
+    # Two seconds after the small import, those that ask for a turn need not wait for one.
+    assert run_at_once(scenario()) == [0.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]
+
+
+def test_large_imports_pause_for_small_ones_but_small_ones_do_not_and_no_pause_is_long() -> None:
+    async def scenario() -> list[list[float]]:
+        first = SmallImportsFirst()
+        with first.working(is_small=True):
+            times = [await _commits(first, is_small=True), await _commits(first)]
+        with first.working(is_small=False):
+            await asyncio.sleep(10)
+            return [*times, await _commits(first)]
+
+    small, large, after = run_at_once(scenario())
+    assert small == [0.0] * 4 + [1.0] * 4
+    assert large == [2.5, 4.0, 5.5, 7.0, 8.5, 10.0, 11.5, 13.0]
+    assert after == [24.0] * 4 + [25.0] * 4
 
 
 # A call waits for the end of its import by an event, or by polls where another process handles it.

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from shared.clock import Clock, age_of
 from shared.errors import InvalidRequestError, NotFoundError
+from shared.imports.planning import SMALL_IMPORT
 from shared.imports.results import MAX_FULL_ANSWER
-from shared.services.background import Offload
+from shared.services.background import Offload, SmallImportsFirst
 from shared.services.import_log import ImportLog
 from shared.services.records.rendering import RecordRenderer
 from shared.services.records.search import ImportSearch, Place, SearchHit
@@ -84,6 +85,7 @@ class RecordReader:
         reporting: Reporting,
         clock: Clock,
         offload: Offload,
+        small_first: SmallImportsFirst,
         sources: Mapping[str, Callable[[], RecordSource]],
         results_kept: timedelta,
     ) -> None:
@@ -93,6 +95,7 @@ class RecordReader:
         self._reporting = reporting
         self._clock = clock
         self._offload = offload
+        self._small_first = small_first
         self._sources = sources
         self._results_kept = results_kept
         self._loaded: dict[str, RecordSource] = {}
@@ -130,20 +133,22 @@ class RecordReader:
         )
         texts: list[str] = []
         room = MAX_FULL_ANSWER
-        for _ in range(_MOST_READS):
-            count = min(size - len(texts), _READ_AT_ONCE)
-            part = await findings.search.read(place, count)
-            render = _Rendering(renderer, findings, request, room)
-            hits = part.hits
-            if not request.as_rows:
-                hits = await former.read(hits, render.is_asked_for)
-            weight = _BYTES_PER_RECORD * len(hits)
-            rendered, stopped = await self._offload(weight, render.texts, hits)
-            place = stopped or former.stopped or part.reached
-            texts += rendered
-            room -= sum(map(len, rendered))
-            if place is None or len(texts) >= size or room <= 0 or former.stopped is not None:
-                break
+        with self._small_first.turns(is_small=size <= SMALL_IMPORT) as next_turn:
+            for _ in range(_MOST_READS):
+                await next_turn()
+                count = min(size - len(texts), _READ_AT_ONCE)
+                part = await findings.search.read(place, count)
+                render = _Rendering(renderer, findings, request, room)
+                hits = part.hits
+                if not request.as_rows:
+                    hits = await former.read(hits, render.is_asked_for)
+                weight = _BYTES_PER_RECORD * len(hits)
+                rendered, stopped = await self._offload(weight, render.texts, hits)
+                place = stopped or former.stopped or part.reached
+                texts += rendered
+                room -= sum(map(len, rendered))
+                if place is None or len(texts) >= size or room <= 0 or former.stopped is not None:
+                    break
         if place is None:
             return RecordPage(texts, "")
         continuation = json.dumps([mark, *place], ensure_ascii=False, separators=(",", ":"))
