@@ -278,6 +278,9 @@ class _TenantJudge:
             case CallKind.DRY_RUN:
                 if self._imports_of[call.mark]:
                     self._find(FindingKind.WRONG, f"{call.mark} was a dry run and made an import")
+            case CallKind.ROW_DROP:
+                self._judge_made(call, self._imports_of[call.mark])
+                self._judge_results(call)
             case _:
                 self._judge_made(call, self._imports_of[call.mark])
 
@@ -322,6 +325,16 @@ class _TenantJudge:
             expected = [corrected.get(index, parent.rows.get(index)) for index in failed]
             if not same_json(expected, [row for _, row in sorted(child.rows.items())]):
                 self._find(FindingKind.WRONG, f"{call.mark}: other rows are retried than failed")
+
+    def _judge_results(self, call: SentCall) -> None:
+        """The files that a sender finds where the rows were dropped."""
+        for book in self._imports_of[call.mark]:
+            has_failed = any(row.outcome is Outcome.FAILED for row in book.results)
+            place = f"{call.about}/{book.record.import_id}/"
+            expected = {f"{place}result.json", *([f"{place}failed.csv"] if has_failed else [])}
+            found = {name for name in self._books.row_results if name.startswith(place)}
+            if found != expected and not book.record.is_open:
+                self._find(FindingKind.LOST, f"{_told(call)}: results are {found}, not {expected}")
 
     def _judge_upload(self, call: SentCall) -> None:
         """A refusal behind the form is an import too, one for each time the file was sent."""

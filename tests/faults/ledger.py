@@ -41,6 +41,8 @@ from shared.storage.names import (
     IMPORT_RESULTS,
     IMPORTS,
     LICENSE_DOCUMENTS,
+    ROW_DROP,
+    ROW_RESULTS,
 )
 from shared.storage.ports import Entity
 from shared.storage.sealed_storage import SealingTables
@@ -62,6 +64,7 @@ class CallKind(StrEnum):
     STAGE_AND_PROCESS = "stage and process"
     UPLOAD = "upload"
     DROP = "drop"
+    ROW_DROP = "row drop"
     DRY_RUN = "dry run"
 
 
@@ -92,8 +95,8 @@ class SentCall:
     """One call, however often it was sent (again under its Idempotency-Key).
 
     `mark` is in what was sent and nowhere else, so that the import of the call is known whatever
-    became of the answer. `about` is the import that a retry or a cancel speaks of, or the batch of
-    authentication data. `size` is that of an uploaded or dropped file.
+    became of the answer. `about` is the import that a retry or a cancel speaks of, the batch of
+    authentication data, or the path of dropped rows. `size` is that of an uploaded or dropped file.
     """
 
     mark: str
@@ -159,6 +162,7 @@ class TenantBooks:
     `batches` are those that are no import yet, by their ids.
     `owners` is whose license has a key, by (company's partition, key). `files` are the digests of
     uploaded files by the id of their import, `license_files` the names of those of licenses.
+    `drops` are the files that still wait, `row_results` what was written beside dropped rows.
     """
 
     tenant: str
@@ -173,6 +177,7 @@ class TenantBooks:
     files: dict[str, str] = field(default_factory=dict)
     license_files: set[str] = field(default_factory=set)
     drops: list[str] = field(default_factory=list)
+    row_results: list[str] = field(default_factory=list)
 
     @property
     def is_unfinished(self) -> bool:
@@ -237,7 +242,8 @@ class _Reader:
         self._read_documents()
         books = self._books
         books.license_files = set(self._names(LICENSE_DOCUMENTS))
-        books.drops = list(self._names(DOCUMENT_DROP))
+        books.drops = [*self._names(DOCUMENT_DROP), *self._names(ROW_DROP)]
+        books.row_results = list(self._names(ROW_RESULTS))
         return books
 
     def _read_imports(self) -> None:

@@ -42,6 +42,7 @@ _SETTINGS = {
     "GATEWAY_SWEEP_AFTER_SECONDS": "3",
     "GATEWAY_TAKE_OVER_SECONDS": "3",
     "GATEWAY_DOCUMENT_SWEEP_SECONDS": "3",
+    "GATEWAY_ROW_DROP_SECONDS": "1",
     "GATEWAY_LOG_LEVEL": "warning",
     "LOCAL_HOST_LEASE_SECONDS": str(LEASE_SECONDS),
     "LOCAL_HOST_STOP_SECONDS": "2",
@@ -206,11 +207,14 @@ class Rig:
 
     async def sweep(self) -> None:
         """What the timers of the gateways do twice a minute."""
-        settings = settings_for(self.storage, sweep_after_seconds=1, document_sweep_seconds=1)
+        settings = settings_for(
+            self.storage, sweep_after_seconds=1, document_sweep_seconds=1, row_drop_seconds=1
+        )
         async with open_gateway(settings) as gateway:
             await gateway.poisoned_chunks.run()
             await gateway.sweep.run()
             await gateway.documents.drop_sweep.run()
+            await gateway.row_drop_sweep.run()
             for tenant in await gateway.tenants.list_ids():
                 await gateway.authdata.processing.tidy(tenant)
 

@@ -320,6 +320,11 @@ def leave_a_drop(ledger: Ledger) -> None:
     next(books_of(ledger)).drops.append("2026-01/S1/left.txt")
 
 
+def take_the_results_of_dropped_rows_away(ledger: Ledger) -> None:
+    books = next(each for each in books_of(ledger) if each.row_results)
+    books.row_results.clear()
+
+
 BREACHES: dict[Breach, FindingKind] = {
     lose_a_record: LOST,
     lose_an_assignment: LOST,
@@ -359,6 +364,7 @@ BREACHES: dict[Breach, FindingKind] = {
     leave_a_closed_batch_without_an_import: STUCK,
     refuse_records_that_are_staged: WRONG,
     leave_a_drop: STUCK,
+    take_the_results_of_dropped_rows_away: LOST,
 }
 
 

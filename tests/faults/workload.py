@@ -26,7 +26,7 @@ from shared.imports.documents.definition import DOCUMENTS
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.definition import LICENSES
 from shared.imports.workers.definition import WORKERS
-from shared.storage.names import DOCUMENT_DROP
+from shared.storage.names import DOCUMENT_DROP, ROW_DROP
 from tests.builders import Row
 from tests.documents import MEDIA_TYPE, ROUND, Form
 from tests.faults.judge import SIZE_OF_MARK, STABLE_WORKERS
@@ -179,6 +179,7 @@ class Caller:
             (self._send_batch_at_once, 6),
             (self._upload, 10),
             (self._drop, 4),
+            (self._drop_rows, 8),
             (self._cancel, 6),
             (self._retry, 8),
             (self._send_dry_run, 3),
@@ -306,6 +307,22 @@ class Caller:
         name = f"{tenant.id}/{quote(ROUND)}/{worker}/{mark}.txt"
         try:
             await asyncio.to_thread(_put_blob, self.load.addresses.storage, name, content)
+        except AzureError:
+            return
+        call.replies.append(Reply(202))
+
+    async def _drop_rows(self, tenant: Tenant) -> None:
+        mark = self.load.next_mark()
+        sender = self.pick.choice([tenant.updates, tenant.inserts])
+        count = self.pick.choice([0, 1, 8, 40])
+        rows = [self._worker(0, f"{mark}.{at}") for at in range(count)]
+        rows.append({"EmployerRef": "E1", "PersonnelRef": mark, "Surname": "Mark"})
+        path = f"{sender.integration.software_key}/workers/{mark}.json"
+        call = self._new_call(mark, tenant, CallKind.ROW_DROP, WORKERS.name, rows, about=path)
+        call.is_settled = True
+        content, storage = json.dumps(rows).encode(), self.load.addresses.storage
+        try:
+            await asyncio.to_thread(_put_blob, storage, f"{tenant.id}/{path}", content, ROW_DROP)
         except AzureError:
             return
         call.replies.append(Reply(202))
@@ -564,6 +581,6 @@ def _file_of(mark: str) -> bytes:
     return f"{mark} ".encode().ljust(size, b"x")
 
 
-def _put_blob(storage: str, name: str, content: bytes) -> None:
+def _put_blob(storage: str, name: str, content: bytes, container: str = DOCUMENT_DROP) -> None:
     with BlobServiceClient.from_connection_string(storage, retry_total=0) as service:
-        service.get_container_client(DOCUMENT_DROP).upload_blob(name, content)
+        service.get_container_client(container).upload_blob(name, content)
