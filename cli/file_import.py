@@ -217,12 +217,19 @@ def send_whole(
     key: str,
     on_progress: Callable[[int], None],
 ) -> ImportProgress:
-    """Import a file that a mapping profile maps, and collect its results."""
+    """Import a file that a mapping profile maps, and collect its results.
+
+    A file that was imported by an earlier version of the profile is imported again.
+    """
     acceptance = client.send(path, query, sent.body, key, sent.headers)
-    import_id = acceptance.import_id
-    if not import_id:
+    if not acceptance.import_id:
         return ImportProgress(RowFile((), ()))
-    report = client.follow(import_id, on_progress)
+    report = client.follow(acceptance.import_id, on_progress)
+    version = acceptance.profile_version
+    if version is not None and version > report["profile"]["version"]:
+        acceptance = client.send(path, query, sent.body, f"{key}-v{version}", sent.headers)
+        report = client.follow(acceptance.import_id, on_progress)
+    import_id = acceptance.import_id
     total = int(report["rows"]["total"])
     rows, lines = [""] * total, [0] * total
     for item in client.failed_rows(import_id) if report["rows"]["failed"] else ():

@@ -108,6 +108,8 @@ class AcceptedCall:
     import_id: str
     is_replayed: bool
     document: Document
+    # Of a call that was made before, and named a profile: the version that would read it now.
+    profile_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,13 @@ class ImportClient:
             headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
         answer = self._answer("POST", _with_query(path, query), headers, body)
         is_replayed = answer.headers.get("idempotent-replayed", "").lower() == "true"
-        return AcceptedCall(answer.headers.get("x-import-id", ""), is_replayed, answer.document)
+        version = answer.headers.get("x-profile-version", "")
+        return AcceptedCall(
+            answer.headers.get("x-import-id", ""),
+            is_replayed,
+            answer.document,
+            int(version) if version.isdecimal() else None,
+        )
 
     def dry_run(
         self,

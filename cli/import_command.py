@@ -76,10 +76,7 @@ ALREADY_SENT: Final = (
     "{count} of {chunks} calls were sent before and are not imported again: the results shown are "
     "those of the first time. To import them again, add --again WORD with a word of your own."
 )
-READ_BEFORE: Final = (
-    "The file was read by version {version} of the profile {name} then. A version that was set "
-    "since reads it only with --again WORD."
-)
+READ_BEFORE: Final = "The file was read by version {version} of the profile {name} then."
 
 NO_FUNCTION_KEY: Final = (
     "The function key is missing: set GATEWAY_FUNCTIONS_KEY to the key that `manage.py integration "

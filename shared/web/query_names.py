@@ -127,6 +127,8 @@ _PAGE: Final = ("pageSize", "continuation")
 _DRY: Final = (DRY_RUN, "view")
 # The name of a mapping profile.
 PROFILE: Final = "profile"
+# The header of a repeated answer that says which version of it is the newest.
+PROFILE_VERSION: Final = "X-Profile-Version"
 # The sheet of a spreadsheet; by default the first visible one.
 SHEET: Final = "sheet"
 

@@ -7,13 +7,14 @@ which is JSON for most types. Every body may be compressed with gzip.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
-from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
+from shared.errors import GatewayError, InvalidRequestError, UnsupportedMediaTypeError
 from shared.gateway import Gateway
 from shared.imports.files.formats import (
     XLSX_TYPE,
@@ -30,7 +31,8 @@ from shared.imports.files.text import utf8_body
 from shared.imports.import_type import ImportType, Rules
 from shared.imports.json_rows import Reader
 from shared.services.background import UNPACKED, to_thread_if_large
-from shared.web.query_names import PROFILE, SHEET, query_of
+from shared.web.idempotency import REPLAYED
+from shared.web.query_names import PROFILE, PROFILE_VERSION, SHEET, query_of
 
 _NO_ENCODING: Final = ("", "identity")
 _GZIP: Final = ("gzip", "x-gzip")
@@ -102,6 +104,26 @@ class SentRows:
         if self.format is None:
             return utf8_body(body, self.charset)
         return readable_content(self.format, body, self.charset)
+
+
+async def with_profile_version(
+    response: func.HttpResponse,
+    gateway: Gateway,
+    tenant: str,
+    kind: ImportType,
+    query: Mapping[str, str],
+) -> func.HttpResponse:
+    """The answer to a call; a repeated one says which version of the profile is the newest.
+
+    The first import was perhaps read by an earlier version, and only another key imports again.
+    """
+    name = query.get(PROFILE)
+    if name is not None and REPLAYED in response.headers:
+        # The answer stands whatever became of the profile.
+        with suppress(GatewayError):
+            version = await gateway.profiles.find(tenant, name, kind)
+            response.headers[PROFILE_VERSION] = str(version.ref.version)
+    return response
 
 
 def sent_rows(req: func.HttpRequest, rules: Rules, max_bytes: int) -> SentRows:

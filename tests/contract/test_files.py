@@ -371,7 +371,7 @@ ROWS = f"{HEAD}E1,P1,A\n".encode()
         (b"%PDF-1.7\n", CSV, 400, "is a PDF document"),
         (b"<html></html>", CSV, 400, "is XML or HTML"),
         (b'{"A":1}\n{"A"', {"Content-Type": "application/x-ndjson"}, 400, "line 2"),
-        (b"[]", {"Content-Type": "application/ndjson"}, 501, "line 1 is a list"),
+        (b"[]", {"Content-Type": "application/ndjson"}, 400, "line 1 is a list"),
         (
             gzip.compress(ROWS, mtime=0)[:-5],
             GZIP,

@@ -327,6 +327,10 @@ def test_a_repeated_call_gets_its_answer_whatever_became_of_its_profile(
     delete_profile(storage, sender)
     again = send(gateway, sender, rows, **key)
     assert (again.status, again.json) == (200, first.json)
+    assert "x-profile-version" not in again.headers
+    set_profile(storage, sender, PROFILE | {"decimal": "."})
+    again = send(gateway, sender, rows, **key)
+    assert (again.json, again.headers["x-profile-version"]) == (first.json, "2")
     # The key belongs to a call with that profile.
     check_refusal(send(gateway, sender, rows, name="other", **key), 422)
 
@@ -412,10 +416,13 @@ def test_the_commands_of_the_page_import_its_example(
     assert run(commands[0]).stdout.startswith("Version 2 of")
     again = run("import workers failed.csv --profile payroll")
     assert "2 rows: 2 new, 0 updated, 0 unchanged; 0 failed." in again.stdout, again
-    # The same command shows the results of the first time, and says by which version.
+    # The same command imports the file once more by the new version, and then says so.
+    same = run(commands[2])
+    assert "4 rows: 0 new, 0 updated, 3 unchanged; 1 failed." in same.stdout, same.stdout
+    assert "sent before" not in same.stdout
     same = run(commands[2])
     assert "1 of 1 calls were sent before" in same.stdout
-    assert "read by version 1 of the profile payroll then" in same.stdout
+    assert "read by version 2 of the profile payroll then" in same.stdout
     document = json.loads(run(f"{commands[2]} --json").stdout)
     assert document["sentBefore"] == 1
-    assert document["profile"] == {"name": "payroll", "version": 1}
+    assert document["profile"] == {"name": "payroll", "version": 2}

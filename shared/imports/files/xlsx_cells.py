@@ -509,7 +509,8 @@ class _Rows(_Part):
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         name = self._names.get(tag) or self._name(tag)
-        self._elements_left -= 1
+        # Eight attributes count as one element more; cells have two or three.
+        self._elements_left -= 1 + (len(attributes) >> 3)
         if self._elements_left < 0:
             raise too_many_elements_error(self._max_elements)
         if name in {"v", "t"}:

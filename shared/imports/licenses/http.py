@@ -52,7 +52,7 @@ from shared.web.imports import judged_rows, not_yet
 from shared.web.media_types import charset_of, marked_utf16
 from shared.web.requests import DryRun
 from shared.web.responses import refusal
-from shared.web.row_bodies import SentRows, sent_rows
+from shared.web.row_bodies import SentRows, sent_rows, with_profile_version
 from shared.web.sender import sender_of
 
 # The bodies of licenses calls in their three formats, as payloads (docs/contracts.md#2).
@@ -194,7 +194,8 @@ async def licenses_call(
 
     preferences = requests.preferences(req, gateway.settings.wait_seconds)
     call = ImportCall(caller.tenant, accept, render, preferences, media_type, licenses_pending)
-    return await answer_import(gateway, call, keyed)
+    response = await answer_import(gateway, call, keyed)
+    return await with_profile_version(response, gateway, caller.tenant, LICENSES, query)
 
 
 async def _with_profile(

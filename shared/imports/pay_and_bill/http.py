@@ -28,7 +28,7 @@ from shared.web.idempotency import keyed_call
 from shared.web.import_call import ImportCall, answer_import
 from shared.web.imports import judged_rows
 from shared.web.requests import DryRun
-from shared.web.row_bodies import SentRows, sent_rows
+from shared.web.row_bodies import SentRows, sent_rows, with_profile_version
 from shared.web.sender import sender_of
 
 # `version=N` selects the version of a message type; without it the lowest version is used.
@@ -91,9 +91,9 @@ async def import_call(
         return await vendor_answer(gateway, kind, record)
 
     preferences = requests.preferences(req, gateway.settings.wait_seconds)
-    return await answer_import(
-        gateway, ImportCall(caller.tenant, accept, render, preferences), keyed
-    )
+    call = ImportCall(caller.tenant, accept, render, preferences)
+    response = await answer_import(gateway, call, keyed)
+    return await with_profile_version(response, gateway, caller.tenant, kind, query)
 
 
 async def _answer_dry_run(

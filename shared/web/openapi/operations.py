@@ -19,7 +19,7 @@ from shared.imports.json_rows import MAX_NAME, MAX_NAMES, MAX_ROW_BYTES, MAX_VAL
 from shared.imports.results import MAX_MESSAGES
 from shared.settings import Settings
 from shared.web.openapi.schemas import REFERENCE, AnswerModel, Content, Count, Import, JudgedPage
-from shared.web.query_names import DRY_RUN_HEADER
+from shared.web.query_names import DRY_RUN_HEADER, PROFILE_VERSION
 
 
 class Access(Enum):
@@ -184,6 +184,8 @@ HEADERS: Final = {
     "Preference-Applied": "The preferences of `Prefer` that were followed.",
     DRY_RUN_HEADER: "`true`: the call was a dry run, and nothing was done.",
     "Idempotent-Replayed": "`true`: the first answer to an earlier call with this key.",
+    PROFILE_VERSION: "Of a repeated answer: the version of the mapping profile that would read the "
+    "rows now. The import says by which version they were read.",
     "Content-Disposition": "The name to save the file under.",
     "WWW-Authenticate": "How to ask for a token, and what is wrong with the one that was sent.",
     "ETag": "Changes with the content. Sent back as `If-None-Match`, it may be answered 304.",
@@ -200,7 +202,7 @@ def headers(*names: str) -> dict[str, str]:
 
 # The answers that several operations share.
 
-PREFERRED: Final = ("Preference-Applied", "Idempotent-Replayed")
+PREFERRED: Final = ("Preference-Applied", "Idempotent-Replayed", PROFILE_VERSION)
 
 
 def import_answers(text: str, content: Content) -> dict[int, Answer]:

@@ -383,9 +383,11 @@ def test_a_part_that_unpacks_to_more_than_the_limit_is_refused_unread() -> None:
 def test_elements_without_cells_are_refused_before_they_cost_minutes() -> None:
     """Each costs time, and as few as four bytes that compress well."""
     empty, texts = "<a/>" * 3_000, "<si><t>x</t></si>"
+    many = " ".join(f"a{number}=''" for number in range(80))
     for body in (
         raw_sheet(empty),
         raw_sheet("<row/>" * 3_000),
+        raw_sheet(f"<row><c {many}/></row>" * 300),
         raw_sheet("<row><c>" + empty + "</c></row>"),
         raw_sheet("", after=empty),
         with_texts(f"<sst><si>{empty}</si></sst>"),
