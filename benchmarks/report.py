@@ -74,10 +74,7 @@ def write_page(page: Path, parts: Mapping[str, Part]) -> None:
         "circumstances": _circumstances(parts),
         "left-out": _left_out(parts),
     }
-    text = page.read_text("utf-8")
-    page.write_text(
-        _PART.sub(lambda found: found[1] + generated[found[2]] + found[3], text), "utf-8"
-    )
+    fill_page(page, generated)
     images = page.parent / "images"
     images.mkdir(exist_ok=True)
     plot = lines_plot("Rows a second, first load", "rows", "rows a second", _speeds(parts))
@@ -97,6 +94,14 @@ def _verdict(target: Target, figure: float | None) -> str:
     if target.is_met(figure, target.aim):
         return "aim"
     return "must" if target.is_met(figure, target.must) else "missed"
+
+
+def fill_page(page: Path, generated: Mapping[str, str]) -> None:
+    """Write the generated parts of a page between their marks."""
+    text = page.read_text("utf-8")
+    page.write_text(
+        _PART.sub(lambda found: found[1] + generated[found[2]] + found[3], text), "utf-8"
+    )
 
 
 def _targets_table(parts: Mapping[str, Part]) -> str:

@@ -35,11 +35,11 @@ CLEAN_UP_SECONDS = 1.0
 _LONGEST_TRY = 20.0
 # The pauses before the second and the third attempt. A longer outage is reported to the caller.
 _PAUSES = (0.1, 0.9)
-# After these pauses, work that no call waits for goes on while storage answers that it is busy. A
-# message that failed instead would come back after half a minute, and after five times its rows
-# would end. The pauses double up to the longest.
-_LONGEST_BUSY_PAUSE = 4.0
-_MOST_BUSY_TRIES = 12
+# Work that no call waits for goes on while storage answers that it is busy. A message that failed
+# instead would come back after half a minute, and after five times its rows would end. The pauses
+# double from the shortest up to this one.
+_LONGEST_BUSY_PAUSE = 2.0
+_MOST_BUSY_TRIES = 20
 # The refund for an answer. Healthy storage never takes longer for one.
 _FREE_SECONDS = 0.25
 # Bytes per second. A request with a large body gets a larger refund.
@@ -147,13 +147,11 @@ async def retried(attempt: Callable[[], Awaitable[Answer]]) -> Answer:
 
 def _pause_after(tries: int, time: StorageTime, *, is_busy: bool) -> float | None:
     """The pause after so many attempts; None after the last one."""
-    is_patient = is_busy and time.is_background
-    if tries > (_MOST_BUSY_TRIES - 1 if is_patient else len(_PAUSES)):
-        return None
-    pause = _PAUSES[tries - 1] if tries <= len(_PAUSES) else 2.0 ** (tries - len(_PAUSES))
-    if not is_patient:
-        return pause
-    return drawn_pause(min(pause, _LONGEST_BUSY_PAUSE))
+    if is_busy and time.is_background:
+        if tries == _MOST_BUSY_TRIES:
+            return None
+        return drawn_pause(min(_PAUSES[0] * 2.0 ** (tries - 1), _LONGEST_BUSY_PAUSE))
+    return _PAUSES[tries - 1] if tries <= len(_PAUSES) else None
 
 
 @contextmanager

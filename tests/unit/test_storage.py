@@ -279,11 +279,11 @@ class Busy:
 
 def test_a_message_waits_until_storage_that_throttles_takes_its_request() -> None:
     async def run() -> tuple[str, int, float]:
-        busy = Busy(times=9)
+        busy = Busy(times=15)
         with storage_time(BACKGROUND_SECONDS) as time:
             return await retried(busy.ask), busy.tries, time.left
 
-    assert run_at_once(run()) == ("answered", 10, BACKGROUND_SECONDS)
+    assert run_at_once(run()) == ("answered", 16, BACKGROUND_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_message_waits_until_storage_that_throttles_takes_its_request() -> Non
     [
         (CALL_SECONDS, StorageBusyError, 3, 1),
         (BACKGROUND_SECONDS, StorageUnavailableError, 3, 1),
-        (BACKGROUND_SECONDS, StorageBusyError, 12, 60),
+        (BACKGROUND_SECONDS, StorageBusyError, 20, 60),
     ],
 )
 def test_tries_have_an_end(
