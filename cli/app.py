@@ -30,7 +30,7 @@ from cli import (
 from cli.commands import EMERGENCIES, EVERY_DAY, SET_UP, Overview, command
 from cli.environment import ROOT
 from cli.output import AsJson
-from cli.terminal import complain
+from cli.terminal import print_errors
 from shared.errors import (
     GatewayError,
     InvalidRequestError,
@@ -150,15 +150,15 @@ def main() -> None:
         # The message repeats what was typed, which may be the name of a file.
         usage = io.StringIO()
         error.show(usage)
-        complain(usage.getvalue().splitlines())
+        print_errors(usage.getvalue().splitlines())
         sys.exit(error.exit_code)
     except typer.Abort:
-        complain(["Aborted!"])
+        print_errors(["Aborted!"])
         sys.exit(1)
     except Exception as error:
         if sys.flags.dev_mode and not isinstance(error, GatewayError):
             raise
-        complain(_error_lines(error))
+        print_errors(_error_lines(error))
         sys.exit(1)
 
 

@@ -25,7 +25,7 @@ from cli.environment import (
     data_folder,
     trusted_certificate,
 )
-from cli.terminal import complain, say
+from cli.terminal import print_errors, say
 from shared.errors import ConflictError, GatewayError, NotFoundError
 from shared.imports.import_type import OnExisting
 from shared.imports.modules import IMPORT_MODULES
@@ -320,10 +320,10 @@ def main() -> int:
         if not any(faults):
             say(closing_lines(url))
     except GatewayError as error:
-        complain([str(error)])
+        print_errors([str(error)])
         return 1
     for fault in filter(None, faults):
-        complain([f"The demo did not go as expected: {fault}"])
+        print_errors([f"The demo did not go as expected: {fault}"])
     return 1 if any(faults) else 0
 
 

@@ -53,7 +53,7 @@ from cli.result_tables import (
     write_failed_rows,
 )
 from cli.row_files import FAR_MORE_THAN_ANY, RowFile, RowFileError, read_rows
-from cli.terminal import complain
+from cli.terminal import print_errors
 from shared.errors import InvalidRequestError
 from shared.imports.csv_export import OWN_STYLE, SENT_STYLE, Lists
 from shared.imports.files.columns import known_paths, nearest_field
@@ -212,13 +212,13 @@ def _check_rows(job: ImportJob, file: RowFile) -> None:
         )
     _check_masked(job, file)
     columns = file.unknown_columns
-    complain(
+    print_errors(
         f"Column {escaped(each.name)} (line {each.line}) is no field of {job.kind.name}: what "
         f"it holds is not stored.{_advice(each.nearest)}"
         for each in columns[:MOST_NAMED]
     )
     if len(columns) > MOST_NAMED:
-        complain([f"{len(columns) - MOST_NAMED} more columns are no fields either."])
+        print_errors([f"{len(columns) - MOST_NAMED} more columns are no fields either."])
 
 
 def _check_masked(job: ImportJob, file: RowFile) -> None:
@@ -249,11 +249,11 @@ def _progress(job: ImportJob, progress: ImportProgress) -> Iterator[Callable[[in
         try:
             yield on_progress
         except KeyboardInterrupt:
-            complain([_describe_progress(progress)])
+            print_errors([_describe_progress(progress)])
             raise typer.Exit(INTERRUPTED) from None
         except CallFailedError as error:
             if progress.import_ids or not isinstance(error, RefusedCallError):
-                complain([_describe_progress(progress)])
+                print_errors([_describe_progress(progress)])
             raise
 
 

@@ -20,7 +20,7 @@ from cli.commands import command, on_gateway
 from cli.maintenance import record_commands
 from cli.output import AsJson, columns, row_progress, show
 from cli.tenants import TenantOption
-from cli.terminal import complain
+from cli.terminal import print_errors
 from shared.clock import parse_guid
 from shared.errors import ConflictError, InvalidRequestError, NotFoundError
 from shared.gateway import Gateway
@@ -245,7 +245,7 @@ def export_records(
         lines = [f"{export.count} {name} written to {out}."]
         show(as_json, {"records": export.count, "file": str(out)}, lines)
     if export.masked:
-        complain(
+        print_errors(
             [f"{export.masked} of them have masked values and cannot be imported: use --read full."]
         )
 
@@ -384,7 +384,7 @@ def _explained(export: _Export) -> Iterator[None]:
         yield
     except BaseException as error:
         if export.continuation:
-            complain(
+            print_errors(
                 [
                     f"Stopped: {export.count} records are written. Run the command again with "
                     f"--continuation {export.continuation} to go on behind them."

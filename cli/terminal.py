@@ -14,7 +14,7 @@ def say(lines: Iterable[str]) -> None:
     _print(lines, sys.stdout)
 
 
-def complain(lines: Iterable[str]) -> None:
+def print_errors(lines: Iterable[str]) -> None:
     """Print each line on standard error."""
     _print(lines, sys.stderr)
 

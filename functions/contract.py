@@ -53,7 +53,7 @@ async def health_queues(req: func.HttpRequest) -> func.HttpResponse:
     await app.callers.authenticate_for(req.headers, OPERATE, Scope.ADMIN)
     query_names.NONE.read(req)
     check_accepts_json(req)
-    states = await app.queue_health.look()
+    states = await app.queue_health.read()
     return json_answer(
         {
             "checkedAt": to_iso(states.checked_at),

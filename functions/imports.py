@@ -138,7 +138,7 @@ async def imports_failed_rows(req: func.HttpRequest) -> func.HttpResponse:
     All of them, or a page where the query has one of its names.
     """
     app = await gateway()
-    caller, report = await _seen(app, req, query_names.IMPORTS_FAILED_ROWS)
+    caller, report = await _authenticate_and_find(app, req, query_names.IMPORTS_FAILED_ROWS)
     record = report.record
     rules = _type_of(record).rules
     is_masked = False
@@ -186,7 +186,7 @@ async def imports_unmapped(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_retry(req: func.HttpRequest) -> func.HttpResponse:
     """Retry the failed rows as a child import. The body may contain corrected rows."""
     app = await gateway()
-    caller, report = await _seen(app, req, query_names.IMPORTS_RETRY, OPERATE)
+    caller, report = await _authenticate_and_find(app, req, query_names.IMPORTS_RETRY, OPERATE)
     return await retry_call(app, caller, report.record, req)
 
 
@@ -212,7 +212,7 @@ async def imports_undo(req: func.HttpRequest) -> func.HttpResponse:
 async def imports_cancel(req: func.HttpRequest) -> func.HttpResponse:
     """Cancel an import. Committed rows stay."""
     app = await gateway()
-    caller, report = await _seen(app, req, permission=OPERATE)
+    caller, report = await _authenticate_and_find(app, req, permission=OPERATE)
     return await cancel_call(app, caller, report.record, req)
 
 
@@ -241,10 +241,10 @@ async def _has_sent(app: Gateway, caller: AnyCaller, record: ImportRecord) -> bo
 async def _report(
     app: Gateway, req: func.HttpRequest, names: QueryNames = query_names.NONE
 ) -> ImportReport:
-    return (await _seen(app, req, names))[1]
+    return (await _authenticate_and_find(app, req, names))[1]
 
 
-async def _seen(
+async def _authenticate_and_find(
     app: Gateway,
     req: func.HttpRequest,
     names: QueryNames = query_names.NONE,

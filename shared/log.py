@@ -95,7 +95,7 @@ def _write(level: int, action: str, fields: dict[str, object], tail: str = "") -
     if not LOGGER.isEnabledFor(level):
         return
     allowed = {name: value for name, value in fields.items() if name in _LISTED}
-    words = [action, *(f"{name}={_shown(name, value)}" for name, value in allowed.items())]
+    words = [action, *(f"{name}={_field_text(name, value)}" for name, value in allowed.items())]
     # The same fields for structured sinks, under names that no LogRecord has.
     attributes = {f"gateway_{name}": attribute(name, value) for name, value in allowed.items()}
     LOGGER.log(level, "%s", " ".join([*words, tail] if tail else words), extra=attributes)
@@ -103,10 +103,10 @@ def _write(level: int, action: str, fields: dict[str, object], tail: str = "") -
 
 def attribute(name: str, value: object) -> int | float | str:
     """The value of a field for structured sinks: a number as it is, anything else as shown."""
-    return value if isinstance(value, int | float) else _shown(name, value)
+    return value if isinstance(value, int | float) else _field_text(name, value)
 
 
-def _shown(name: str, value: object) -> str:
+def _field_text(name: str, value: object) -> str:
     """The value on one line without spaces, so that a hostile id cannot forge a field or line."""
     text = "".join(mark if mark.isprintable() and mark != " " else "_" for mark in str(value))
     most = MAX_NAME if name == "drop" else MAX_VALUE

@@ -548,18 +548,18 @@ def _read_value(setting: Setting, text: str, problems: list[str]) -> Any:
         read, description = _TEXTS[setting.kind]
         value = read(text)
         if value is None:
-            problems.append(f"{setting.name} must be {description}, not {_shown(text)}.")
+            problems.append(f"{setting.name} must be {description}, not {_quoted(text)}.")
         return value
     if setting.kind is Kind.CHOICE:
         if text.lower() not in setting.choices:
             allowed = " or ".join(setting.choices)
-            problems.append(f"{setting.name} must be {allowed}, not {_shown(text)}.")
+            problems.append(f"{setting.name} must be {allowed}, not {_quoted(text)}.")
         return text.lower()
     number = int(text) if _INTEGER.fullmatch(text) else -1
     if not setting.least <= number <= setting.most:
         problems.append(
             f"{setting.name} must be a whole number of {setting.kind.value} from "
-            f"{setting.least} to {setting.most}, not {_shown(text)}."
+            f"{setting.least} to {setting.most}, not {_quoted(text)}."
         )
     return number
 
@@ -569,12 +569,12 @@ def _read_words(setting: Setting, text: str, problems: list[str]) -> frozenset[s
     if words - {*setting.choices}:
         allowed = ", ".join(setting.choices)
         problems.append(
-            f"{setting.name} must be words of {allowed}, separated by commas, not {_shown(text)}."
+            f"{setting.name} must be words of {allowed}, separated by commas, not {_quoted(text)}."
         )
     return words
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     """A wrong value for a problem, shortened, so that a misplaced secret is not shown whole."""
     return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
 

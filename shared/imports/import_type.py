@@ -74,15 +74,15 @@ def find_kind(text: str) -> ReferenceKind | None:
 
     `job-category`, `JobCategory` and `JobCategoryRef` are one kind.
     """
-    return _KINDS_BY_NAME.get(_letters(text))
+    return _KINDS_BY_NAME.get(_without_separators(text))
 
 
-def _letters(text: str) -> str:
+def _without_separators(text: str) -> str:
     return re.sub("[-_ ]", "", text).lower()
 
 
 _KINDS_BY_NAME: Final = {
-    _letters(name): kind
+    _without_separators(name): kind
     for kind, fields in FIELDS_OF_KIND.items()
     for name in (kind.value, *fields)
 }

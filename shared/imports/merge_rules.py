@@ -429,7 +429,7 @@ def changed_fields(
     """The single values that differ, in the order of the fields; a record may be None."""
     old, new = dict(leaves((), before)), dict(leaves((), after))
     return tuple(
-        FieldChange(dotted(path), *_shown(path, old.get(path), new.get(path), is_sensitive))
+        FieldChange(dotted(path), *_masked_pair(path, old.get(path), new.get(path), is_sensitive))
         for path in dict.fromkeys((*old, *new))
         if old.get(path) != new.get(path)
     )
@@ -453,7 +453,7 @@ def leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
-def _shown(path: Path, before: Any, after: Any, is_sensitive: IsSensitive) -> tuple[Any, Any]:
+def _masked_pair(path: Path, before: Any, after: Any, is_sensitive: IsSensitive) -> tuple[Any, Any]:
     if not is_sensitive(path):
         return before, after
     return (None if before is None else MASK), (None if after is None else MASK)

@@ -225,7 +225,7 @@ class ChangeFeed:
         except _LostChangesError as lost:
             # What comes before it is given first; the next call is told.
             if page.place == after:
-                raise await self._gone(tenant, after, lost.number, includes) from None
+                raise await self._gone_error(tenant, after, lost.number, includes) from None
         return ChangePage(page.changes, page.place)
 
     async def _fill(self, tenant: str, page: _Page, includes: TypeFilter) -> None:
@@ -322,7 +322,9 @@ class ChangeFeed:
         if skipped:
             before, first = await self._chunk_at(outline, page.place)
         chunks = (
-            _each(loaded) if loaded is not None else self._results.chunks(outline.import_id, first)
+            _as_chunks(loaded)
+            if loaded is not None
+            else self._results.chunks(outline.import_id, first)
         )
         try:
             async for stored in chunks:
@@ -360,7 +362,7 @@ class ChangeFeed:
             raise _LostChangesError(outline.number)
         raise _wrong_place(place)
 
-    async def _gone(
+    async def _gone_error(
         self, tenant: str, after: ChangePlace, lost: int, includes: TypeFilter
     ) -> GoneError:
         """The refusal of a place from which the feed cannot go on, with the oldest that it can."""
@@ -411,6 +413,6 @@ def _wrong_place(place: ChangePlace) -> InvalidRequestError:
     )
 
 
-async def _each(loaded: Sequence[StoredResult]) -> AsyncIterator[StoredResult]:
+async def _as_chunks(loaded: Sequence[StoredResult]) -> AsyncIterator[StoredResult]:
     for stored in loaded:
         yield stored

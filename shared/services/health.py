@@ -106,7 +106,7 @@ class QueueHealth:
         self._lock = asyncio.Lock()
         self._last: tuple[float, QueueStates] | None = None
 
-    async def look(self) -> QueueStates:
+    async def read(self) -> QueueStates:
         """The queues, at most five seconds ago. Raises StorageUnavailableError."""
         async with self._lock:
             now = self._clock.elapsed()

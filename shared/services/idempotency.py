@@ -334,7 +334,7 @@ class IdempotencyKeys:
                 pause = min(_LONGEST_PAUSE, pause * _GROWTH)
                 current = await self._store.read(current.tenant, current.key)
 
-    def patience(self, seconds: float) -> Callable[[], bool]:
+    def make_timeout(self, seconds: float) -> Callable[[], bool]:
         """Make a function that is true after so many seconds, or when the process is stopping."""
         end = self._clock.elapsed() + seconds
         return lambda: self._clock.elapsed() >= end or self._stop.is_announced

@@ -98,13 +98,13 @@ class _Call:
 
 
 def _read_object(content: bytes) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def reject_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) != len(pairs):
             raise ValueError("a name twice")
         return dict(pairs)
 
     try:
-        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=once)
+        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=reject_repeated_names)
         # Storage takes no lone surrogate, which JSON can escape.
         json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -123,7 +123,7 @@ class _Body:
     document: Mapping[str, Any]
 
     def text(self, name: str) -> str | None:
-        value: str | None = self._of(name, str, "text")
+        value: str | None = self._typed_value(name, str, "text")
         return None if value is None else _bounded(name, value)
 
     def needed(self, name: str) -> str:
@@ -134,7 +134,7 @@ class _Body:
         return text
 
     def flag(self, name: str, default: bool) -> bool:
-        value = self._of(name, bool, "true or false")
+        value = self._typed_value(name, bool, "true or false")
         return default if value is None else value
 
     def number(self, name: str, default: int) -> int:
@@ -146,14 +146,14 @@ class _Body:
         return value
 
     def texts(self, name: str) -> list[str] | None:
-        values: list[Any] | None = self._of(name, list, "a list of texts")
+        values: list[Any] | None = self._typed_value(name, list, "a list of texts")
         if values is not None and not all(isinstance(value, str) for value in values):
             raise InvalidRequestError(f"{name} must be a list of texts.")
         return values
 
     def inner(self, name: str, *names: str) -> _Body:
         """An object within the body, empty where it is missing."""
-        document: dict[str, Any] = self._of(name, dict, "an object") or {}
+        document: dict[str, Any] = self._typed_value(name, dict, "an object") or {}
         if not document.keys() <= set(names):
             raise InvalidRequestError(f"{name} must have no properties but {', '.join(names)}.")
         return _Body(document)
@@ -170,7 +170,7 @@ class _Body:
     def moment(self, name: str) -> datetime | None:
         return read_moment(name, self.text(name))
 
-    def _of(self, name: str, kind: type[Any], meaning: str) -> Any:
+    def _typed_value(self, name: str, kind: type[Any], meaning: str) -> Any:
         value = self.document.get(name)
         if value is not None and not isinstance(value, kind):
             raise InvalidRequestError(f"{name} must be {meaning}.")

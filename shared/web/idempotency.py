@@ -117,7 +117,7 @@ async def answer_keyed(keys: IdempotencyKeys, call: KeyedCall, work: RepeatableW
     belongs to another call, RepeatUnknownError if storage cannot be read, and the errors of the
     work. A refusal removes the record; after any other error the next call takes over immediately.
     """
-    is_over = keys.patience(work.seconds)
+    is_over = keys.make_timeout(work.seconds)
     while True:
         try:
             claim = await keys.claim(call)
@@ -216,7 +216,7 @@ async def answer_repeatable(
     return response
 
 
-def kept(response: func.HttpResponse, *, is_rendered: bool = False) -> KeptAnswer:
+def to_kept_answer(response: func.HttpResponse, *, is_rendered: bool = False) -> KeptAnswer:
     """The stored form of an answer; see `KeptAnswer` for `is_rendered`."""
     return KeptAnswer(
         status=response.status_code,
@@ -237,7 +237,7 @@ class _Inside:
 
     async def run(self, import_id: str, *, is_repeat: bool) -> KeptAnswer:  # noqa: ARG002
         """Do the work, even if another call began it."""
-        return kept(await self._run(import_id))
+        return to_kept_answer(await self._run(import_id))
 
     async def find(self, import_id: str) -> ImportRecord | None:  # noqa: ARG002
         """None, since the work is no import that others can follow."""

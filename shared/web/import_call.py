@@ -19,7 +19,7 @@ from shared.services.idempotency import KeyedCall
 from shared.services.status import ImportReport, ImportState
 from shared.storage.idempotency_records import KeptAnswer
 from shared.storage.import_records import ImportRecord
-from shared.web.idempotency import answer_repeatable, kept
+from shared.web.idempotency import answer_repeatable, to_kept_answer
 from shared.web.imports import just_accepted, not_yet
 from shared.web.requests import JSON, Preferences
 
@@ -79,8 +79,8 @@ class _Work:
         """Answer a call with a key. An import that was accepted before is not accepted again."""
         record = await self.find(import_id) if is_repeat else None
         if record is None:
-            return self._kept(await self.begin(import_id))
-        return self._kept(await self._answer(record, self._call.preferences))
+            return self._to_kept_answer(await self.begin(import_id))
+        return self._to_kept_answer(await self._answer(record, self._call.preferences))
 
     async def find(self, import_id: str) -> ImportRecord | None:
         """The import of that id; None if it was not accepted."""
@@ -88,7 +88,9 @@ class _Work:
 
     async def answer_found(self, record: ImportRecord) -> KeptAnswer:
         """The present answer for an import that another call has had accepted."""
-        return self._kept(await self._answer(record, replace(self._call.preferences, seconds=0)))
+        return self._to_kept_answer(
+            await self._answer(record, replace(self._call.preferences, seconds=0))
+        )
 
     async def render_again(self, import_id: str, media_type: str) -> func.HttpResponse:
         """Render the answer of an ended import. Raises GoneError if its records are missing."""
@@ -107,9 +109,9 @@ class _Work:
             pending=lambda report: call.pending(report, call.media_type),
         )
 
-    def _kept(self, response: func.HttpResponse) -> KeptAnswer:
+    def _to_kept_answer(self, response: func.HttpResponse) -> KeptAnswer:
         has_ended = "X-Import-Id" in response.headers and response.status_code == 200
-        return kept(response, is_rendered=has_ended and self._call.is_lasting)
+        return to_kept_answer(response, is_rendered=has_ended and self._call.is_lasting)
 
 
 async def answer_when_ended(

@@ -200,7 +200,7 @@ def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
             try:
                 response = await _finish_before_stop(handler, req)
             except Exception as error:
-                _tell(error, correlation_id, name)
+                _log_failure(error, correlation_id, name)
                 if acceptance.record is None:
                     response = refuse(req, error)
                 else:
@@ -238,7 +238,7 @@ async def _finish_before_stop(handler: Handler, req: func.HttpRequest) -> func.H
         raise
 
 
-def _tell(error: Exception, correlation_id: str, name: str) -> None:
+def _log_failure(error: Exception, correlation_id: str, name: str) -> None:
     if isinstance(error, RefusedError):
         log.event(
             "call.refused",

@@ -111,7 +111,7 @@ def test_batches_are_listed_in_pages_without_their_records(
     async def end_and_tidy() -> None:
         settings = settings_for(storage, sweep_after_seconds=-1)
         async with open_ready_gateway(settings) as opened:
-            await opened.authdata.processing.tidy(sender.tenant)
+            await opened.authdata.processing.clean_up(sender.tenant)
 
     asyncio.run(end_and_tidy())
     items: list[dict[str, Any]] = []

@@ -216,7 +216,7 @@ class Rig:
             await gateway.documents.drop_sweep.run()
             await gateway.row_drop_sweep.run()
             for tenant in await gateway.tenants.list_ids():
-                await gateway.authdata.processing.tidy(tenant)
+                await gateway.authdata.processing.clean_up(tenant)
 
     async def close(self) -> None:
         for host in self.hosts:

@@ -199,7 +199,7 @@ def test_a_process_call_that_died_is_taken_up_by_the_next_one(delivered: str) ->
         records = await asyncio.gather(*(stage.begin(batches[0].file_log_id) for _ in range(3)))
         assert {record.import_id for record in records} == {batches[0].import_id}
         assert len({record.number for record in records}) == 1
-        await gateway.authdata.processing.tidy(stage.tenant)
+        await gateway.authdata.processing.clean_up(stage.tenant)
         await stage.drain()
         assert sorted(await stage.employees()) == ["E0", "E1"], "the upkeep took up the other"
 
@@ -369,7 +369,7 @@ def test_a_batch_that_nobody_processes_expires(delivered: str) -> None:
                 await call
         batch = await stage.gateway.authdata.staging.find(stage.tenant, staged.file_log_id)
         assert batch.state is BatchState.EXPIRED
-        await stage.gateway.authdata.processing.tidy(stage.tenant)
+        await stage.gateway.authdata.processing.clean_up(stage.tenant)
         partition = f"{stage.tenant}|{staged.file_log_id}"
         entities = await stage.gateway.account.tables.query("AuthStaging", partition)
         assert [entity.row for entity in entities] == ["batch"]
@@ -393,7 +393,7 @@ def test_upkeep_removes_the_records_of_what_is_processed_and_leaves_the_answer(
         rows = [an_employee(f"E{at:04d}", "x" * 150, str(at)) for at in range(300)]
         staged, waiting = await stage.stage(rows), await stage.stage([an_employee("W")])
         answer = await stage.process(staged.file_log_id)
-        await stage.gateway.authdata.processing.tidy(stage.tenant)
+        await stage.gateway.authdata.processing.clean_up(stage.tenant)
         record = await stage.begin(staged.file_log_id)
         assert await stage.answer(record) == answer
         noted = {each.row[0]: each.text("Batch") for each in await stage.entities("AuthStaging")}

@@ -340,7 +340,7 @@ def test_a_broken_batch_is_told_and_tidied_up(delivered: str, columns: Mapping[s
             await stage.begin(file_log_id)
         with pytest.raises(GoneError):
             await stage.stage([an_employee("E2")], file_log_id)
-        await stage.gateway.authdata.processing.tidy(stage.tenant)
+        await stage.gateway.authdata.processing.clean_up(stage.tenant)
         noted = [each.row[0] for each in await stage.entities("AuthStaging")]
         assert noted == ["d"]
 
@@ -357,8 +357,8 @@ def test_a_batch_that_a_clock_opened_which_was_ahead_still_expires(delivered: st
         await tables.write("AuthStaging", Delete(noted))
         place = f"{stage.tenant}|{file_log_id}"
         await set_columns(delivered, "AuthStaging", place, "batch", {"ChangedAt": AHEAD})
-        await processing.tidy(stage.tenant)
-        await processing.tidy(stage.tenant)
+        await processing.clean_up(stage.tenant)
+        await processing.clean_up(stage.tenant)
         batch = await stage.gateway.authdata.staging.find(stage.tenant, file_log_id)
         assert batch.state is BatchState.EXPIRED
 

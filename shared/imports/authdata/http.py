@@ -126,7 +126,7 @@ async def stage_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpRespon
     """Stage records for review."""
     caller = await _authenticated(gateway, req)
     dry_run = _check(gateway, req)
-    sent = _sent(gateway, req)
+    sent = _read_sent_rows(gateway, req)
     if dry_run is not DryRun.NO:
         call = await _read(gateway, req, sent)
         return await dry_run_call(gateway, caller, call, dry_run, is_whole=False)
@@ -147,7 +147,7 @@ async def stage_and_process_call(gateway: Gateway, req: func.HttpRequest) -> fun
     """Stage and process in one call; the answer describes the whole batch."""
     caller = await _authenticated(gateway, req)
     dry_run = _check(gateway, req)
-    sent = _sent(gateway, req)
+    sent = _read_sent_rows(gateway, req)
     if dry_run is not DryRun.NO:
         call = await _read(gateway, req, sent)
         return await dry_run_call(gateway, caller, call, dry_run, is_whole=True)
@@ -288,7 +288,7 @@ def _check(gateway: Gateway, req: func.HttpRequest) -> DryRun:
     return requests.dry_run(query)
 
 
-def _sent(gateway: Gateway, req: func.HttpRequest) -> SentRows:
+def _read_sent_rows(gateway: Gateway, req: func.HttpRequest) -> SentRows:
     """The body of a call: a file of records, or JSON with the options of the call."""
     sent = sent_rows(req, AUTHDATA.rules, gateway.settings.max_body_bytes)
     if sent.format is None:

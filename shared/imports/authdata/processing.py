@@ -154,12 +154,12 @@ class BatchProcessing:
         for listed in await self._work.tenants():
             tenant = listed.id
             try:
-                await self.tidy(tenant, faults)
+                await self.clean_up(tenant, faults)
                 await self._work.settle(listed, has_work=await self._batches.has_opened(tenant))
             except Exception as error:
                 faults.note(error, tenant=tenant)
 
-    async def tidy(self, tenant: str, faults: UpkeepFaults | None = None) -> None:
+    async def clean_up(self, tenant: str, faults: UpkeepFaults | None = None) -> None:
         """Expire batches, accept imports whose call died, and delete records that are not needed.
 
         A fault of one batch does not stop the others.

@@ -443,7 +443,7 @@ def _identify(row: Mapping[str, Any]) -> RowKey | None:
     return RowKey("", employee_id) if isinstance(employee_id, str) else None
 
 
-def _shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
+def _visible_fields(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """Ids and status; no caller sees the hashes (docs/contracts.md#3, secrets)."""
     return {name: row[name] for name in (EMPLOYEE_ID, EMPLOYEE_STATUS) if name in row}
 
@@ -473,7 +473,7 @@ RULES = Rules(
     record_id_fields=(EMPLOYEE_ID,),
     identify=_identify,
     json_schema=_json_schema,
-    shown=_shown,
+    shown=_visible_fields,
 )
 
 

@@ -23,7 +23,7 @@ from shared.services.records.sources import (
     Findings,
     Predicate,
     Query,
-    need,
+    missing_filter,
     partitions_of,
     reference_filter,
     search_groups,
@@ -107,7 +107,7 @@ class LicenseRecords:
             keys = await _places_of_key(tables, query.tenant, company, query.filters[_KEY])
             return Findings(KeySearch(tables, LICENSES.table, keys), self.has_all(query.filters))
         if company is None and query.filters:
-            raise need(next(iter(query.filters)), _COMPANY)
+            raise missing_filter(next(iter(query.filters)), _COMPANY)
         if query.only(_COMPANY):
             return Findings(search_groups(tables, LICENSES.table, query.tenant, company))
         equal = None

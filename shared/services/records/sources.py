@@ -95,7 +95,7 @@ class RecordSource(Protocol):
         """Whether a document has the values of the filters."""
 
 
-def need(name: str, *others: str) -> InvalidRequestError:
+def missing_filter(name: str, *others: str) -> InvalidRequestError:
     """The refusal of a filter that finds records only together with others."""
     names = " and ".join(others)
     return InvalidRequestError(
@@ -224,7 +224,7 @@ class BusinessRecords:
         group_field, reference_field = self.key_fields
         found_by = [name for name in (reference_field, self.lookup) if name in query.filters]
         if not found_by:
-            raise need(next(iter(query.filters)), group_field)
+            raise missing_filter(next(iter(query.filters)), group_field)
         name, value = found_by[0], query.filters[found_by[0]]
         if name in self.names:
             names = NameIndex(tables)
