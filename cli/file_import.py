@@ -228,6 +228,8 @@ def send_whole(
     version = acceptance.profile_version
     if version is not None and version > report["profile"]["version"]:
         acceptance = client.send(path, query, sent.body, f"{key}-v{version}", sent.headers)
+        if not acceptance.import_id:
+            return ImportProgress(RowFile((), ()))
         report = client.follow(acceptance.import_id, on_progress)
     import_id = acceptance.import_id
     total = int(report["rows"]["total"])
