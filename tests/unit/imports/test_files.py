@@ -95,14 +95,14 @@ def test_the_same_500_rows_in_every_format_are_the_same_rows() -> None:
         ]
 
 
-def test_a_number_that_json_refuses_in_a_text_field_is_text_as_csv() -> None:
+def test_the_type_of_the_field_decides_what_a_failed_row_of_json_is_as_csv() -> None:
     """As docs/importing-files.md says; the digits are those that were sent."""
-    row = '{"EmployerRef":"E1","PersonnelRef":"P1","Surname":12.50,"Title":true}'
+    row = '{"EmployerRef":"E1","PersonnelRef":"P1","Surname":12.50,"Title":true,"Gender":"1"}'
     columns: csv_export.Columns = {}
     csv_export.note_columns(columns, row)
     text = csv_export.header_line(columns) + csv_export.row_line(columns, 0, "1002", row)
     [again] = csv_rows(text)
-    assert (again["Surname"], again["Title"]) == ("12.50", "true")
+    assert (again["Surname"], again["Title"], again["Gender"]) == ("12.50", "true", 1)
 
 
 def test_a_line_that_is_no_object_is_refused_with_its_place() -> None:
