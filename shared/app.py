@@ -546,6 +546,7 @@ def _processors(
         clock=context.clock,
         offload=context.offload,
         on_change=on_change,
+        digests=dependencies.data_keys.digests,
     )
     special_undo = {
         name: module.make_undo_processor(context)

@@ -248,6 +248,10 @@ class FoundBy:
     name: str
 
 
+def no_record(_row: ReadRow) -> None:
+    """The default of `alone`."""
+
+
 def always(_path: Sequence[str | int]) -> bool:
     """The default of `is_sensitive`, for types that do not declare which values may be shown."""
     return True
@@ -291,6 +295,7 @@ class RecordRules(Rules):
     found_by(document)           the names that the record is found by in all groups of its tenant;
                                  `has_names` where a type has such names at all
     listed(document)             the values that must be in the tenant's reference lists, if any
+    alone(row)                   the record that a row makes where none is stored; None if it fails
 
     Listed values are those of the record that would result from a row, also from a row with faults,
     so any field may be missing.
@@ -302,6 +307,7 @@ class RecordRules(Rules):
     lookups: Callable[[Document], Sequence[str]]
     found_by: Callable[[Document], Sequence[FoundBy]] = none_of
     listed: Callable[[Document], Sequence[ListedValue]] = none_of
+    alone: Callable[[ReadRow], Document | None] = no_record
 
     @property
     def has_names(self) -> bool:

@@ -368,11 +368,15 @@ def merging_rules(
             review=review,
         )
 
+    def alone(row: ReadRow) -> Document | None:
+        return merge(None, row.values, model) if row.is_readable else None
+
     return RecordRules(
         key_fields=key_fields,
         record_id_fields=record_id_fields,
         identify=identify,
         read=read,
+        alone=alone,
         decide=decide,
         columns=lambda document: text_columns(document, columns),
         lookups=lookups,

@@ -51,6 +51,7 @@ from shared.storage import business_records as records
 from shared.storage.business_records import (
     WORTH_IT,
     RecordKey,
+    RecordStates,
     StoredRecord,
     load_records,
     partition_of,
@@ -61,6 +62,7 @@ from shared.storage.former_columns import Spilled, keep_spilled
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import MAX_OPERATIONS, Blobs, Delete, Operation, Tables
 from shared.storage.record_indexes import NamedRecord, NameIndex, PartitionIndex
+from shared.storage.sealing import PLAIN_DIGESTS, RecordDigests
 from shared.telemetry import traced
 
 # Committing the records of a chunk: load, resolve, commit (docs/design.md#1.5).
@@ -84,6 +86,13 @@ AddNames = Callable[[Iterable[NamedRecord]], Awaitable[None]]
 Prepare = Callable[[Sequence[StoredRecord]], Awaitable[None]]
 
 
+# From a partition, the rows of its records and their row keys: the records that these rows do not
+# change, and the row keys of those that have to be read.
+FindUnchanged = Callable[
+    [str, Sequence[KeyRows], list[str]], Awaitable[tuple[dict[str, StoredRecord], list[str]]]
+]
+
+
 class RecordCommitter:
     """Commits the records of one chunk in one table.
 
@@ -92,7 +101,7 @@ class RecordCommitter:
     `number` is the number of the import, to recognise its own stamps on records that cannot be
     read. `blobs` takes former values that are too long for a record, under the import's id,
     `correlation_id`. `one_in` is that of `load_records`. `prepare` is awaited with records as they
-    were read, before the resolver gets them.
+    were read, before the resolver gets them. `find_unchanged` finds those that need not be read.
     """
 
     def __init__(
@@ -108,8 +117,10 @@ class RecordCommitter:
         one_in: int = WORTH_IT,
         add_names: AddNames | None = None,
         prepare: Prepare | None = None,
+        find_unchanged: FindUnchanged | None = None,
     ) -> None:
         self._prepare = prepare
+        self._find_unchanged = find_unchanged
         self._number = number
         self._tables = tables
         self._blobs = blobs
@@ -143,14 +154,14 @@ class RecordCommitter:
         self, partition: str, keys: Sequence[KeyRows]
     ) -> list[tuple[KeyRows, RecordOutcome]]:
         await self._before_commit()
+        wanted = list(dict.fromkeys(rows.key.row for rows in keys))
+        stored: dict[str, StoredRecord] = {}
+        if self._find_unchanged is not None:
+            stored, wanted = await self._find_unchanged(partition, keys, wanted)
         entities = await load_records(
-            self._tables,
-            self._table,
-            partition,
-            list(dict.fromkeys(rows.key.row for rows in keys)),
-            one_in=self._one_in,
+            self._tables, self._table, partition, wanted, one_in=self._one_in
         )
-        stored = {row: records.from_any_entity(entity) for row, entity in entities.items()}
+        stored |= {row: records.from_any_entity(entity) for row, entity in entities.items()}
         if self._prepare is not None:
             await self._prepare(list(stored.values()))
         return [(rows, await self._resolve_rows(rows, stored.get(rows.key.row))) for rows in keys]
@@ -419,6 +430,10 @@ def _group_by_record(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]])
     return ChunkRows(keys, without_key, [row.index for _, row in rows], groups)
 
 
+def _plain_digests(_tenant: str) -> RecordDigests:
+    return PLAIN_DIGESTS
+
+
 class RecordProcessor:
     """The `RowProcessor` of rows that each name one record. Calls `on_change` for each change."""
 
@@ -433,6 +448,7 @@ class RecordProcessor:
         offload: Offload,
         on_change: ChangeListener | None = None,
         type_of: Callable[[str], ImportType] | None = None,
+        digests: Callable[[str], RecordDigests] = _plain_digests,
     ) -> None:
         self._tables = tables
         self._blobs = blobs
@@ -444,14 +460,18 @@ class RecordProcessor:
         self._offload = offload
         self._on_change = on_change
         self._type_of = type_of
+        self._digests = digests
 
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
     ) -> list[RowResult]:
         """See `RowProcessor`. Rows wait for records that an earlier import may still create."""
+        kind = self._type(record)
+        digests = self._digests(record.tenant)
+        states = RecordStates(self._tables, kind.table, digests, lines.count(b"\n"))
         results: list[RowResult] = []
         async for part in self._parts(record, lines, read_by_rules):
-            results += await self._process_rows(record, part, before_commit)
+            results += await self._process_rows(record, part, before_commit, digests, states)
         return results
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
@@ -475,7 +495,12 @@ class RecordProcessor:
         return True
 
     async def _process_rows(
-        self, record: ImportRecord, part: ChunkRows, before_commit: BeforeCommit
+        self,
+        record: ImportRecord,
+        part: ChunkRows,
+        before_commit: BeforeCommit,
+        digests: RecordDigests,
+        states: RecordStates,
     ) -> list[RowResult]:
         kind = self._type(record)
         await self._names.begin(kind, record.tenant)
@@ -490,9 +515,22 @@ class RecordProcessor:
         while keys:
             unread_references: set[Reference] = set()
             resolve = rules_resolver(
-                kind, record, references, self._clock.now(), self._on_change, unread_references
+                kind,
+                record,
+                references,
+                self._clock.now(),
+                self._on_change,
+                unread_references,
+                digests,
             )
-            results += await self._commit_records(record, kind, keys, resolve, before_commit)
+            results += await self._commit_records(
+                record,
+                kind,
+                keys,
+                resolve,
+                before_commit,
+                find_unchanged=partial(_find_unchanged, states, kind, record.number),
+            )
             if not unread_references:
                 break
             # A row and its stored record together may have a reference that neither has alone.
@@ -509,6 +547,7 @@ class RecordProcessor:
         resolve: Resolver,
         before_commit: BeforeCommit,
         prepare: Prepare | None = None,
+        find_unchanged: FindUnchanged | None = None,
     ) -> list[RowResult]:
         committer = RecordCommitter(
             self._tables,
@@ -521,6 +560,7 @@ class RecordProcessor:
             record.number,
             add_names=partial(self._names.note, kind, record.tenant),
             prepare=prepare,
+            find_unchanged=find_unchanged,
         )
         return await committer.commit(keys)
 
@@ -531,6 +571,38 @@ class RecordProcessor:
         slices = read_slices(kind, record.tenant, lines, reading)
         while (part := await self._offload(len(lines), next, slices, None)) is not None:
             yield part
+
+
+async def _find_unchanged(
+    states: RecordStates,
+    kind: ImportType,
+    number: int,
+    partition: str,
+    keys: Sequence[KeyRows],
+    wanted: list[str],
+) -> tuple[dict[str, StoredRecord], list[str]]:
+    """See `FindUnchanged`.
+
+    Where the digest of a stored record is that of the record which its row would make alone, the
+    two are the same record, so the row is decided on it without reading what is stored.
+    """
+    if not await states.read(partition, wanted):
+        return {}, wanted
+    unchanged: dict[str, StoredRecord] = {}
+    changed: list[str] = []
+    for rows in keys:
+        if not states.has(rows.key.row):
+            continue
+        stored = None
+        document = kind.record_rules.alone(rows.rows[0]) if len(rows.rows) == 1 else None
+        if document is not None:
+            stored = states.unchanged(rows.key, document, number)
+        if stored is None:
+            changed.append(rows.key.row)
+        else:
+            unchanged[rows.key.row] = stored
+    states.note(len(unchanged), len(changed))
+    return unchanged, changed
 
 
 def in_plan_order(part: ChunkRows, results: Sequence[RowResult]) -> list[RowResult]:

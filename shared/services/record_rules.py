@@ -29,6 +29,7 @@ from shared.storage.business_records import RecordTooLargeError, Stamp, StoredRe
 from shared.storage.former_columns import Spilled
 from shared.storage.import_records import ImportRecord
 from shared.storage.record_indexes import names_of
+from shared.storage.sealing import RecordDigests
 
 
 def rules_resolver(
@@ -38,6 +39,7 @@ def rules_resolver(
     now: datetime,
     on_change: ChangeListener | None = None,
     unread: set[Reference] | None = None,
+    digests: RecordDigests | None = None,
 ) -> Resolver:
     """Make a resolver that merges the rows by the rules, and writes once with this import's stamp.
 
@@ -90,7 +92,7 @@ def rules_resolver(
         try:
             names = names_of(kind, merged.document) - names_of(kind, document)
             spilled: Spilled = {}
-            operations = tuple(records.writing(new_record, stored, spilled))
+            operations = tuple(records.writing(new_record, stored, spilled, digests))
             return RecordOutcome(merged.results, operations, names, spilled)
         except RecordTooLargeError:
             return RecordOutcome(

@@ -12,6 +12,8 @@ Created                             the number of the import that created it
 PreviousNumber, Previous, …         what it was before that import (`former_columns`)
 Deleted                             a tombstone: there is a stamp, but no record
 Document0, Document1, …             the record as JSON, beside its promoted columns
+Digest                              a keyed digest of that JSON, so that a row can be compared with
+                                    the record without reading it; it may be missing
 x|<look-up>|reference               look-up entities, in the same partition and transaction
 """
 
@@ -67,6 +69,7 @@ from shared.storage.ports import (
     reading,
 )
 from shared.storage.ports import Replace as ReplaceEntity
+from shared.storage.sealing import RecordDigests
 
 # Characters. Longer outcomes are compressed; those of a single row have some hundred.
 _LONG_OUTCOMES = 4_000
@@ -280,17 +283,21 @@ def _read_stamp(entity: Entity) -> Stamp:
 
 
 def writing(
-    record: StoredRecord, before: StoredRecord | None, spilled: Spilled | None = None
+    record: StoredRecord,
+    before: StoredRecord | None,
+    spilled: Spilled | None = None,
+    digests: RecordDigests | None = None,
 ) -> list[Operation]:
     """The operations that replace the record as it was read, and its look-ups.
 
     Former values that are too long for the record are added to `spilled`; without it they are lost.
+    With `digests` the record has the digest of its document.
 
     Raises RecordTooLargeError. Some bytes are reserved for imports that are ended later. A record
     that fits only without its former values is written without them.
     """
     former = pack_former(record.former, record.document, record.created)
-    entity = _to_entity(record, former)
+    entity = _to_entity(record, former, digests)
     if former.spilled and spilled is not None:
         spilled[record.key.row] = former.spilled
     most = MAX_ENTITY_BYTES - _ENDED_BYTES
@@ -342,7 +349,7 @@ def _lookup_entity(key: RecordKey, name: str, reference: str) -> Entity:
     return Entity(key.partition, lookup_range(name)[0] + reference, {})
 
 
-def _to_entity(record: StoredRecord, former: FormerValues) -> Entity:
+def _to_entity(record: StoredRecord, former: FormerValues, digests: RecordDigests | None) -> Entity:
     values: dict[str, Any] = {
         **(record.columns or {}),
         "Number": record.stamp.number,
@@ -363,9 +370,12 @@ def _to_entity(record: StoredRecord, former: FormerValues) -> Entity:
     if record.document is None:
         values["Deleted"] = True
     else:
-        values |= split_text("Document", json_text(record.document))
+        text = json_text(record.document)
+        values |= split_text("Document", text)
         if record.unreadable:
             values["Unreadable"] = record.unreadable
+        elif digests is not None and digests.are_known:
+            values["Digest"] = digests.make(record.key.partition, record.key.row, text)
     return Entity(record.key.partition, record.key.row, values)
 
 
@@ -393,6 +403,9 @@ WORTH_IT = 10
 # The same for look-ups and small records, which are quickly read.
 SMALL = 60
 _POINTS_AT_ONCE = 8
+# Fewer records than these are read at once, without their states.
+_FEW_STATES = 50
+_LAST_ROW = "r|~"
 
 
 async def load_records(
@@ -428,6 +441,67 @@ async def load_records(
         if entity is not None:
             entities[row] = entity
     return entities
+
+
+# What is read of a record to see whether a row changes it.
+_STATE = ("Number", "Ended", "Deleted", "Digest")
+
+
+class RecordStates:
+    """The digests and stamps of the records of a chunk, read ahead of its rows.
+
+    One query reads a thousand neighbours. Where few of them are wanted, no more are read. `rows` is
+    the number of rows in the chunk.
+    """
+
+    def __init__(self, tables: Tables, table: str, digests: RecordDigests, rows: int) -> None:
+        self._tables = tables
+        self._table = table
+        self._digests = digests
+        self._most = min(_READ_AT_ONCE, rows + _MARGIN)
+        self._is_worth_it = digests.are_known
+        self._partition = self._first = self._last = ""
+        self._states: dict[str, Entity] = {}
+
+    async def read(self, partition: str, rows: Sequence[str]) -> bool:
+        """Read the states of these records (sorted row keys); False if it is not worth it."""
+        if len(rows) < _FEW_STATES or not self._is_worth_it:
+            return False
+        if partition != self._partition or not self._first <= rows[0] <= rows[-1] <= self._last:
+            page = await self._tables.query(
+                self._table, partition, rows[0], _LAST_ROW, select=_STATE, most=self._most
+            )
+            self._partition, self._first = partition, rows[0]
+            self._last = page[-1].row if len(page) == self._most else _LAST_ROW
+            self._states = {entity.row: entity for entity in page}
+            self._is_worth_it = rows[-1] <= self._last
+        return self._is_worth_it
+
+    def note(self, unchanged: int, changed: int) -> None:
+        """Read no more of them where rows change most of their records."""
+        self._is_worth_it = unchanged >= changed
+
+    def has(self, row: str) -> bool:
+        """Whether the record, or a tombstone or mark in its place, is stored."""
+        return row in self._states
+
+    def unchanged(self, key: RecordKey, document: Document, number: int) -> StoredRecord | None:
+        """The stored record, if its document is this one and an import before `number` wrote it.
+
+        It has what is needed to decide about a row that changes nothing, and cannot be written.
+        """
+        state = self._states[key.row]
+        digest, stamp = state.values.get("Digest"), state.values.get("Number")
+        if (
+            not isinstance(digest, bytes)
+            or not isinstance(stamp, int)
+            or not 0 < stamp < number
+            or "Ended" in state.values
+            or state.flag("Deleted")
+            or not self._digests.matches(digest, key.partition, key.row, json_text(document))
+        ):
+            return None
+        return StoredRecord(key, document, Stamp(stamp, -1, "[]"))
 
 
 async def load_lookups(

@@ -41,7 +41,15 @@ from shared.storage.ports import (
     StoredTables,
     Value,
 )
-from shared.storage.sealing import GATEWAY, OVERHEAD, DataKeys, Sealer, is_sealed, key_number
+from shared.storage.sealing import (
+    GATEWAY,
+    OVERHEAD,
+    DataKeys,
+    Sealer,
+    digest_number,
+    is_sealed,
+    key_number,
+)
 
 # Texts that are sealed as a whole, by table. Of a text that is split this is the first property.
 SEALED_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -51,6 +59,8 @@ SEALED_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 # The property with the former values of a record.
 _PREVIOUS: Final = "Previous"
 _UNREADABLE: Final = "Unreadable"
+# The digest of a document, under a key that belongs to a data key.
+_DIGEST: Final = "Digest"
 _SELECTED: Final = (*(f"Sealed{number}" for number in range(4)), _UNREADABLE)
 # The most sealed values that do not open and that a record keeps: one for each key that was lost.
 _MOST_UNREADABLE: Final = 4
@@ -550,13 +560,14 @@ def _compact(value: Any) -> str:
 
 
 # What has to be read of a record to seal it anew.
-RESEALED_COLUMNS: Final = (*_SELECTED, _PREVIOUS)
+RESEALED_COLUMNS: Final = (*_SELECTED, _PREVIOUS, _DIGEST)
 
 
 def resealed(table: str, entity: Entity, sealer: Sealer) -> Operation | None:
     """The write that seals the values of an entity, as it is stored, under the current key.
 
-    None where they are; what does not open stays as it is. A text of SIGNING_KEYS that is not
+    None where they are; what does not open stays as it is. The digest of a document under another
+    key goes, since nothing may depend on that key any more. A text of SIGNING_KEYS that is not
     sealed yet is sealed too.
     """
     place = (table, entity.partition, entity.row)
@@ -576,6 +587,9 @@ def resealed(table: str, entity: Entity, sealer: Sealer) -> Operation | None:
     anew = [(paths, _lost_anew(data, sealer, place)) for paths, data in lost]
     if anew != lost:
         values[_UNREADABLE] = _lost_text(anew)
+    digest = entity.values.get(_DIGEST)
+    if isinstance(digest, bytes) and digest and digest_number(digest) != sealer.current:
+        values[_DIGEST] = b""
     if not values:
         return None
     return Merge(Entity(entity.partition, entity.row, values, entity.etag))

@@ -46,6 +46,8 @@ GATEWAY: Final = "-"
 # No text and no compressed data begins with this byte.
 _FORMAT: Final = 1
 _HEADER: Final = struct.Struct(">BI")
+_NUMBER: Final = struct.Struct(">I")
+_DIGEST_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
 # By how much a sealed value is longer than its content.
@@ -67,13 +69,61 @@ def key_number(sealed: bytes) -> int:
     return number
 
 
+def digest_number(digest: bytes) -> int:
+    """The number of the data key to which the key of a digest belongs; -1 where it has none."""
+    is_whole = len(digest) == _NUMBER.size + _DIGEST_BYTES
+    return int(_NUMBER.unpack_from(digest)[0]) if is_whole else -1
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDigests:
+    """Keyed digests of the documents of records, to compare a document without reading it.
+
+    A digest is the number of a data key and an HMAC under a key that is derived from it, so it says
+    nothing of the sealed values, and it matches only while these can be opened. Without
+    GATEWAY_DATA_KEYS nothing is sealed, and the digest is a plain hash.
+    """
+
+    current: int
+    keys: Mapping[int, bytes] = field(repr=False)
+
+    @property
+    def are_known(self) -> bool:
+        """Whether there is a key to make them."""
+        return self.current in self.keys
+
+    def make(self, partition: str, row: str, text: str) -> bytes:
+        """The digest of a document, as JSON, at its place."""
+        return self._digest(self.current, f"{partition}\n{row}\n{text}")
+
+    def matches(self, digest: bytes, partition: str, row: str, text: str) -> bool:
+        """Whether a stored digest is that of this document."""
+        made = self._digest(digest_number(digest), f"{partition}\n{row}\n{text}")
+        return made != b"" and hmac.compare_digest(digest, made)
+
+    def _digest(self, number: int, text: str) -> bytes:
+        key = self.keys.get(number)
+        if key is None:
+            return b""
+        made = hmac.digest(key, text.encode(), hashlib.sha256)
+        return _NUMBER.pack(number) + made[:_DIGEST_BYTES]
+
+
+# The digests of a gateway without GATEWAY_DATA_KEYS.
+PLAIN_DIGESTS: Final = RecordDigests(0, {0: b""})
+
+
 @dataclass(frozen=True, slots=True)
 class Sealer:
-    """Seals and opens values of one tenant. `current` is the number of the key that seals."""
+    """Seals and opens values of one tenant. `current` is the number of the key that seals.
+
+    `digest_keys` are those of `RecordDigests`.
+    """
 
     tenant: str
     current: int
     keys: Mapping[int, Any] = field(repr=False)
+    digest_keys: Mapping[int, bytes] = field(repr=False, default_factory=dict)
 
     def seal(self, data: bytes | bytearray | memoryview, *place: str) -> bytes:
         """The sealed value, which opens at this place only."""
@@ -204,6 +254,15 @@ class DataKeys:
             return cached.sealer
         return await self._read(tenant)
 
+    def digests(self, tenant: str) -> RecordDigests:
+        """The digests of a tenant's records, under the keys that this process remembers."""
+        if not self.are_set:
+            return PLAIN_DIGESTS
+        cached = self._sealers.get(tenant)
+        if cached is None:
+            return RecordDigests(0, {})
+        return RecordDigests(cached.sealer.current, cached.sealer.digest_keys)
+
     async def stored(self, tenant: str) -> list[StoredDataKey]:
         """The data keys of a tenant, the current one last. Raises StorageUnavailableError."""
         entities = await self._tables.query(DATA_KEYS, encode(tenant), "k|", "k|~")
@@ -314,7 +373,12 @@ class DataKeys:
                     number=key.number,
                     reason="GATEWAY_DATA_KEYS",
                 )
-        sealer = Sealer(tenant, stored[-1].number if stored else 0, keys)
+        digest_keys = {
+            number: hmac.digest(key, b"payroll-import-gateway record digests", hashlib.sha256)
+            for number, key in data.items()
+            if key is not None
+        }
+        sealer = Sealer(tenant, stored[-1].number if stored else 0, keys, digest_keys)
         self._sealers.pop(tenant, None)
         if not stored:  # another process may make the first one at any time
             return sealer

@@ -46,6 +46,7 @@ from shared.services.undoing import Undoing
 from shared.storage.entities import encode
 from shared.storage.names import TENANTS
 from shared.storage.ports import Entity
+from shared.storage.sealing import PLAIN_DIGESTS, DataKeys, RecordDigests
 from tests.emulator import settings_for
 from tests.memory_storage import CountedRequests, MemoryBlobs, MemoryQueues, MemoryTables
 
@@ -269,12 +270,26 @@ _SETTINGS = settings_for(
 )
 
 
+class _MemoryDataKeys(DataKeys):
+    """Storage in memory is not sealed, so the digests of records are plain."""
+
+    def __init__(self, tables: MemoryTables, clock: Clock, digests: RecordDigests) -> None:
+        super().__init__(tables, _SETTINGS.data_keys, clock, _SETTINGS.cache_seconds)
+        self._made_digests = digests
+
+    def digests(self, tenant: str) -> RecordDigests:
+        """See `DataKeys.digests`."""
+        return self._made_digests
+
+
 def make_process(
     tables: MemoryTables,
     blobs: MemoryBlobs,
     queues: MemoryQueues,
     clock: Clock,
     ids: CountedIds,
+    *,
+    digests: RecordDigests = PLAIN_DIGESTS,
     **settings: Any,
 ) -> Process:
     """A process on that storage; `settings` by the names of `Settings`."""
@@ -288,6 +303,7 @@ def make_process(
         ProcessStop(),
         ids=ids,
         offload=run_here,
+        data_keys=_MemoryDataKeys(tables, clock, digests),
     )
     authdata = compose_authdata(dependencies)
     licenses, license_undo = (
