@@ -39,6 +39,7 @@ _ENCODED_NAMES = AZURITE / "encoded_names.cjs"
 _PRELOADS = (
     _END_ONCE,
     _ENCODED_NAMES,
+    AZURITE / "by_index.cjs",
     AZURITE / "partition_delete.cjs",
     AZURITE / "unused_modules.cjs",
 )
