@@ -26,7 +26,8 @@ for name in data-keys authdata-keys; do
     fi
     if printf '%s\n' "$deleted" | grep -qx "$name"; then
         echo "The secret $name of $KEY_VAULT_NAME was deleted. Recover it: a new key does not open" >&2
-        echo "what was sealed under it (az keyvault secret recover --name $name)." >&2
+        echo "what was sealed under it:" >&2
+        echo "az keyvault secret recover --vault-name $KEY_VAULT_NAME --name $name" >&2
         exit 1
     fi
     # From a file, so that the key is in no command line that other users of the machine could see.
