@@ -30,6 +30,8 @@ export function FileDrop({ label, hint, accept = "", file, onFile }) {
   const drop = (event) => {
     event.preventDefault();
     setOver(false);
+    // The field of the browser shows the name of its file: it has to be the one that was dropped.
+    if (input.current && event.dataTransfer?.files.length === 1) input.current.files = event.dataTransfer.files;
     onFile(event.dataTransfer?.files[0] ?? null);
   };
   return html`

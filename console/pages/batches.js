@@ -17,6 +17,7 @@ import { hashOf, replaceQuery } from "../routes.js";
 
 const HERE = "/api/admin/authdata";
 const DAYS_SHOWN = 7;
+const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** @type {Record<string, [string, string]>} */
 const STATES = {
   Staged: ["waits for review", "running"],
@@ -85,7 +86,12 @@ export function BatchesPage({ gateway, query }) {
       <${Pager} pages=${pages} continuation=${list.value.continuation} label="Pages of batches" />
     `}
     <${OpenById} key=${chosen} chosen=${chosen} />
-    ${chosen && html`
+    ${chosen && !GUID.test(chosen) && html`
+      <${Notice} kind="error" title="There is no batch of this id">
+        An id looks like 8375fb13-cce4-4cf1-8280-7bad9e6cb16f. Correct it, or choose a batch of the list.
+      <//>
+    `}
+    ${GUID.test(chosen) && html`
       <${Review} key=${chosen} gateway=${gateway} fileLogId=${chosen} onProcessed=${list.reload} />
     `}
     <${Thresholds} gateway=${gateway} />

@@ -259,7 +259,8 @@ function Sending({ gateway, type, options, file, kind, charset, limits }) {
         },
         { onProgress: setSent, signal: left.current.signal },
       );
-      if (isDry) setJudged(answer.body.items);
+      // The rows come in the order in which the gateway processes them.
+      if (isDry) setJudged(answer.body.items.toSorted((/** @type {any} */ one, /** @type {any} */ other) => one.index - other.index));
       else if (isStaged) setBatch(answer.body);
       else setImportId(answer.headers.get("X-Import-Id") ?? NO_ROWS);
     } catch (error) {
@@ -301,7 +302,6 @@ function Sending({ gateway, type, options, file, kind, charset, limits }) {
         </p>
       `}
     `}
-    ${judged && html`<${Judgement} items=${judged} />`}
     ${batch && html`
       <${Notice} kind=${batch.thresholdExceptions.length > 0 ? "warning" : "success"}
         title=${batch.thresholdExceptions.length > 0 ? "A threshold has cancelled the batch" : "The records are staged"}>
@@ -312,6 +312,7 @@ function Sending({ gateway, type, options, file, kind, charset, limits }) {
     `}
     ${importId === NO_ROWS && html`<${Notice} kind="warning" title="Nothing was imported">The file has no rows.<//>`}
     ${importId && importId !== NO_ROWS && html`<${Following} gateway=${gateway} importId=${importId} />`}
+    ${judged && html`<${Judgement} items=${judged} />`}
   `;
 }
 
