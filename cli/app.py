@@ -179,7 +179,7 @@ def _error_lines(error: Exception) -> list[str]:
         case SettingsError():
             return list(error.problems)
         case StorageUnavailableError():
-            return [f"Storage cannot be reached: {error}. Is the local gateway running?"]
+            return [_storage_line(str(error))]
         case GatewayError():
             return [str(error)]
         case OSError() if error.filename and error.strerror:
@@ -191,6 +191,18 @@ def _error_lines(error: Exception) -> list[str]:
                 f"({_error_origin(error)}). Run it with `python -X dev manage.py` for the whole "
                 "report."
             ]
+
+
+def _storage_line(reason: str) -> str:
+    """Why storage was not reached, and what to do; an account in Azure asks for roles."""
+    if reason in ("storage answered 401", "storage answered 403"):
+        return (
+            f"Storage refuses this command: {reason}. You need roles on the account, which count "
+            "some minutes after they were given (docs/deploy.md#who-else-may-do-what)."
+        )
+    if "ClientAuthenticationError" in reason or "CredentialUnavailableError" in reason:
+        return f"Storage cannot be reached: {reason}. Sign in with `az login`."
+    return f"Storage cannot be reached: {reason}. Is the local gateway running?"
 
 
 def _error_origin(error: Exception) -> str:

@@ -258,6 +258,32 @@ class _NoGateway(BaseHTTPRequestHandler):
         """Nothing is to be written."""
 
 
+class _Refuses(_NoGateway):
+    """Storage whose account gives the caller no role."""
+
+    def do_GET(self) -> None:
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_PUT = do_POST = do_GET  # noqa: N815 (the library's names)
+
+
+def test_storage_that_refuses_the_administrator_says_that_roles_are_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/local;"
+        ends = "".join(f"{name}Endpoint={address}" for name in ("Blob", "Queue", "Table"))
+        connection = f"AccountName=local;AccountKey=bG9jYWw=;{ends}"
+        monkeypatch.setenv("AzureWebJobsStorage", connection)
+        status, printed = _run(monkeypatch, capsys, "tenant", "list")
+        server.shutdown()
+    assert (status, printed.count("\n")) == (1, 1)
+    assert "You need roles on the account" in printed
+
+
 def test_an_error_that_no_command_foresees_names_its_place_and_quotes_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
