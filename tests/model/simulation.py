@@ -198,11 +198,14 @@ class Simulation:
         elif what == "cancel" and self.odds.cancels and (opened := self._open_imports()):
             self.odds.cancels -= 1
             self.seen["cancel"] += 1
-            self._start(lambda process: self._cancel(process, self.random.choice(opened)), None)
+            self._start(lambda process: self._cancel(process, self._one_to_cancel(opened)), None)
         elif what == "retry":
             self._try_again()
         elif what == "undo":
             self._try_undo()
+
+    def _one_to_cancel(self, open_imports: list[str]) -> str:
+        return self.random.choice(open_imports)
 
     def _try_again(self) -> bool:
         """Whether an import that has ended is being retried now."""
@@ -458,7 +461,11 @@ class Simulation:
 
 
 class UnsweptSimulation(Simulation):
-    """Many imports of few records, and no sweep."""
+    """Many imports of few records, and no sweep.
+
+    An import is cancelled more often while it waits, so that what waits for it must go on waiting
+    for the imports before it.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -466,12 +473,17 @@ class UnsweptSimulation(Simulation):
 
     def _start_sweep(self) -> None:
         if not self.runs and not self.queues.messages:
-            waiting = self.tables.in_range("Imports", "tenant", "wait|", "wait|~")
+            waiting = self.tables.in_range("Imports", TENANT, "wait|", "wait|~")
             stuck = f"{self._open_imports()} open, {[entity.row for entity in waiting]} noted"
             assert not self._open_imports(), f"stuck without a message: {stuck}"
 
     def _may_fail(self, run: Run | None) -> bool:
         return run is not None and run.message is not None and run.has_lease
+
+    def _one_to_cancel(self, open_imports: list[str]) -> str:
+        waiting = self.tables.in_range("Imports", TENANT, "wait|", "wait|~")
+        ids = [entity.text("ImportId") for entity in waiting] + open_imports
+        return self.random.choice(ids)
 
 
 # The model with imports of licenses alone, of one company, whose keys and employees meet.
