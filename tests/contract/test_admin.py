@@ -219,6 +219,20 @@ def test_no_caller_ends_what_it_calls_with(
     check_refusal(desk.call("DELETE", "keys", None, alone), 409, "add a new function key first")
 
 
+def test_what_a_lost_answer_has_made_is_found_and_replaced(desk: Desk) -> None:
+    """The steps of docs/api.md for calls whose answer was lost."""
+    new = {"softwareKey": "NEW"}
+    lost = desk.ask("POST", "integrations", new)
+    check_refusal(desk.call("POST", "integrations", new), 409, "already")
+    key = desk.ask("POST", "keys", new)
+    desk.ask("DELETE", "keys", softwareKey="NEW", id=lost["key"]["id"])
+    assert [each["id"] for each in desk.ask("GET", "keys", **new)["keys"]] == [key["id"]]
+    desk.ask("POST", "clients", {"scopes": ["import_inbox"]})
+    [client] = desk.ask("GET", "clients")["clients"]
+    desk.ask("DELETE", "clients", clientId=client["clientId"])
+    assert desk.ask("GET", "clients")["clients"] == []
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "wording"),
     [
