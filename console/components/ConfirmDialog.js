@@ -3,7 +3,7 @@ import { html, useEffect, useRef } from "../html.js";
 let dialogs = 0;
 
 /**
- * A question before something is done. Escape and Cancel close it; the focus returns to where it was.
+ * A question before something is done. Escape and Close close it; the focus returns to where it was.
  *
  * @param {{ title: string, confirm: string, isBusy?: boolean, isDisabled?: boolean,
  *   isDangerous?: boolean, onConfirm: () => void, onClose: () => void, children?: any }} properties
@@ -32,7 +32,7 @@ export function ConfirmDialog({
         <h2 id=${heading.current}>${title}</h2>
         ${children}
         <footer>
-          <button type="button" class="secondary" onClick=${onClose}>Cancel</button>
+          <button type="button" class="secondary" onClick=${onClose}>Close</button>
           <button type="button" class=${isDangerous ? "danger" : ""} aria-busy=${isBusy ? "true" : "false"}
             disabled=${isBusy || isDisabled} onClick=${onConfirm}>
             ${confirm}

@@ -7,6 +7,7 @@ import { html } from "../html.js";
  * @property {boolean} [isNumber] Its values are aligned right.
  * @property {(item: any) => any} [render] The content of a cell; by default `item[key]`.
  * @property {boolean} [isHeader] Its cells name their rows.
+ * @property {boolean} [isWide] Its cells have sentences, and keep some width on a narrow screen.
  */
 
 /**
@@ -33,9 +34,10 @@ export function DataTable({ label, columns, items, keyOf, rowClass, empty }) {
             <tr key=${keyOf(item)} class=${rowClass?.(item) ?? ""}>
               ${columns.map((column) => {
                 const content = column.render ? column.render(item) : item[column.key];
+                const style = `${column.isNumber ? "number" : ""} ${column.isWide ? "wide" : ""}`.trim();
                 return column.isHeader
-                  ? html`<th key=${column.key} scope="row">${content}</th>`
-                  : html`<td key=${column.key} class=${column.isNumber ? "number" : ""}>${content}</td>`;
+                  ? html`<th key=${column.key} scope="row" class=${style}>${content}</th>`
+                  : html`<td key=${column.key} class=${style}>${content}</td>`;
               })}
             </tr>
           `)}

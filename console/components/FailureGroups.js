@@ -21,7 +21,7 @@ export function FailureGroups({ importId, groups, leftOut, chosen }) {
   });
   const columns = [
     { key: "count", title: "Messages", isNumber: true, render: (/** @type {any} */ group) => formatCount(group.count) },
-    { key: "message", title: "Message", isHeader: true, render: (/** @type {any} */ group) => html`
+    { key: "message", title: "Message", isHeader: true, isWide: true, render: (/** @type {any} */ group) => html`
       <a href=${address(group)} aria-current=${isChosen(group) ? "true" : undefined}>
         <span class="only-read">Show the rows of: </span>${group.message}
       </a>

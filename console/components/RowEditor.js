@@ -47,36 +47,24 @@ export function RowEditor({ gateway, type, keyFields, item, changes, onChange, i
       ${paths.all.length === 0
         ? html`<p class="faint">The gateway cannot read this row any more. Send it again from the file it came from.</p>`
         : html`
-          <div class="table-frame" role="region" aria-label=${`Values of ${title.toLowerCase()}`} tabindex="0">
-            <table class="values">
-              <thead>
-                <tr>
-                  <th scope="col">Field</th>
-                  <th scope="col">Sent</th>
-                  ${isCompared && html`<th scope="col">Stored</th>`}
-                </tr>
-              </thead>
-              <tbody>
-                ${shown.map((path) => html`
-                  <tr key=${path} class=${paths.faulty.has(path) ? "faulty" : ""}>
-                    <th scope="row"><${Value} value=${path} /></th>
-                    <td>
-                      ${isReadOnly
-                        ? html`<${Value} value=${valueAt(item.row, path)} />`
-                        : html`<${Cell} label=${`${path} of ${title.toLowerCase()}`} sent=${valueAt(item.row, path)} text=${changes[path]}
-                            onChange=${(/** @type {string | null} */ text) => onChange(path, text)} />`}
-                    </td>
-                    ${isCompared && html`<td>${record ? html`<${Value} value=${valueAt(record, path) ?? ""} />` : ""}</td>`}
-                  </tr>
-                `)}
-              </tbody>
-            </table>
+          <div class="cells">
+            ${shown.map((path) => html`
+              <div key=${path} class=${`cell ${paths.faulty.has(path) ? "faulty" : ""}`}>
+                ${isReadOnly
+                  ? html`<span class="cell-name"><${Value} value=${path} /></span><span><${Value} value=${valueAt(item.row, path)} /></span>`
+                  : html`<${Cell} path=${path} rowTitle=${title} sent=${valueAt(item.row, path)} text=${changes[path]}
+                      onChange=${(/** @type {string | null} */ text) => onChange(path, text)} />`}
+                ${record && html`
+                  <span class="cell-stored">stored: ${valueAt(record, path) === undefined ? html`<span class="faint">nothing</span>` : html`<${Value} value=${valueAt(record, path)} />`}</span>
+                `}
+              </div>
+            `)}
           </div>
         `}
       <div class="row-actions">
         ${hidden > 0 && html`
           <button type="button" class="secondary small" aria-expanded=${isWhole ? "true" : "false"} onClick=${() => setWhole(!isWhole)}>
-            ${isWhole ? "Only the fields with messages" : `All ${paths.all.length} fields`}
+            ${isWhole ? "Fewer fields" : `All ${paths.all.length} fields`}
           </button>
         `}
         ${hasKey && !isCompared && html`
@@ -98,19 +86,20 @@ export function RowEditor({ gateway, type, keyFields, item, changes, onChange, i
  * @param {any} item
  * @param {string[]} keyFields
  * @returns {{ all: string[], first: string[], faulty: Set<string> }} The paths of a failed row; `first`
- *   are its key and what its messages are about.
+ *   are those that its errors and warnings are about, `faulty` those of errors.
  */
 function pathsOf(item, keyFields) {
   const sent = leavesOf(item.row).map(([path]) => path);
   const byName = new Map(sent.map((path) => [path.toLowerCase(), path]));
   /** @param {string} path */
   const asSent = (path) => byName.get(path.toLowerCase()) ?? path;
-  const faulty = new Set(item.messages
-    .filter((/** @type {any} */ message) => message.fieldName)
-    .map((/** @type {any} */ message) => asSent(message.sentAs ?? message.fieldName)));
+  /** @param {any[]} messages */
+  const fieldsOf = (messages) => new Set(messages.filter((each) => each.fieldName).map((each) => asSent(each.sentAs ?? each.fieldName)));
+  const faulty = fieldsOf(item.messages.filter((/** @type {any} */ message) => message.messageType === "Error"));
   if (sent.length === 0) return { all: [], first: [], faulty: new Set() };
-  const keys = keyFields.map(asSent).filter((path) => byName.has(path.toLowerCase()));
-  const first = [...new Set([...faulty, ...keys])].filter((path) => !hasLeavesBelow(sent, path));
+  const named = [...faulty, ...fieldsOf(item.messages.filter((/** @type {any} */ message) => message.messageType === "Warning"))];
+  // The key is in the heading already; it is a cell where nothing else says what to correct.
+  const first = [...new Set(named.length > 0 ? named : keyFields.map(asSent))].filter((path) => !hasLeavesBelow(sent, path));
   return { all: [...new Set([...first, ...sent])], first, faulty };
 }
 
@@ -123,21 +112,23 @@ function hasLeavesBelow(paths, path) {
 }
 
 /**
- * @param {{ label: string, sent: any, text: string | undefined, onChange: (text: string | null) => void }} properties
- *   `text` is what was typed; null gives the sent value back.
+ * @param {{ path: string, rowTitle: string, sent: any, text: string | undefined,
+ *   onChange: (text: string | null) => void }} properties `text` is what was typed; null gives the sent
+ *   value back.
  */
-function Cell({ label, sent, text, onChange }) {
+function Cell({ path, rowTitle, sent, text, onChange }) {
   const before = sent === null ? "null" : formatValue(sent);
   const isChanged = text !== undefined;
   return html`
-    <span class="cell">
-      <input aria-label=${label} class=${isChanged ? "changed" : ""} value=${text ?? before} dir="auto"
+    <label>
+      <span class="cell-name"><${Value} value=${path} /><span class="only-read"> of ${rowTitle.toLowerCase()}</span></span>
+      <input class=${isChanged ? "changed" : ""} value=${text ?? before} dir="auto"
         placeholder=${sent === undefined ? "not sent" : ""} autocomplete="off" spellcheck="false"
         onInput=${(/** @type {any} */ event) => {
           const typed = event.currentTarget.value;
           onChange(typed === before ? null : typed);
         }} />
-      ${isChanged && html`<span class="faint">was ${before === "" ? "not sent" : html`<${Value} value=${before} />`}</span>`}
-    </span>
+    </label>
+    ${isChanged && html`<span class="faint">sent: ${before === "" ? "nothing" : html`<${Value} value=${before} />`}</span>`}
   `;
 }

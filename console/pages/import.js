@@ -71,7 +71,7 @@ export function ImportPage({ gateway, parameters, query }) {
   };
 
   return html`
-    <nav aria-label="Above this page"><a href="#/imports">Imports</a></nav>
+    <nav aria-label="Above this page"><a href="#/imports">All imports</a></nav>
     <h1>${item.source ? html`<${Value} value=${item.source} />` : `${item.type} ${item.undoes ? "undo" : "import"} ${importId.slice(0, 8)}`}</h1>
     <p class="under-heading" role="status"><${StateLabel} state=${item.state} /> ${summaryOf(item)}</p>
     <${ErrorNotice} error=${shown.error} onRetry=${shown.reload} title="This page is not up to date" />
