@@ -12,7 +12,7 @@ import { UndoDialog } from "../components/UndoDialog.js";
 import { Value } from "../components/Value.js";
 import { countOf, formatCaller, formatDuration } from "../formatting.js";
 import { isAborted } from "../gateway.js";
-import { html, useState } from "../html.js";
+import { html, useRef, useState } from "../html.js";
 import { useLoaded } from "../loading.js";
 import { hashOf } from "../routes.js";
 import { saveAs } from "../saving.js";
@@ -32,16 +32,22 @@ export function ImportPage({ gateway, parameters, query }) {
   const [corrections, setCorrections] = useState(/** @type {import("../components/FailedRows.js").Corrections} */ ({}));
   const [notice, setNotice] = useState(/** @type {{ text: string, importId: string } | null} */ (null));
 
-  // An import and its retries are asked for again for as long as one of them runs.
+  // An import and its retries are asked for again for as long as one of them runs, and once more: a
+  // child that ends after its parent was read has changed the counts of the parent.
+  const wasOpen = useRef(false);
   const shown = useLoaded(
     async (signal) => {
       const item = await gateway.get(path, {}, { signal });
-      const ids = [...item.childIds.slice(-MOST_CHILDREN), ...(item.undoneBy ? [item.undoneBy] : [])];
-      const children = await Promise.all(ids.map((id) => gateway.get(`/api/imports/${encodeURIComponent(id)}`, {}, { signal })));
-      return { item, children };
+      const ids = new Set([...item.childIds.slice(-MOST_CHILDREN), item.undoneBy, notice?.importId].filter(Boolean));
+      const children = await Promise.all(Array.from(ids, (id) => gateway.get(`/api/imports/${encodeURIComponent(id)}`, {}, { signal })));
+      const isOpen = [item, ...children].some((each) => !each.endedAt);
+      const isLast = !isOpen && !wasOpen.current;
+      wasOpen.current = isOpen;
+      return { item, children, isLast };
     },
     [path],
-    (value) => value && [value.item, ...value.children].every((each) => each.endedAt) ? null : REFRESH_SECONDS,
+    (value) => (value?.isLast ? null : REFRESH_SECONDS),
+    notice?.importId ?? "",
   );
   const capabilities = useLoaded((signal) => gateway.get("/api/capabilities", {}, { signal }), []);
   const item = shown.value?.item;
@@ -67,7 +73,7 @@ export function ImportPage({ gateway, parameters, query }) {
     setDialog(null);
     setNotice({ text, importId: child.importId });
     if (dialog === "retry") setCorrections({});
-    shown.reload();
+    wasOpen.current = true;
   };
 
   return html`

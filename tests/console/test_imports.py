@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Response, Route, expect
 
+from shared.auth.integrations import READ
 from tests.builders import a_worker
 from tests.console.conftest import NARROW, Console
 from tests.e2e.gateway_process import GatewayProcess
@@ -37,6 +40,7 @@ def test_a_failing_import_is_repaired_from_its_group_to_a_corrected_cell(
     groups.get_by_role("row").filter(has_text="Gender").get_by_role("link").click()
     cell = page.get_by_label("Gender of row 21", exact=True)
     expect(cell).to_have_value("female")
+    console.picture("import")
     console.check_accessibility()
     for row in (21, 22):
         page.get_by_label(f"Gender of row {row}", exact=True).fill("2")
@@ -46,9 +50,158 @@ def test_a_failing_import_is_repaired_from_its_group_to_a_corrected_cell(
     page.get_by_role("dialog").get_by_role("button", name="Send 2 rows again").click()
     page.get_by_text("retries have imported all of them").first.wait_for()
     assert page.get_by_role("button", name="Send the failed rows again…").count() == 0
-    page.set_viewport_size(NARROW)
-    width = page.evaluate("document.documentElement.scrollWidth")
-    assert width <= NARROW["width"]
     stored = gateway.get("/api/records/workers?EmployerRef=E1&PersonnelRef=X1", sender).json
     [record] = [item["record"] for item in stored["items"]]
     assert (record["Gender"], record["StartDate"]) == (2, "2026-01-05")
+
+
+def press_until(page: Page, name: str) -> None:
+    """Press Tab until the element of that name has the focus."""
+    focused = """() => {
+        const item = document.activeElement;
+        return item.getAttribute("aria-label") ?? item.labels?.[0]?.innerText ?? item.innerText;
+    }"""
+    names = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        names.append(str(page.evaluate(focused)).strip())
+        if names[-1].startswith(name):
+            return
+    pytest.fail(f"Tab does not come to {name!r}, but to {names}")
+
+
+def test_a_wrong_import_is_undone_with_the_keyboard_alone(
+    console: Console, gateway: GatewayProcess, sender: Sender
+) -> None:
+    send(gateway, sender, [a_worker("P1"), a_worker("P2")], "right.json")
+    send(gateway, sender, [a_worker("P1", Surname="Wrong"), a_worker("P3")], "wrong.json")
+    page = console.page
+    console.open()
+    console.heading("Sign in").wait_for()
+    press_until(page, "Software key")
+    page.keyboard.type(sender.integration.software_key)
+    page.keyboard.press("Tab")
+    page.keyboard.type(sender.function_key)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="wrong.json").wait_for()
+    console.picture("imports")
+    press_until(page, "wrong.json")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Undo…").wait_for()
+    assert page.evaluate("document.activeElement.id") == "main"
+    press_until(page, "Undo…")
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").get_by_text("What would happen").wait_for()
+    console.check_accessibility()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Undo…")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Undo: put back 2 rows").wait_for()
+    press_until(page, "Undo: put back 2 rows")
+    page.keyboard.press("Enter")
+    page.get_by_text("Undone by").wait_for()
+    page.get_by_role("link", name="Open it").wait_for()
+    press_until(page, "Open it")
+    page.keyboard.press("Enter")
+    page.get_by_text("2 put back").wait_for()
+    here = "/api/records/workers?EmployerRef=E1&PersonnelRef"
+    [record] = gateway.get(f"{here}=P1", sender).json["items"]
+    assert record["record"]["Surname"] == "Sample"
+    assert gateway.get(f"{here}=P3", sender).json["items"] == []
+
+
+@pytest.fixture
+def reader(make_sender: Callable[..., Sender], sender: Sender) -> Sender:
+    """Another integration of the tenant, which may only read."""
+    return make_sender(sender.tenant, permissions=frozenset({READ}))
+
+
+def test_hostile_values_are_text_and_a_caller_without_the_permission_is_told(
+    reader: Sender, console: Console, gateway: GatewayProcess, sender: Sender
+) -> None:
+    markup = "<img src=x onerror=alert(1)>"
+    rows = [a_worker(f"P{markup}", Gender=f"{markup}\u202e\u200b" + "z" * 20_000)]
+    rows.append(a_worker("P2", StartDate=[{markup: markup}], UKPayrollDetails={markup: markup}))
+    send(gateway, sender, rows, "january & february=100%?#.json")
+    page = console.page
+    page.on("dialog", lambda dialog: console.complaints.append(dialog.message))
+    console.open()
+    console.sign_in(reader)
+    page.get_by_role("link", name="january").first.click()
+    page.get_by_role("button", name="Compare with what is stored").first.click()
+    expect(page.get_by_label("Gender of row 1", exact=True)).to_have_value(re.compile("^<img"))
+    page.get_by_text("No record of this key is stored.").wait_for()
+    page.set_viewport_size(NARROW)
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    assert page.locator("main img").count() == 0
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download failed rows (CSV)").click()
+    assert markup in download.value.path().read_text("utf-8-sig")
+    page.get_by_role("button", name="Send the failed rows again…").click()
+    page.get_by_role("button", name="Send 2 rows again").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("You may not do this").wait_for()
+    dialog.get_by_role("button", name="Close").click()
+    retry = page.get_by_role("button", name="Send the failed rows again…")
+    expect(retry).to_be_disabled()
+    expect(retry).to_have_accessible_description(re.compile("operate"))
+    page.get_by_role("button", name="Sign out").click()
+    console.heading("Sign in").wait_for()
+    assert "onerror" not in page.content()
+
+
+def test_an_import_of_100_000_rows_opens_with_less_than_a_second_of_work(
+    console: Console, gateway: GatewayProcess, sender: Sender
+) -> None:
+    """The answers are those of a real import, with the counts and groups of a large one.
+
+    An import of this size takes minutes with the emulator. The page reads every import in pages, so
+    these answers have the size of those of a large one. Its work is measured in processor time,
+    which does not depend on what else the machine does.
+    """
+    rows = [a_worker(f"P{number}", Gender="x", StartDate="soon") for number in range(60)]
+    import_id = send(gateway, sender, rows, "large.json")
+    here = f"/api/imports/{import_id}"
+    counts = {"total": 100_000, "done": 100_000, "new": 40_000, "updated": 19_500, "failed": 40_500}
+    shown = gateway.get(here, sender).json
+    shown["rows"] |= counts
+    [group, *_] = gateway.get(f"{here}/failures", sender).json["items"]
+    groups = [group | {"fieldName": f"Rates[{at}].RateCode", "count": 900} for at in range(500)]
+
+    def answer(route: Route) -> None:
+        address = route.request.url.partition("?")[0]
+        if address.endswith("/failures"):
+            route.fulfill(json={"items": groups, "leftOut": 7, "continuation": None})
+        elif address.endswith(here):
+            route.fulfill(json=shown)
+        else:
+            route.continue_()
+
+    page = console.page
+    console.open()
+    console.sign_in(sender)
+    page.get_by_text("No import is running.").wait_for()
+    page.route(f"**{here}**", answer)
+    answers: list[Response] = []
+    page.on("response", lambda response: answers.append(response))  # noqa: PLW0108
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def seconds_of_work() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(float(each["value"]) for each in metrics if each["name"] == "TaskDuration")
+
+    before = seconds_of_work()
+    console.go(f"#/imports/{import_id}")
+    page.get_by_text("40,500 rows of 100,000 rows failed.").wait_for()
+    page.get_by_role("button", name="Show all 500 groups").wait_for()
+    expect(page.get_by_role("article")).to_have_count(20)
+    page.get_by_role("region", name="Results by row").get_by_text("P0").first.wait_for()
+    work = seconds_of_work() - before
+    received = sum(len(each.body()) for each in answers if "/api/" in each.url)
+    assert work < 1.0
+    assert received < 400_000
+    page.get_by_role("button", name="Show all 500 groups").click()
+    groups_table = page.get_by_role("region", name="Messages in groups")
+    expect(groups_table.get_by_role("row")).to_have_count(501)
+    print(f"{work:.3f} s of work, {received} bytes, {seconds_of_work() - before:.3f} s with groups")
