@@ -43,7 +43,7 @@ export function RetryDialog({ gateway, importId, failed, schema, corrections, on
     <${ConfirmDialog} title="Send the failed rows again" confirm=${`Send ${countOf(failed, "row")} again`} isBusy=${isBusy}
       isDisabled=${Boolean(error?.isForbidden)} onConfirm=${retry} onClose=${onClose}>
       <p>
-        All ${countOf(failed, "failed row")} of this import that no retry has imported yet are sent again, as a
+        ${countOf(failed, "failed row")} that no retry has imported yet ${failed === 1 ? "is" : "are"} sent again, as a
         new import.${" "}
         ${corrected.length > 0
           ? html`<strong>${countOf(corrected.length, "row")} of them with your corrections</strong>, the others as they were.`

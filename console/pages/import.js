@@ -10,7 +10,7 @@ import { RowResults } from "../components/RowResults.js";
 import { StateLabel } from "../components/StateLabel.js";
 import { UndoDialog } from "../components/UndoDialog.js";
 import { Value } from "../components/Value.js";
-import { countOf, formatCaller, formatDuration } from "../formatting.js";
+import { countOf, formatCaller, formatCount, formatDuration } from "../formatting.js";
 import { isAborted } from "../gateway.js";
 import { html, useRef, useState } from "../html.js";
 import { useLoaded } from "../loading.js";
@@ -135,11 +135,12 @@ export function ImportPage({ gateway, parameters, query }) {
 function summaryOf(item) {
   const { rows } = item;
   const open = rows.failed - rows.repaired;
-  if (!item.endedAt) return `${countOf(rows.done, "row")} of ${countOf(rows.total, "row")} done.`;
+  if (!item.endedAt) return `${formatCount(rows.done)} of ${countOf(rows.total, "row")} done.`;
   if (item.state === "Repaired") return `${countOf(rows.failed, "row")} failed, and retries have imported all of them.`;
+  if (item.undoes && open === 0) return `${countOf(rows.total, "record")} put back.`;
   if (open === 0) return `All ${countOf(rows.total, "row")} are in.`;
   const repaired = rows.repaired > 0 ? `, ${countOf(rows.repaired, "row")} repaired since` : "";
-  return `${countOf(open, "row")} of ${countOf(rows.total, "row")} failed${repaired}.`;
+  return `${formatCount(open)} of ${countOf(rows.total, "row")} failed${repaired}.`;
 }
 
 /**
@@ -230,7 +231,7 @@ function Facts({ item, children }) {
       ${item.parentId && html`<div><dt>Retry of</dt><dd>${link(item.parentId, item.parentId.slice(0, 8))}</dd></div>`}
       ${item.undoes && html`<div><dt>Undo of</dt><dd>${link(item.undoes, item.undoes.slice(0, 8))}</dd></div>`}
       ${undo && html`<div><dt>Undone by</dt><dd>${link(undo.importId, undo.importId.slice(0, 8))} <${StateLabel} state=${undo.state} /></dd></div>`}
-      <div class="wide"><dt>Import id</dt><dd><code>${item.importId}</code></dd></div>
+      <div class="fact-wide"><dt>Import id</dt><dd><code>${item.importId}</code></dd></div>
     </dl>
     ${retries.length > 0 && html`
       <section aria-labelledby="retries">

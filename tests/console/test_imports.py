@@ -40,7 +40,6 @@ def test_a_failing_import_is_repaired_from_its_group_to_a_corrected_cell(
     groups.get_by_role("row").filter(has_text="Gender").get_by_role("link").click()
     cell = page.get_by_label("Gender of row 21", exact=True)
     expect(cell).to_have_value("female")
-    console.picture("import")
     console.check_accessibility()
     for row in (21, 22):
         page.get_by_label(f"Gender of row {row}", exact=True).fill("2")
@@ -84,7 +83,6 @@ def test_a_wrong_import_is_undone_with_the_keyboard_alone(
     page.keyboard.type(sender.function_key)
     page.keyboard.press("Enter")
     page.get_by_role("link", name="wrong.json").wait_for()
-    console.picture("imports")
     press_until(page, "wrong.json")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Undo…").wait_for()
@@ -193,7 +191,7 @@ def test_an_import_of_100_000_rows_opens_with_less_than_a_second_of_work(
 
     before = seconds_of_work()
     console.go(f"#/imports/{import_id}")
-    page.get_by_text("40,500 rows of 100,000 rows failed.").wait_for()
+    page.get_by_text("40,500 of 100,000 rows failed.").wait_for()
     page.get_by_role("button", name="Show all 500 groups").wait_for()
     expect(page.get_by_role("article")).to_have_count(20)
     page.get_by_role("region", name="Results by row").get_by_text("P0").first.wait_for()
