@@ -16,8 +16,11 @@ export function ConfirmDialog({
   heading.current ||= `dialog-${(dialogs += 1)}`;
   useEffect(() => {
     const before = document.activeElement;
-    dialog.current?.showModal();
+    const shown = dialog.current;
+    shown?.showModal();
     return () => {
+      // Nothing behind an open dialog can take the focus.
+      shown?.close();
       if (before instanceof HTMLElement && before.isConnected) before.focus();
     };
   }, []);

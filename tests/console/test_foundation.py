@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Request, Route
 
+from shared.auth.clients import Scope
 from shared.web.console_files import FOLDER, console_file
 from tests.console.conftest import Console
 from tests.e2e.gateway_process import GatewayProcess
+from tests.emulator import open_ready_gateway, settings_for
 from tests.tenants import Sender
 
 pytestmark = pytest.mark.e2e
@@ -62,6 +66,58 @@ def test_it_signs_in_and_out_and_keeps_nothing(console: Console, sender: Sender)
     assert sender.function_key not in page.content()
     page.reload()
     console.heading("Sign in").wait_for()
+
+
+@pytest.fixture
+def credentials(storage: str, sender: Sender) -> tuple[str, str]:
+    """The id and secret of a client of the tenant."""
+
+    async def create() -> tuple[str, str]:
+        async with open_ready_gateway(settings_for(storage)) as opened:
+            issued = await opened.clients.add(sender.tenant, "", [Scope.IMPORT_AUTHDATA])
+            return issued.client.client_id, issued.client_secret
+
+    return asyncio.run(create())
+
+
+def test_a_client_signs_in_and_its_token_is_renewed_before_it_expires_or_when_it_is_refused(
+    credentials: tuple[str, str], console: Console
+) -> None:
+    page = console.page
+    tokens: list[str] = []
+
+    def issue(route: Route) -> None:
+        answer = route.fetch()
+        tokens.append(answer.json()["access_token"])
+        seconds = 1 if len(tokens) == 1 else 3_600
+        route.fulfill(response=answer, json={**answer.json(), "expires_in": seconds})
+
+    page.route("**/connect/token", issue)
+    sent: list[Request] = []
+    page.on("request", lambda request: sent.append(request))  # noqa: PLW0108
+    console.open("#/health")
+    page.get_by_text("the id and secret of a client").click()
+    page.get_by_label("Client id").fill(credentials[0])
+    page.get_by_label("Client secret").fill(credentials[1])
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()
+    page.wait_for_timeout(600)
+    console.go("#/imports")
+    page.get_by_text("No import is running.").wait_for()
+    assert len(tokens) == 2
+    # The gateway refuses the token: the page gets another one and asks again.
+    page.route("**/api/imports?**", lambda route: route.fulfill(status=401, json={}), times=1)
+    page.get_by_label("State").select_option("Cancelled")
+    page.get_by_text("No import fits the filters.").wait_for()
+    assert len(tokens) == 3
+    # Its secret is revoked: the page says so and forgets it.
+    page.route("**/api/imports?**", lambda route: route.fulfill(status=401, json={}))
+    page.get_by_label("State").select_option("Repaired")
+    console.heading("Sign in").wait_for()
+    page.get_by_text("You are signed out").wait_for()
+    asked = [each for each in sent if each.url.endswith("/connect/token")]
+    assert all(credentials[1] in (each.post_data or "") for each in asked)
+    assert not any(credentials[1] in each.url for each in sent)
 
 
 def test_no_file_names_an_address_outside_or_a_style_or_script_in_the_page() -> None:
