@@ -137,6 +137,8 @@ _BLOB_RETRIES = 2
 # The size of one request of an upload or a download. A slow link transfers it within the limit for
 # one answer. The SDK's defaults are 64 MiB for an upload and 32 MiB for a download.
 _BLOCK_BYTES = 1024 * 1024
+# The same for a download that no call waits for: the rows of a whole chunk come with one request.
+_BACKGROUND_READ_BYTES = 9 * 512 * 1024
 _SERVICES = ("table", "queue", "blob")
 # The key that the health check writes. No tenant has this id.
 _HEALTH = "health"
@@ -180,7 +182,12 @@ class Account:
     def __init__(self, account: StorageAccount, stored_time: StoredTime = same_time) -> None:
         self._transports = {name: CountingTransport() for name in _SERVICES}
         self._credential: AsyncTokenCredential | None = None
-        self._table_service, self._queue_service, self._blob_service = self._connect(account)
+        (
+            self._table_service,
+            self._queue_service,
+            self._blob_service,
+            self._background_blob_service,
+        ) = self._connect(account)
         parts = (
             parse_connection_string(account.connection_string) if account.connection_string else {}
         )
@@ -196,7 +203,9 @@ class Account:
         )
         self.tables: StoredTables = self.unsealed_tables
         self.queues = AzureQueues(self._queue_service)
-        self.blobs: StoredBlobs = AzureBlobs(self._blob_service, stored_time)
+        self.blobs: StoredBlobs = AzureBlobs(
+            self._blob_service, stored_time, self._background_blob_service
+        )
         self.document_drops = DroppedBlobs(self._blob_service, DOCUMENT_DROP, stored_time)
         self.row_drops = DroppedBlobs(self._blob_service, ROW_DROP, stored_time)
         self.documents = DocumentBlobs(self._blob_service, self.document_drops)
@@ -240,7 +249,12 @@ class Account:
 
     async def close(self) -> None:
         """Close the clients and their connections."""
-        for service in (self._table_service, self._queue_service, self._blob_service):
+        for service in (
+            self._table_service,
+            self._queue_service,
+            self._blob_service,
+            self._background_blob_service,
+        ):
             await service.close()
         for transport in self._transports.values():
             await transport.close()
@@ -249,20 +263,23 @@ class Account:
 
     def _connect(
         self, account: StorageAccount
-    ) -> tuple[TableServiceClient, QueueServiceClient, BlobServiceClient]:
+    ) -> tuple[TableServiceClient, QueueServiceClient, BlobServiceClient, BlobServiceClient]:
         tables, queues, blobs = (self._client_options(name) for name in ("table", "queue", "blob"))
+        background = {**blobs, "max_single_get_size": _BACKGROUND_READ_BYTES}
         if not account.uses_identity:
             text = account.connection_string
             return (
                 TableServiceClient.from_connection_string(text, **tables),
                 QueueServiceClient.from_connection_string(text, **queues),
                 BlobServiceClient.from_connection_string(text, **blobs),
+                BlobServiceClient.from_connection_string(text, **background),
             )
         self._credential = _credential(account)
         return (
             TableServiceClient(account.table_service_uri, credential=self._credential, **tables),
             QueueServiceClient(account.queue_service_uri, credential=self._credential, **queues),
             BlobServiceClient(account.blob_service_uri, credential=self._credential, **blobs),
+            BlobServiceClient(account.blob_service_uri, credential=self._credential, **background),
         )
 
     def _authorization_policy(self, parts: Mapping[str, str]) -> Any:

@@ -16,16 +16,26 @@ from shared.clock import StoredTime, same_time
 from shared.errors import PreconditionFailedError, StorageUnavailableError
 from shared.storage.failures import storage_call
 from shared.storage.ports import RecordFile
+from shared.storage_time import storage_time_now
 
 # The status of a read whose range begins behind the end of the blob.
 _NOT_SATISFIABLE = 416
 
 
 class AzureBlobs:
-    """`Blobs` on Azure Blob storage."""
+    """`Blobs` on Azure Blob storage.
 
-    def __init__(self, service: BlobServiceClient, stored_time: StoredTime = same_time) -> None:
+    `background` reads more with one request, where no call waits for it.
+    """
+
+    def __init__(
+        self,
+        service: BlobServiceClient,
+        stored_time: StoredTime = same_time,
+        background: BlobServiceClient | None = None,
+    ) -> None:
         self._service = service
+        self._background = background or service
         self._stored_time = stored_time
 
     async def put(
@@ -51,7 +61,9 @@ class AzureBlobs:
         self, container: str, name: str, start: int = 0, length: int | None = None
     ) -> bytes | None:
         """See `Blobs.read`."""
-        client = self._service.get_blob_client(container, name)
+        is_background = storage_time_now().is_background
+        service = self._background if is_background else self._service
+        client = service.get_blob_client(container, name)
         try:
             async with storage_call():
                 # Never decoded by Content-Encoding, so that the read returns what was written.

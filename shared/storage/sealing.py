@@ -25,7 +25,7 @@ import os
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shared import log
@@ -53,6 +53,8 @@ _KEY_BYTES: Final = 32
 # By how much a sealed value is longer than its content.
 OVERHEAD: Final = _HEADER.size + _NONCE_BYTES + 16
 _MOST_TENANTS: Final = 1_000
+# Seconds within which one look at the keys serves all callers.
+_MOMENT: Final = 1.0
 # Stands for the key of keyed hashes, in the row `h|`; data keys count from 1.
 _HASH_NUMBER: Final = -1
 _PROGRESS: Final = ("ResealAfter", "ResealedAt", "ResealedKeys", "LastNumber", "ImportsEndedAt")
@@ -252,6 +254,10 @@ class DataKeys:
             and cached.sealer.current >= newest
         ):
             return cached.sealer
+        if cached is not None:
+            # One caller looks; the others go on with what is remembered for a moment.
+            read_at = now - self._cache_seconds + min(_MOMENT, self._cache_seconds)
+            self._sealers[tenant] = replace(cached, read_at=read_at)
         return await self._read(tenant)
 
     def digests(self, tenant: str) -> RecordDigests:
