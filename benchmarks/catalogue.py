@@ -73,6 +73,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "sealing": Bench("sealing", "imports with and without sealed fields"),
     "processes": Bench("processes", "two gateway processes on one storage"),
     "cold-start": Bench("cold_start", "time until the app is imported", rounds=7),
+    "telemetry": Bench("telemetry_off", "what telemetry costs while it is off", (2_000,), 7),
     "scaling": Bench("scaling", "more workers on storage that throttles", is_in_whole=False),
     "faults": Bench("faults", "the long form of the fault bench", is_in_whole=False),
 }

@@ -53,6 +53,7 @@ ACCOUNTS = (
     "standin",
     "standin2",
     "console",
+    "backup",
 )
 
 COMPUTING = ("unit", "model", "budgets", "golden")
