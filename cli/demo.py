@@ -469,6 +469,7 @@ Tenant           {TENANT} ({TENANT_NAME})
 X-Software-Key   {keys.software_key}
 X-Functions-Key  {keys.function_key}
 Documentation    {url}/api/docs
+Console          {url}/console (sign in with the two keys)
 
 Import a worker of your own:
 curl -sS{trust} '{url}/api/import/workers?version=1' -H 'Content-Type: application/json' \

@@ -98,7 +98,7 @@ function RunningImports({ gateway, filters }) {
       return pages.flatMap((page) => page.items);
     },
     [filters],
-    (items) => (items?.length ? 2 : 5),
+    (items) => (items?.length ? 2 : 10),
   );
   const columns = [
     nameColumn(),
@@ -126,7 +126,7 @@ function FailedImports({ gateway, filters }) {
   const list = useLoaded(
     (signal) => gateway.get("/api/imports", { ...filters, state: FAILED, pageSize: OF_GROUP }, { signal }),
     [filters],
-    5,
+    15,
   );
   const items = list.value?.items ?? [];
   if (!list.error && items.length === 0) return null;

@@ -34,6 +34,8 @@ def test_a_failing_import_is_repaired_from_its_group_to_a_corrected_cell(
     console.open()
     console.sign_in(sender)
     failed = page.get_by_role("region", name="Imports with failed rows")
+    failed.wait_for()
+    console.check_accessibility()
     failed.get_by_role("link", name="january.json").click()
     console.heading("january.json").wait_for()
     groups = page.get_by_role("region", name="Messages in groups")
