@@ -310,6 +310,7 @@ def bytes_of(operations: Sequence[Operation]) -> int:
 class ThrottledBlobs(MemoryBlobs):
     """The blobs of the account, as one process reaches them. The SDK repeats what is answered 503.
 
+    The rows of a chunk are read with one request, as `shared.storage.account` sets it.
     A target of a single blob is not kept: the blob of an import is read by at most as many chunks
     as the share of one import lets run.
     """
@@ -332,14 +333,6 @@ class ThrottledBlobs(MemoryBlobs):
         for _ in range(math.ceil(len(data) / _BLOCK) if len(data) > _BLOCK else 0):
             await self.passed("put", lambda: None)
         await super().put(container, name, [data], metadata)
-
-    async def read(
-        self, container: str, name: str, start: int = 0, length: int | None = None
-    ) -> bytes | None:
-        """See `BlobReader.read`. A request for each block."""
-        for _ in range(((length or 1) - 1) // _BLOCK):
-            await self.passed("blob", lambda: None)
-        return await super().read(container, name, start, length)
 
     async def passed(self, kind: str, work: Callable[[], _T]) -> _T:
         """See `RequestGate`."""
