@@ -145,17 +145,20 @@ class SmallImportsFirst:
                 self._none_runs.set()
 
     @contextmanager
-    def turns(self, *, is_small: bool) -> Iterator[Callable[[], Awaitable[None]]]:
-        """A function to be awaited by a handler before each of its commits."""
+    def turns(self, *, is_small: bool) -> Iterator[Callable[[], Awaitable[bool]]]:
+        """A function to be awaited by a handler before each of its commits.
+
+        It returns whether small imports are expected, so that a large step should be short.
+        """
         has_turn = False
 
-        async def next_turn() -> None:
+        async def next_turn() -> bool:
             nonlocal has_turn
             if has_turn:
                 has_turn = False
                 self._turn.release()
             if is_small or not self._is_expected():
-                return
+                return False
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LONGEST_WAIT_FOR_TURN):
                     has_turn = await self._turn.acquire()
@@ -163,6 +166,7 @@ class SmallImportsFirst:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LONGEST_PAUSE):
                         await self._none_runs.wait()
+            return True
 
         try:
             yield next_turn

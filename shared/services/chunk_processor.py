@@ -630,7 +630,7 @@ class ChunkProcessor:
         return _in_order(record, lines, results)
 
     def _commit_guard(
-        self, record: ImportRecord, watched: WatchedImport, next_turn: Callable[[], Awaitable[None]]
+        self, record: ImportRecord, watched: WatchedImport, next_turn: Callable[[], Awaitable[bool]]
     ) -> BeforeCommit:
         """Make the function that checks the remaining time and the cancel flag before each commit,
         and lets small imports go first.

@@ -343,6 +343,20 @@ def test_large_imports_commit_in_turn_after_a_small_one() -> None:
     assert run_at_once(scenario()) == [0.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]
 
 
+def test_a_large_step_is_told_whether_small_imports_are_expected() -> None:
+    async def scenario() -> list[bool]:
+        first = SmallImportsFirst()
+        with first.turns(is_small=False) as next_turn:
+            answers = [await next_turn()]
+            with first.working(is_small=True):
+                pass
+            answers.append(await next_turn())
+            await asyncio.sleep(2)
+            return [*answers, await next_turn()]
+
+    assert run_at_once(scenario()) == [False, True, False]
+
+
 def test_large_imports_pause_for_small_ones_but_small_ones_do_not_and_no_pause_is_long() -> None:
     async def scenario() -> list[list[float]]:
         first = SmallImportsFirst()

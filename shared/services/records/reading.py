@@ -26,6 +26,8 @@ from shared.storage.former_columns import are_in_blob, former_fields, read_forme
 from shared.storage.ports import BlobReader, Entity, RangeTables
 
 _READ_AT_ONCE: Final = 1_000
+# The event loop takes some milliseconds for each hundred entities that the SDK converts.
+_READ_AT_ONCE_BESIDE_SMALL_IMPORTS: Final = 200
 # Slices that one page reads: those with few records that are wanted end the page early.
 _MOST_READS: Final = 25
 _BYTES_PER_RECORD: Final = 2_000
@@ -135,8 +137,8 @@ class RecordReader:
         room = MAX_FULL_ANSWER
         with self._small_first.turns(is_small=size <= SMALL_IMPORT) as next_turn:
             for _ in range(_MOST_READS):
-                await next_turn()
-                count = min(size - len(texts), _READ_AT_ONCE)
+                most = _READ_AT_ONCE_BESIDE_SMALL_IMPORTS if await next_turn() else _READ_AT_ONCE
+                count = min(size - len(texts), most)
                 part = await findings.search.read(place, count)
                 render = _Rendering(renderer, findings, request, room)
                 hits = part.hits
