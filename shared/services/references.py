@@ -89,18 +89,22 @@ class References:
         that the stored record has already is not checked again, because a list that is loaded later
         must not fail rows that do not send the value.
         """
+        return (
+            *self.missing_records(wanted_references),
+            *self._unlisted(document, before),
+            *self._disagreements(wanted_references, document),
+        )
+
+    def _unlisted(self, document: Document, before: Document | None) -> list[Message]:
+        if not self.lists.values:  # of most tenants
+            return []
         rules = self.kind.record_rules
         stored_values = () if before is None else rules.listed(before)
-        unlisted_values = [
+        return [
             self._unlisted_message(value)
             for value in rules.listed(document)
             if value not in stored_values and not self.lists.allows(value.kind, value.value)
         ]
-        return (
-            *self.missing_records(wanted_references),
-            *unlisted_values,
-            *self._disagreements(wanted_references, document),
-        )
 
     def _disagreements(
         self, wanted_references: Sequence[Reference], document: Document
