@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Request, Route
 
+from local_host.setup.azurite import Programs
 from shared.auth.clients import Scope
 from shared.web.console_files import FOLDER, console_file
 from tests.console.conftest import Console
@@ -131,3 +133,10 @@ def test_no_file_names_an_address_outside_or_a_style_or_script_in_the_page() -> 
         if path.suffix in (".js", ".css", ".html"):
             assert console_file(path.relative_to(FOLDER).as_posix()) is not None
             assert "https://" not in path.read_text("utf-8"), path
+
+
+def test_a_corrected_row_keeps_its_digits_and_takes_its_types_from_the_schema() -> None:
+    script = Path(__file__).with_name("rows_check.mjs")
+    node = Programs.from_environ().node
+    ran = subprocess.run([node, script], capture_output=True, check=False, text=True)
+    assert ran.returncode == 0, ran.stderr
