@@ -35,7 +35,7 @@ class Target:
         """A figure as the table shows it, with its unit."""
         if figure is None:
             return GAP
-        digits = 3 if self.must < 0.1 and not self.unit.startswith("%") else 2
+        digits = 4 if self.must < 0.1 else 2
         text = f"{figure:,.{digits}f}".rstrip("0").rstrip(".") or "0"
         return f"{text} {self.unit}".strip()
 

@@ -176,7 +176,7 @@ def test_a_target_is_missed_reached_or_at_its_aim() -> None:
         True,
         False,
     ]
-    assert limit.shown(0.0123) == "0.012 core"
+    assert limit.shown(0.0123) == "0.0123 core"
 
 
 def test_the_report_writes_the_figures_and_the_plots(tmp_path: Path) -> None:
