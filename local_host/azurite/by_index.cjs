@@ -37,8 +37,9 @@ function useIndexes(Store) {
     return collection;
   };
   Store.prototype.queryTableEntities = function (context, account, table, options, ...next) {
-    const partition = PARTITION.exec((options && options.filter) || "");
-    if (partition === null) {
+    const filter = (options && options.filter) || "";
+    const partition = PARTITION.exec(filter);
+    if (partition === null || / or /i.test(filter)) {
       return queryEntities.call(this, context, account, table, options, ...next);
     }
     const PartitionKey = partition[1].replaceAll("''", "'");
