@@ -1,5 +1,7 @@
 /** @file Numbers, times and names as the pages show them. */
 
+import { ExactNumber } from "./exact_numbers.js";
+
 const COUNT = new Intl.NumberFormat("en-GB");
 const RATE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const SHARE = new Intl.NumberFormat("en-GB", { style: "percent", maximumFractionDigits: 1 });
@@ -82,6 +84,6 @@ export function formatCaller(caller) {
  */
 export function formatValue(value) {
   if (value === undefined || value === null) return "";
-  if (typeof value === "object" && !("source" in value)) return JSON.stringify(value);
+  if (typeof value === "object" && !(value instanceof ExactNumber)) return JSON.stringify(value);
   return String(value);
 }

@@ -67,6 +67,7 @@ export class Gateway {
   /** @type {Promise<string> | null} */
   #tokenOnItsWay = null;
   #ended = new AbortController();
+  #isSignedIn = false;
   /** @type {(error: GatewayError) => void} */
   #onSignedOut;
   /** @type {string[]} */
@@ -120,10 +121,11 @@ export class Gateway {
   async signIn() {
     if (this.#credentials?.kind === "client") {
       await this.#bearer();
-      return;
+    } else {
+      // Every integration may follow imports, whatever its permissions are.
+      await this.get("/api/imports", { pageSize: 1 });
     }
-    // Every integration may follow imports, whatever its permissions are.
-    await this.get("/api/imports", { pageSize: 1 });
+    this.#isSignedIn = true;
   }
 
   /** Forget the credentials, and end the calls that are on their way. */
@@ -226,7 +228,7 @@ export class Gateway {
         continue;
       }
       const error = await errorOf(response);
-      if (!ended.aborted) this.#onSignedOut(error);
+      if (this.#isSignedIn && !ended.aborted) this.#onSignedOut(error);
       throw error;
     }
   }
@@ -262,8 +264,9 @@ export class Gateway {
       credentials: "omit", redirect: "error", referrerPolicy: "no-referrer",
     }));
     const isRefused = response.status === 400 || response.status === 401;
-    if (isRefused && this.#token !== null) this.#onSignedOut(await errorOf(response.clone()));
+    if (isRefused && this.#isSignedIn) this.#onSignedOut(await errorOf(response.clone()));
     const { body } = await readAnswer(response);
+    this.#ended.signal.throwIfAborted();
     const seconds = Number(body.expires_in) || 0;
     const left = Math.max(seconds - RENEW_BEFORE_SECONDS, seconds / 2);
     this.#token = { text: String(body.access_token), renewAt: Date.now() + left * 1000 };

@@ -63,14 +63,25 @@ function match(names, parts) {
   for (const [at, name] of names.entries()) {
     const part = parts[at] ?? "";
     if (name.startsWith("{")) {
-      try {
-        parameters[name.slice(1, -1)] = decodeURIComponent(part);
-      } catch {
-        return null;
-      }
+      const value = decoded(part);
+      // A path of a call would lose a part of this name: the browser takes it for a way up.
+      if (value === null || value === "." || value === "..") return null;
+      parameters[name.slice(1, -1)] = value;
     } else if (name !== part) {
       return null;
     }
   }
   return parameters;
+}
+
+/**
+ * @param {string} part
+ * @returns {string | null} Null where it is not encoded as a part of an address.
+ */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return null;
+  }
 }

@@ -1,6 +1,6 @@
 /** @file Rows as they were sent: the values at the paths of messages, and corrected values. */
 
-import { ExactNumber } from "./exact_numbers.js";
+import { ExactNumber, parseExactly } from "./exact_numbers.js";
 
 /**
  * The steps of a path as messages write it: `Rates[1].RateCode`.
@@ -70,7 +70,8 @@ function changed(node, steps, value) {
   const copy = Array.isArray(node) ? [...node] : { ...(node instanceof ExactNumber ? {} : node) };
   const next = changed(node?.[name] ?? (typeof rest[0] === "number" ? [] : {}), rest, value);
   if (next === undefined) delete copy[name];
-  else copy[name] = next;
+  // An assignment to the name __proto__ would set no property.
+  else Object.defineProperty(copy, name, { value: next, configurable: true, enumerable: true, writable: true });
   return copy;
 }
 
@@ -119,7 +120,7 @@ export function valueOfText(text, types, before) {
   if (isBoolean && (isKnown ? may("boolean") : typeof before === "boolean")) return text === "true";
   if (/^[[{]/.test(text) && (may("array", "object") || (before !== null && typeof before === "object"))) {
     try {
-      return JSON.parse(text);
+      return parseExactly(text);
     } catch {
       return text;
     }

@@ -42,8 +42,8 @@ export function FailedRows({
    */
   const change = (item, path, text) => {
     const { [item.index]: before = { row: item.row, texts: {} }, ...others } = corrections;
-    const { [path]: _dropped, ...texts } = before.texts;
-    if (text !== null) texts[path] = text;
+    const { [path]: _dropped, ...kept } = before.texts;
+    const texts = text === null ? kept : { ...kept, [path]: text };
     onCorrections(Object.keys(texts).length ? { ...others, [item.index]: { row: item.row, texts } } : others);
   };
   return html`

@@ -23,7 +23,7 @@ export function FailureGroups({ importId, groups, leftOut, chosen }) {
     { key: "count", title: "Messages", isNumber: true, render: (/** @type {any} */ group) => formatCount(group.count) },
     { key: "message", title: "Message", isHeader: true, isWide: true, render: (/** @type {any} */ group) => html`
       <a href=${address(group)} aria-current=${isChosen(group) ? "true" : undefined}>
-        <span class="only-read">Show the rows of: </span>${group.message}
+        <span class="only-read">Show the rows of: </span><${Value} value=${group.message} isShort />
       </a>
       ${group.advice && html`<div class="faint">${group.advice}</div>`}
     ` },

@@ -1,5 +1,6 @@
 import { formatBytes } from "../formatting.js";
 import { html, useEffect, useRef, useState } from "../html.js";
+import { Value } from "./Value.js";
 
 /**
  * A field for one file: it can be dropped here, or chosen with the browser's dialog.
@@ -41,7 +42,7 @@ export function FileDrop({ label, hint, accept = "", file, onFile }) {
       <input type="file" ref=${input} accept=${accept}
         onChange=${(/** @type {any} */ event) => onFile(event.currentTarget.files[0] ?? null)} />
       <span class="faint">
-        ${file === null ? html`Drop a file here, or choose one. ${hint}` : html`${file.name}, ${formatBytes(file.size)}`}
+        ${file === null ? html`Drop a file here, or choose one. ${hint}` : html`<${Value} value=${file.name} />, ${formatBytes(file.size)}`}
       </span>
     </label>
   `;

@@ -3,7 +3,7 @@ import { html } from "../html.js";
 /**
  * A message to the reader. An error is read out at once, any other when there is a pause.
  *
- * @param {{ kind?: "info" | "success" | "warning" | "error", title?: string, children?: any }} properties
+ * @param {{ kind?: "info" | "success" | "warning" | "error", title?: any, children?: any }} properties
  */
 export function Notice({ kind = "info", title, children }) {
   return html`

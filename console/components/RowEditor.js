@@ -52,7 +52,7 @@ export function RowEditor({ gateway, type, keyFields, item, changes, onChange, i
               <div key=${path} class=${`cell ${paths.faulty.has(path) ? "faulty" : ""}`}>
                 ${isReadOnly
                   ? html`<span class="cell-name"><${Value} value=${path} /></span><span><${Value} value=${valueAt(item.row, path)} /></span>`
-                  : html`<${Cell} path=${path} rowTitle=${title} sent=${valueAt(item.row, path)} text=${changes[path]}
+                  : html`<${Cell} path=${path} rowTitle=${title} sent=${valueAt(item.row, path)} text=${Object.hasOwn(changes, path) ? changes[path] : undefined}
                       onChange=${(/** @type {string | null} */ text) => onChange(path, text)} />`}
                 ${record && html`
                   <span class="cell-stored">stored: ${valueAt(record, path) === undefined ? html`<span class="faint">nothing</span>` : html`<${Value} value=${valueAt(record, path)} />`}</span>
@@ -99,7 +99,11 @@ function pathsOf(item, keyFields) {
   if (sent.length === 0) return { all: [], first: [], faulty: new Set() };
   const named = [...faulty, ...fieldsOf(item.messages.filter((/** @type {any} */ message) => message.messageType === "Warning"))];
   // The key is in the heading already; it is a cell where nothing else says what to correct.
-  const first = [...new Set(named.length > 0 ? named : keyFields.map(asSent))].filter((path) => !hasLeavesBelow(sent, path));
+  // A message about an object or a list is about all its values.
+  const first = [...new Set((named.length > 0 ? named : keyFields.map(asSent)).flatMap((path) => {
+    const below = leavesBelow(sent, path);
+    return below.length > 0 ? below : [path];
+  }))];
   return { all: [...new Set([...first, ...sent])], first, faulty };
 }
 
@@ -107,8 +111,8 @@ function pathsOf(item, keyFields) {
  * @param {string[]} paths
  * @param {string} path
  */
-function hasLeavesBelow(paths, path) {
-  return paths.some((each) => each.startsWith(`${path}.`) || each.startsWith(`${path}[`));
+function leavesBelow(paths, path) {
+  return paths.filter((each) => each.startsWith(`${path}.`) || each.startsWith(`${path}[`));
 }
 
 /**
@@ -123,7 +127,7 @@ function Cell({ path, rowTitle, sent, text, onChange }) {
     <label>
       <span class="cell-name"><${Value} value=${path} /><span class="only-read"> of ${rowTitle.toLowerCase()}</span></span>
       <input class=${isChanged ? "changed" : ""} value=${text ?? before} dir="auto"
-        placeholder=${sent === undefined ? "not sent" : ""} autocomplete="off" spellcheck="false"
+        placeholder=${sent === undefined ? "not sent" : ""} autocomplete="off" spellcheck=${false}
         onInput=${(/** @type {any} */ event) => {
           const typed = event.currentTarget.value;
           onChange(typed === before ? null : typed);

@@ -1,3 +1,4 @@
+import { formatValue } from "../formatting.js";
 import { html } from "../html.js";
 import { useLoaded } from "../loading.js";
 import { hashOf, replaceQuery } from "../routes.js";
@@ -24,7 +25,7 @@ export function RowResults({ gateway, importId, type, isUndo, query, revision })
   const list = useLoaded(
     (signal) => gateway.get(path, {
       outcome, severity: error ? "" : severity, errorID: error, fieldName: field, pageSize: OF_PAGE, continuation: pages.continuation,
-    }, { signal }),
+    }, { signal, isExact: true }),
     [importId, outcome, severity, error, field, pages.continuation],
     null,
     revision,
@@ -35,8 +36,8 @@ export function RowResults({ gateway, importId, type, isUndo, query, revision })
       const pairs = Object.entries(item.key);
       if (pairs.length === 0) return html`<span class="faint">none</span>`;
       return html`
-        <a href=${hashOf("/records", {}, { type: type === "authdata" ? "employees" : type, ...item.key })} title=${pairs.map(([name]) => name).join(", ")}>
-          ${pairs.map(([name, value], at) => html`<span key=${name}>${at > 0 ? " · " : ""}<${Value} value=${value} /></span>`)}
+        <a href=${recordHash(type, item.key)} title=${pairs.map(([name]) => name).join(", ")}>
+          ${pairs.map(([name, value], at) => html`<span key=${name}>${at > 0 ? " · " : ""}<${Value} value=${value} isShort /></span>`)}
         </a>
       `;
     } },
@@ -71,4 +72,17 @@ export function RowResults({ gateway, importId, type, isUndo, query, revision })
       <${Pager} pages=${pages} continuation=${list.value.continuation} label="Pages of results" />
     `}
   `;
+}
+
+/**
+ * @param {string} type
+ * @param {Record<string, any>} key
+ * @returns {string} The page that shows what is stored with that key.
+ */
+function recordHash(type, key) {
+  if (type === "documents") {
+    return hashOf("/documents", {}, { worker: formatValue(key["workerexternalId"]), round: formatValue(key["communicationRoundCode"]) });
+  }
+  const filters = Object.fromEntries(Object.entries(key).map(([name, value]) => [name, formatValue(value)]));
+  return hashOf("/records", {}, { ...filters, of: type === "authdata" ? "employees" : type, go: "1" });
 }

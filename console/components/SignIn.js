@@ -50,11 +50,11 @@ export function SignIn({ onSignedIn, onSignedOut, reason }) {
         </fieldset>
         <label>
           ${isKeys ? "Software key" : "Client id"}
-          <input name="name" required autocomplete="off" spellcheck="false" autocapitalize="none" />
+          <input name="name" required autocomplete="off" spellcheck=${false} autocapitalize="none" />
         </label>
         <label>
           ${isKeys ? "Function key" : "Client secret"}
-          <input name="secret" type="password" required autocomplete="off" spellcheck="false" />
+          <input name="secret" type="password" required autocomplete="off" spellcheck=${false} />
         </label>
         <button type="submit" aria-busy=${isBusy ? "true" : "false"} disabled=${isBusy}>Sign in</button>
       </form>

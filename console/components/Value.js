@@ -8,9 +8,10 @@ const UNSEEN = /([\u0000-\u001f\u007f-\u009f\u00a0\u00ad\u061c\u180e\u200b-\u200
 /**
  * A value that somebody sent: in its own direction, without unseen characters, and not too long.
  *
- * @param {{ value: any }} properties
+ * @param {{ value: any, isShort?: boolean }} properties `isShort`: within a link or a button, which
+ *   has no button of its own; the title has the whole text.
  */
-export function Value({ value }) {
+export function Value({ value, isShort = false }) {
   const [isWhole, setWhole] = useState(false);
   if (value === null) return html`<span class="faint">null</span>`;
   const text = formatValue(value);
@@ -18,12 +19,12 @@ export function Value({ value }) {
   const shown = isLong ? text.slice(0, SHOWN) : text;
   const parts = UNSEEN.test(shown) ? shown.split(UNSEEN) : [shown];
   return html`
-    <bdi class="value">${parts.map((part, at) => at % 2 === 0 ? part : html`<code class="unseen">${codePoint(part)}</code>`)}</bdi>
-    ${isLong && html`
+    <bdi class="value" title=${isShort && isLong ? text : undefined}>${parts.map((part, at) => at % 2 === 0 ? part : html`<code class="unseen">${codePoint(part)}</code>`)}</bdi>
+    ${isLong && (isShort ? "…" : html`
       … <button type="button" class="secondary small" onClick=${() => setWhole(true)}>
         Show all ${formatCount(text.length)} characters
       </button>
-    `}
+    `)}
   `;
 }
 

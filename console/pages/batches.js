@@ -227,12 +227,12 @@ function ReviewTables({ batch }) {
     ${batch.errorDetails.length > 0 && html`
       <h3>Records with errors</h3>
       <${PagedTable} label="Records with errors" items=${numbered(batch.errorDetails)} keyOf=${(/** @type {any} */ item) => item.at}
-        columns=${[{ key: "line", title: "Record", isNumber: true }, { key: "value", title: "What is wrong" }]} />
+        columns=${[{ key: "line", title: "Record", isNumber: true }, { key: "value", title: "What is wrong", render: (/** @type {any} */ item) => html`<${Value} value=${item.value} />` }]} />
     `}
     ${batch.duplicateAuthValues.length > 0 && html`
       <h3>Duplicates, which are left out</h3>
       <${PagedTable} label="Duplicates" items=${numbered(batch.duplicateAuthValues)} keyOf=${(/** @type {any} */ item) => item.at}
-        columns=${["employeeId", "authValue1", "authValue2", "authValue3"].map((name) => ({ key: name, title: name }))} />
+        columns=${["employeeId", "authValue1", "authValue2", "authValue3"].map((name) => ({ key: name, title: name, render: (/** @type {any} */ item) => html`<${Value} value=${item[name] ?? ""} />` }))} />
     `}
     ${counts.size > 0 && html`
       <h3>Employees</h3>

@@ -97,7 +97,7 @@ function Stored({ gateway, worker, round }) {
   const columns = [
     {
       key: "fileName", title: "File", isHeader: true, render: (item) => html`
-        <button type="button" class="link" title="Download" onClick=${() => download(item)}><${Value} value=${item.fileName} /></button>`,
+        <button type="button" class="link" title="Download" onClick=${() => download(item)}><${Value} value=${item.fileName} isShort /></button>`,
     },
     { key: "workerexternalId", title: "Worker", render: (item) => html`<${Value} value=${item.workerexternalId} />` },
     { key: "communicationRoundCode", title: "Round", render: (item) => html`<${Value} value=${item.communicationRoundCode} />` },
@@ -208,7 +208,7 @@ function Sending({ gateway, worker, round, rounds, onSent }) {
       `}
       <${ErrorNotice} error=${failure} title="The document was not imported" />
       ${done && html`
-        <${Notice} kind="success" title=${done.name}>
+        <${Notice} kind="success" title=${html`<${Value} value=${done.name} />`}>
           ${done.words} ${done.importId && html`<a href=${hashOf("/imports/{importId}", { importId: done.importId })}>Open its import</a>`}
         <//>
       `}
@@ -246,8 +246,8 @@ function Refused({ gateway }) {
     { key: "source", title: "File", isHeader: true, render: (item) => html`<${Value} value=${item.source ?? item.key.fileName ?? "unnamed"} />` },
     { key: "worker", title: "Worker", render: (item) => html`<${Value} value=${item.key.workerexternalId ?? ""} />` },
     { key: "round", title: "Round", render: (item) => html`<${Value} value=${item.key.communicationRoundCode ?? ""} />` },
-    { key: "reason", title: "Reason", render: (item) => html`<div class="wide">${item.reason}</div>` },
-    { key: "caller", title: "Sent by", render: (item) => (item.caller?.drop ? "dropped" : formatCaller(item.caller)) },
+    { key: "reason", title: "Reason", render: (item) => html`<div class="wide"><${Value} value=${item.reason} /></div>` },
+    { key: "caller", title: "Sent by", render: (item) => (item.caller?.drop ? "dropped" : html`<${Value} value=${formatCaller(item.caller)} />`) },
     { key: "acceptedAt", title: "Accepted", render: (item) => html`<${LocalTime} time=${item.acceptedAt} />` },
     { key: "importId", title: "Import", render: (item) => html`<a href=${hashOf("/imports/{importId}", { importId: item.importId })}>open</a>` },
   ];

@@ -178,7 +178,7 @@ function idOf(item) {
 function nameColumn() {
   return { key: "name", title: "Import", isHeader: true, render: (/** @type {any} */ item) => html`
     <a href=${hashOf("/imports/{importId}", { importId: item.importId })}>
-      ${item.source ? html`<${Value} value=${item.source} />` : item.importId.slice(0, 8)}
+      ${item.source ? html`<${Value} value=${item.source} isShort />` : item.importId.slice(0, 8)}
     </a>
     <span class="faint"> ${item.type}${item.undoes ? ", undo" : item.parentId ? ", retry" : ""}${item.undoneBy ? ", undone" : ""}</span>
   ` };

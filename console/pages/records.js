@@ -6,6 +6,7 @@ import { LocalTime } from "../components/LocalTime.js";
 import { ErrorNotice, Notice } from "../components/Notice.js";
 import { Pager, usePages } from "../components/Pager.js";
 import { Value } from "../components/Value.js";
+import { ExactNumber } from "../exact_numbers.js";
 import { formatCaller } from "../formatting.js";
 import { addressOf, GatewayError, isAborted } from "../gateway.js";
 import { html, useEffect, useRef, useState } from "../html.js";
@@ -45,7 +46,7 @@ const SUMMARIES = {
 /** @param {import("../main.js").PageProperties} properties */
 export function RecordsPage({ gateway, query }) {
   const of = query["of"] ?? PERSON;
-  const type = FILTERS[of] ? of : PERSON;
+  const type = Object.hasOwn(FILTERS, of) ? of : PERSON;
   const searched = JSON.stringify(query);
   return html`
     <h1>Records</h1>
@@ -191,7 +192,7 @@ function PersonSearch({ gateway, person, group }) {
       title=${`Not searched: ${result?.failures.map((each) => each.type).join(", ")}`} />`}
     ${result && types.length === 0 && !refused && html`
       <p class="empty">
-        No record has the reference ${person}${group && ` at ${group}`}. References are compared as they
+        No record has the reference <${Value} value=${person} />${group && html` at <${Value} value=${group} />`}. References are compared as they
         were sent: 007 is not 7. Licenses are searched where the company is given.
       </p>
     `}
@@ -206,7 +207,7 @@ function PersonSearch({ gateway, person, group }) {
       </section>
     `)}
     ${result && types.length > 0 && html`
-      <p><a href=${hashOf("/documents", {}, { worker: person })}>Documents of ${person}</a></p>
+      <p><a href=${hashOf("/documents", {}, { worker: person })}>Documents of <${Value} value=${person} isShort /></a></p>
     `}
   `;
 }
@@ -252,7 +253,7 @@ function RecordList({ gateway, type, items, empty = "" }) {
         const isOpen = name === chosen;
         return html`
           <button type="button" class="link" aria-expanded=${isOpen ? "true" : "false"}
-            onClick=${() => setChosen(isOpen ? "" : name)}><${Value} value=${name} /></button>`;
+            onClick=${() => setChosen(isOpen ? "" : name)}><${Value} value=${name} isShort /></button>`;
       },
     },
     ...(SUMMARIES[type] ?? []).map((name) => ({
@@ -291,7 +292,7 @@ function RecordView({ gateway, type, name, item }) {
   const hasBefore = Object.keys(before).length > 0;
   /** @type {import("../components/DataTable.js").Column[]} */
   const columns = [
-    { key: "path", title: "Field", isHeader: true },
+    { key: "path", title: "Field", isHeader: true, render: ({ path }) => html`<${Value} value=${path} />` },
     {
       key: "value", title: "Value", render: ({ path }) => html`
         <${Value} value=${now[path] ?? ""} />
@@ -348,8 +349,8 @@ function ChangedBy({ gateway, importId }) {
   if (!importId) return html`<span>unknown</span>`;
   if (!shown.value) return html`<span title=${importId}>${shown.isLoading ? "…" : `import ${importId}, which is not shown any more`}</span>`;
   return html`
-    <a href=${hashOf("/imports/{importId}", { importId })}>${formatCaller(shown.value.caller)}</a>
-    ${shown.value.source && html`<span class="faint"> (${shown.value.source})</span>`}
+    <a href=${hashOf("/imports/{importId}", { importId })}><${Value} value=${formatCaller(shown.value.caller)} isShort /></a>
+    ${shown.value.source && html`<span class="faint"> (<${Value} value=${shown.value.source} isShort />)</span>`}
   `;
 }
 
@@ -361,9 +362,9 @@ function ChangedBy({ gateway, importId }) {
  * @param {Record<string, any>} [into]
  * @returns {Record<string, any>}
  */
-export function fieldsOf(value, path = "", into = {}) {
+export function fieldsOf(value, path = "", into = Object.create(null)) {
   const isList = Array.isArray(value);
-  const isObject = typeof value === "object" && value !== null && !("source" in value && value.constructor !== Object);
+  const isObject = typeof value === "object" && value !== null && !(value instanceof ExactNumber);
   if (!isObject || Object.keys(value).length === 0) {
     if (path) into[path] = isObject ? (isList ? "[]" : "{}") : value;
     return into;

@@ -257,7 +257,8 @@ function Sending({ gateway, type, options, file, kind, charset, limits }) {
           ...(isDry ? {} : { "Idempotency-Key": key.current }),
           ...(isDry || isStaged ? {} : { Prefer: "respond-async" }),
         },
-        { onProgress: setSent, signal: left.current.signal },
+        // The values of a dry run are shown with all digits.
+        { onProgress: setSent, signal: left.current.signal, isExact: isDry },
       );
       // The rows come in the order in which the gateway processes them.
       if (isDry) setJudged(answer.body.items.toSorted((/** @type {any} */ one, /** @type {any} */ other) => one.index - other.index));
@@ -365,7 +366,7 @@ function Changes({ changes }) {
     <ul class="changes">
       ${shown.map((each) => html`
         <li key=${each.field}>
-          <strong>${each.field}</strong>${": "}
+          <strong><${Value} value=${each.field} /></strong>${": "}
           ${each.before !== null && html`<del><${Value} value=${each.before} /></del>${" → "}`}
           <ins>${each.after === null ? "(empty)" : html`<${Value} value=${each.after} />`}</ins>
         </li>
@@ -431,7 +432,7 @@ function Unmapped({ gateway, path, profile }) {
   }
   const columns = [
     { key: "fieldName", title: "Field", isHeader: true },
-    { key: "sentAs", title: "Column" },
+    { key: "sentAs", title: "Column", render: (/** @type {any} */ item) => html`<${Value} value=${item.sentAs ?? ""} />` },
     { key: "value", title: "Value", render: (/** @type {any} */ item) => html`<${Value} value=${item.value} />` },
     { key: "count", title: "Rows", isNumber: true, render: (/** @type {any} */ item) => formatCount(item.count) },
   ];

@@ -6,11 +6,13 @@ address. It gets a tenant of its own.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -35,6 +37,8 @@ WIDE: Final[ViewportSize] = {"width": 1280, "height": 900}
 NARROW: Final[ViewportSize] = {"width": 360, "height": 740}
 # What is new in WCAG 2.2 AA and before, and what axe calls good practice.
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
+Result = TypeVar("Result")
 # The browser itself writes a line for each answer that is a refusal.
 OF_AN_ANSWER = "Failed to load resource: the server responded with a status of"
 
@@ -73,13 +77,14 @@ class Console:
         return self.page.get_by_role("heading", name=name)
 
     def check_accessibility(self) -> None:
-        """Let axe-core look at the page as it is, in light and dark."""
+        """Let axe-core look at the page as it is, in light; in dark at what a theme changes."""
         if not self.page.evaluate("typeof axe === 'object'"):
             self.page.evaluate(f"() => {{ {AXE.read_text('utf-8')} }}")
         for theme in THEMES:
             self.page.emulate_media(color_scheme=theme)
             found: list[dict[str, Any]] = self.page.evaluate(
-                "tags => axe.run(document, {runOnly: tags}).then(report => report.violations)", TAGS
+                "only => axe.run(document, {runOnly: only}).then(report => report.violations)",
+                TAGS if theme == "light" else COLOUR_RULES,
             )
             assert [
                 (theme, each["id"], node["html"][:300], node["failureSummary"][:500])
@@ -103,6 +108,12 @@ class Console:
             self.addresses.add(parts.netloc)
 
 
+def run_apart(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run it in a thread of its own: Playwright keeps the event loop of this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 @pytest.fixture(scope="package")
 def storage(emulator: Emulator) -> str:
     return emulator.account("console")
@@ -116,13 +127,11 @@ def gateway(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="package")
 def make_sender(storage: str) -> Callable[..., Sender]:
-    """Makes integrations of new tenants; the arguments are those of `a_sender`.
-
-    To be used before a browser runs: Playwright keeps the event loop of the thread.
-    """
+    """Makes integrations of new tenants; the arguments are those of `a_sender`."""
 
     def make(tenant: str = "", **fields: object) -> Sender:
-        return a_sender(storage, tenant, **fields)
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(a_sender, storage, tenant, **fields).result()
 
     return make
 
@@ -133,9 +142,12 @@ def sender(make_sender: Callable[..., Sender]) -> Sender:
     return make_sender()
 
 
-@pytest.fixture
-def browser(sender: Sender) -> Iterator[Browser]:
-    """A browser; behind `sender`, since both need the event loop of the thread."""
+@pytest.fixture(scope="package")
+def browser(gateway: GatewayProcess) -> Iterator[Browser]:
+    """One browser for all tests; each has a context of its own, with nothing of another.
+
+    It starts behind `gateway`, whose storage is made in the event loop of this thread.
+    """
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("no chromium on this machine: on Debian, apt install chromium")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import subprocess
@@ -14,7 +13,7 @@ from playwright.sync_api import Request, Route
 from local_host.setup.azurite import Programs
 from shared.auth.clients import Scope
 from shared.web.console_files import FOLDER, console_file
-from tests.console.conftest import Console
+from tests.console.conftest import Console, run_apart
 from tests.e2e.gateway_process import GatewayProcess
 from tests.emulator import open_ready_gateway, settings_for
 from tests.tenants import Sender
@@ -79,7 +78,7 @@ def credentials(storage: str, sender: Sender) -> tuple[str, str]:
             issued = await opened.clients.add(sender.tenant, "", [Scope.IMPORT_AUTHDATA])
             return issued.client.client_id, issued.client_secret
 
-    return asyncio.run(create())
+    return run_apart(create())
 
 
 def test_a_client_signs_in_and_its_token_is_renewed_before_it_expires_or_when_it_is_refused(
@@ -114,6 +113,8 @@ def test_a_client_signs_in_and_its_token_is_renewed_before_it_expires_or_when_it
     assert len(tokens) == 3
     # Its secret is revoked: the page says so and forgets it.
     page.route("**/api/imports?**", lambda route: route.fulfill(status=401, json={}))
+    refusal = {"error": "invalid_client"}
+    page.route("**/connect/token", lambda route: route.fulfill(status=401, json=refusal))
     page.get_by_label("State").select_option("Repaired")
     console.heading("Sign in").wait_for()
     page.get_by_text("You are signed out").wait_for()

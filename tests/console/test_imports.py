@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +12,8 @@ from playwright.sync_api import Page, Response, Route, expect
 
 from shared.auth.integrations import READ
 from tests.builders import a_worker
-from tests.console.conftest import NARROW, Console
-from tests.e2e.gateway_process import GatewayProcess
+from tests.console.conftest import NARROW, WIDE, Console
+from tests.e2e.gateway_process import WORKERS, GatewayProcess
 from tests.tenants import Sender
 
 pytestmark = pytest.mark.e2e
@@ -205,3 +206,46 @@ def test_an_import_of_100_000_rows_opens_with_less_than_a_second_of_work(
     groups_table = page.get_by_role("region", name="Messages in groups")
     expect(groups_table.get_by_role("row")).to_have_count(501)
     print(f"{work:.3f} s of work, {received} bytes, {seconds_of_work() - before:.3f} s with groups")
+
+
+def test_a_row_of_any_names_and_values_is_shown_corrected_and_sent_as_it_was(
+    console: Console, gateway: GatewayProcess, sender: Sender
+) -> None:
+    """A sender cannot break the page: by names that objects have, or by an object as a key."""
+    odd = {"source": 1, "toString": 1, "valueOf": 1}
+    exact = '"Gender": "x", "__proto__": "one", "constructor": "two", "Surname": "<b>1</b>"'
+    body = f"""[{{"EmployerRef": "E1", "PersonnelRef": "P1", {exact}}},
+      {{"EmployerRef": "E1", "PersonnelRef": {json.dumps(odd)}}}]"""
+    source = f"{'x' * 200}.json"
+    answer = gateway.call("POST", WORKERS, body.encode(), {
+        **sender.headers, "Content-Type": "application/json",
+        "Content-Disposition": f'attachment; filename="{source}"',
+    })  # fmt: skip
+    page = console.page
+    console.open()
+    console.sign_in(sender)
+    page.get_by_title(source).first.click()
+    page.get_by_role("button", name="All 6 fields").click()
+    assert page.url.endswith(answer.import_id)
+    page.set_viewport_size(NARROW)
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    page.set_viewport_size(WIDE)
+    expect(page.get_by_label("constructor of row 1", exact=True)).to_have_value("two")
+    expect(page.get_by_label("PersonnelRef.source of row 2", exact=True)).to_have_value("1")
+    page.get_by_label("__proto__ of row 1", exact=True).fill("three")
+    page.get_by_label("Gender of row 1", exact=True).fill("1")
+    with page.expect_request("**/retry") as request:
+        page.get_by_role("button", name="Send again…").click()
+        page.get_by_role("dialog").get_by_role("button", name="Send 2 rows again").click()
+    [sent] = json.loads(request.value.post_data or "")
+    assert sent["row"] == {
+        "EmployerRef": "E1", "PersonnelRef": "P1", "Gender": 1, "__proto__": "three",
+        "constructor": "two", "Surname": "<b>1</b>",
+    }  # fmt: skip
+    page.get_by_text("1 of 2 rows failed, 1 row repaired since").first.wait_for()
+    # The key of a result leads to its record.
+    page.get_by_role("region", name="Results by row").get_by_role("link", name="P1").click()
+    page.get_by_role("region", name="Records: workers").get_by_role("button", name="P1").wait_for()
+    for broken in ("#/imports/%2e%2e", "#/records?of=constructor"):
+        console.go(broken)
+        page.locator("h1").get_by_text("Not found" if "imports" in broken else "Records").wait_for()

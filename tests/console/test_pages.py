@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from playwright.sync_api import Page, expect
 from shared.auth.integrations import PERMISSIONS, ReadPermission
 from shared.storage.dropped_blobs import POISON_QUEUE
 from tests.builders import a_worker
-from tests.console.conftest import NARROW, Console
+from tests.console.conftest import NARROW, Console, run_apart
 from tests.documents import PDF, ROUND, make_ready
 from tests.e2e.gateway_process import GatewayProcess
 from tests.emulator import open_ready_gateway, settings_for
@@ -43,7 +42,7 @@ def fixture_senders(storage: str) -> tuple[Sender, Sender]:
                 await new_sender(opened, tenant, read=ReadPermission.MASKED),
             )
 
-    return asyncio.run(create())
+    return run_apart(create())
 
 
 @pytest.fixture(name="sender")

@@ -8,7 +8,6 @@ light, dark and narrow, to be looked at.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,7 @@ import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
 from shared.auth.integrations import PERMISSIONS, ReadPermission
-from tests.console.conftest import NARROW, ROOT, WIDE, Console
+from tests.console.conftest import NARROW, ROOT, WIDE, Console, run_apart
 from tests.contract.calls import STAGE, send_authdata
 from tests.documents import Form, make_ready, upload_headers
 from tests.e2e.gateway_process import GatewayProcess
@@ -56,7 +55,7 @@ def fixture_sender(storage: str) -> Sender:
                 read=ReadPermission.MASKED,
             )
 
-    return asyncio.run(create())
+    return run_apart(create())
 
 
 def staff(count: int, **changes: Any) -> list[dict[str, Any]]:
