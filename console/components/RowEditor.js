@@ -20,6 +20,9 @@ export function RowEditor({ gateway, type, keyFields, item, changes, onChange, i
   const [isCompared, setCompared] = useState(false);
   const key = keyFields.map((field) => /** @type {[string, any]} */ ([field, valueAt(item.row, field)]));
   const hasKey = key.length > 0 && key.every(([, value]) => value !== undefined && value !== null && value !== "");
+  const sentKey = key.filter(([, value]) => value !== undefined);
+  // The columns of a mapping profile have other names: what a file has first tells its rows apart.
+  const named = sentKey.length > 0 || !item.row ? sentKey : leavesOf(item.row).slice(0, 3);
   const stored = useLoaded(
     async (signal) => {
       if (!isCompared) return undefined;
@@ -41,7 +44,7 @@ export function RowEditor({ gateway, type, keyFields, item, changes, onChange, i
       <header>
         <h3>${title}</h3>
         <span class="faint">${item.line ? `line ${item.line} of the file` : ""}</span>
-        <span>${key.map(([field, value]) => html`<span key=${field} class="key"><span class="faint">${field}</span> <${Value} value=${value} /></span> `)}</span>
+        <span>${named.map(([field, value]) => html`<span key=${field} class="key"><span class="faint">${field}</span> <${Value} value=${value} /></span> `)}</span>
       </header>
       <${MessageList} messages=${item.messages} />
       ${paths.all.length === 0

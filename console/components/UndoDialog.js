@@ -11,10 +11,10 @@ const TOO_LARGE = 413;
 /**
  * Shows what an undo would do, and does it.
  *
- * @param {{ gateway: import("../gateway.js").Gateway, importId: string, onUndone: (child: any) => void,
- *   onClose: () => void }} properties
+ * @param {{ gateway: import("../gateway.js").Gateway, importId: string, hasRetries: boolean,
+ *   onUndone: (child: any) => void, onClose: () => void }} properties
  */
-export function UndoDialog({ gateway, importId, onUndone, onClose }) {
+export function UndoDialog({ gateway, importId, hasRetries, onUndone, onClose }) {
   const path = `/api/imports/${encodeURIComponent(importId)}/undo`;
   const key = useRef("");
   key.current ||= newIdempotencyKey();
@@ -56,6 +56,7 @@ export function UndoDialog({ gateway, importId, onUndone, onClose }) {
       <p>
         An undo is an import of its own. It puts the records back to what they were before this import.
         Records that a later import has changed stay as they are.
+        ${hasRetries && " Rows that a retry has imported stay too: undo the retries as well."}
       </p>
       ${judged.isLoading && html`<p role="status" aria-busy="true">Finding out what would happen…</p>`}
       ${isTooLarge

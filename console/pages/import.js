@@ -12,13 +12,44 @@ import { UndoDialog } from "../components/UndoDialog.js";
 import { Value } from "../components/Value.js";
 import { countOf, formatCaller, formatCount, formatDuration } from "../formatting.js";
 import { isAborted } from "../gateway.js";
-import { html, useRef, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { useLoaded } from "../loading.js";
 import { hashOf } from "../routes.js";
 import { saveAs } from "../saving.js";
 
 const REFRESH_SECONDS = 2;
 const MOST_CHILDREN = 20;
+
+/** @typedef {import("../components/FailedRows.js").Corrections} Corrections */
+
+/** @type {WeakMap<import("../gateway.js").Gateway, Map<string, Corrections>>} */
+const UNSENT = new WeakMap();
+
+/**
+ * The corrections that were typed and not sent yet: they last until the caller signs out, so that a
+ * look at another page loses none. Before a reload, which loses them, the browser asks.
+ *
+ * @param {import("../gateway.js").Gateway} gateway
+ * @param {string} importId
+ * @returns {[Corrections, (corrections: Corrections) => void]}
+ */
+function useCorrections(gateway, importId) {
+  const [corrections, setCorrections] = useState(() => UNSENT.get(gateway)?.get(importId) ?? {});
+  const hasSome = Object.keys(corrections).length > 0;
+  useEffect(() => {
+    if (!hasSome) return undefined;
+    const ask = (/** @type {Event} */ event) => event.preventDefault();
+    addEventListener("beforeunload", ask);
+    return () => removeEventListener("beforeunload", ask);
+  }, [hasSome]);
+  /** @param {Corrections} next */
+  const keep = (next) => {
+    const kept = UNSENT.get(gateway) ?? new Map();
+    UNSENT.set(gateway, kept.set(importId, next));
+    setCorrections(next);
+  };
+  return [corrections, keep];
+}
 
 /**
  * One import: its outcome, what failed and why, and what can be done.
@@ -29,7 +60,7 @@ export function ImportPage({ gateway, parameters, query }) {
   const importId = parameters["importId"] ?? "";
   const path = `/api/imports/${encodeURIComponent(importId)}`;
   const [dialog, setDialog] = useState(/** @type {"retry" | "undo" | "cancel" | null} */ (null));
-  const [corrections, setCorrections] = useState(/** @type {import("../components/FailedRows.js").Corrections} */ ({}));
+  const [corrections, setCorrections] = useCorrections(gateway, importId);
   const [notice, setNotice] = useState(/** @type {{ text: string, importId: string } | null} */ (null));
 
   // An import and its retries are asked for again for as long as one of them runs, and once more: a
@@ -123,7 +154,7 @@ export function ImportPage({ gateway, parameters, query }) {
         onRetried=${follow("The failed rows are sent again, as a new import.")} onClose=${() => setDialog(null)} />
     `}
     ${dialog === "undo" && html`
-      <${UndoDialog} gateway=${gateway} importId=${importId} onUndone=${follow("The undo has begun, as a new import.")} onClose=${() => setDialog(null)} />
+      <${UndoDialog} gateway=${gateway} importId=${importId} hasRetries=${item.childIds.length > 0} onUndone=${follow("The undo has begun, as a new import.")} onClose=${() => setDialog(null)} />
     `}
     ${dialog === "cancel" && html`
       <${CancelDialog} gateway=${gateway} path=${path} onClose=${() => { setDialog(null); shown.reload(); }} />

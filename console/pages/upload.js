@@ -295,7 +295,7 @@ function Sending({ gateway, type, options, file, kind, charset, limits }) {
       </div>
     `}
     ${failure && html`
-      <${ErrorNotice} error=${failure.error} title=${failure.of === "import" ? "Nothing is known to be imported" : "The dry run did not work"} />
+      <${ErrorNotice} error=${failure.error} title=${failure.of !== "import" ? "The dry run did not work" : isLost ? "Nothing is known to be imported" : "The file was not imported"} />
       ${isLost && html`
         <p>
           The gateway may have the file all the same. Send it again with the button above: it is imported
@@ -350,7 +350,7 @@ function Judgement({ items }) {
           </button>
         `)}
       </div>
-      <${PagedTable} label="Rows of the dry run" columns=${columns} items=${shown} pageOf=${outcome}
+      <${PagedTable} label="Rows of the dry run" columns=${outcome === "failed" ? columns.filter(({ key }) => key !== "changes") : columns} items=${shown} pageOf=${outcome}
         keyOf=${(/** @type {any} */ item) => item.index} empty="The file has no rows." />
     </section>
   `;

@@ -234,6 +234,11 @@ def test_a_row_of_any_names_and_values_is_shown_corrected_and_sent_as_it_was(
     expect(page.get_by_label("PersonnelRef.source of row 2", exact=True)).to_have_value("1")
     page.get_by_label("__proto__ of row 1", exact=True).fill("three")
     page.get_by_label("Gender of row 1", exact=True).fill("1")
+    # What is not sent yet is there after a look at another page.
+    console.go("#/health")
+    console.heading("Health").wait_for()
+    page.go_back()
+    page.get_by_text("1 row corrected, not sent yet").wait_for()
     with page.expect_request("**/retry") as request:
         page.get_by_role("button", name="Send again…").click()
         page.get_by_role("dialog").get_by_role("button", name="Send 2 rows again").click()
