@@ -1,6 +1,9 @@
 import { html } from "../html.js";
 import { Value } from "./Value.js";
 
+/** A message says what to do at its end: it is shown as a whole, unless a value makes it long. */
+export const OF_MESSAGE = 600;
+
 /**
  * A message of a row: its field, what is wrong, its id.
  *
@@ -12,7 +15,7 @@ export function MessageText({ message }) {
     <span class="message-text">
       <span class=${`severity ${colour}`}>${message.messageType}</span>${" "}
       ${message.fieldName && html`<span class="field"><${Value} value=${message.fieldName} />: </span>`}
-      <${Value} value=${message.message} />${" "}
+      <${Value} value=${message.message} most=${OF_MESSAGE} />${" "}
       <span class="faint">${message.errorID}</span>
     </span>
   `;

@@ -4,6 +4,7 @@ import { ConfirmDialog } from "../components/ConfirmDialog.js";
 import { DataTable } from "../components/DataTable.js";
 import { Facts } from "../components/Facts.js";
 import { LocalTime } from "../components/LocalTime.js";
+import { OF_MESSAGE } from "../components/MessageText.js";
 import { ErrorNotice, Notice } from "../components/Notice.js";
 import { PagedTable } from "../components/PagedTable.js";
 import { Pager, usePages } from "../components/Pager.js";
@@ -227,7 +228,7 @@ function ReviewTables({ batch }) {
     ${batch.errorDetails.length > 0 && html`
       <h3>Records with errors</h3>
       <${PagedTable} label="Records with errors" items=${numbered(batch.errorDetails)} keyOf=${(/** @type {any} */ item) => item.at}
-        columns=${[{ key: "line", title: "Record", isNumber: true }, { key: "value", title: "What is wrong", render: (/** @type {any} */ item) => html`<${Value} value=${item.value} />` }]} />
+        columns=${[{ key: "line", title: "Record", isNumber: true }, { key: "value", title: "What is wrong", render: (/** @type {any} */ item) => html`<${Value} value=${item.value} most=${OF_MESSAGE} />` }]} />
     `}
     ${batch.duplicateAuthValues.length > 0 && html`
       <h3>Duplicates, which are left out</h3>

@@ -3,6 +3,7 @@
 import { DataTable } from "../components/DataTable.js";
 import { FileDrop } from "../components/FileDrop.js";
 import { LocalTime } from "../components/LocalTime.js";
+import { OF_MESSAGE } from "../components/MessageText.js";
 import { ErrorNotice, Notice } from "../components/Notice.js";
 import { Pager, usePages } from "../components/Pager.js";
 import { Value } from "../components/Value.js";
@@ -246,7 +247,7 @@ function Refused({ gateway }) {
     { key: "source", title: "File", isHeader: true, render: (item) => html`<${Value} value=${item.source ?? item.key.fileName ?? "unnamed"} />` },
     { key: "worker", title: "Worker", render: (item) => html`<${Value} value=${item.key.workerexternalId ?? ""} />` },
     { key: "round", title: "Round", render: (item) => html`<${Value} value=${item.key.communicationRoundCode ?? ""} />` },
-    { key: "reason", title: "Reason", render: (item) => html`<div class="wide"><${Value} value=${item.reason} /></div>` },
+    { key: "reason", title: "Reason", render: (item) => html`<div class="wide"><${Value} value=${item.reason} most=${OF_MESSAGE} /></div>` },
     { key: "caller", title: "Sent by", render: (item) => (item.caller?.drop ? "dropped" : html`<${Value} value=${formatCaller(item.caller)} />`) },
     { key: "acceptedAt", title: "Accepted", render: (item) => html`<${LocalTime} time=${item.acceptedAt} />` },
     { key: "importId", title: "Import", render: (item) => html`<a href=${hashOf("/imports/{importId}", { importId: item.importId })}>open</a>` },
