@@ -126,10 +126,12 @@ function leavesBelow(paths, path) {
 function Cell({ path, rowTitle, sent, text, onChange }) {
   const before = sent === null ? "null" : formatValue(sent);
   const isChanged = text !== undefined;
+  // An input of one line would drop the line breaks of the value.
+  const field = /[\r\n]/.test(before) ? "textarea" : "input";
   return html`
     <label>
       <span class="cell-name"><${Value} value=${path} /><span class="only-read"> of ${rowTitle.toLowerCase()}</span></span>
-      <input class=${isChanged ? "changed" : ""} value=${text ?? before} dir="auto"
+      <${field} class=${isChanged ? "changed" : ""} value=${text ?? before} dir="auto"
         placeholder=${sent === undefined ? "not sent" : ""} autocomplete="off" spellcheck=${false}
         onInput=${(/** @type {any} */ event) => {
           const typed = event.currentTarget.value;

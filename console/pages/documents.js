@@ -23,7 +23,7 @@ export function DocumentsPage({ gateway, query }) {
   const rounds = useLoaded((signal) => listRounds(gateway, signal), []);
   return html`
     <h1>Documents</h1>
-    <${Search} key=${`${worker}|${round}`} worker=${worker} round=${round} rounds=${rounds.value} />
+    <${Search} worker=${worker} round=${round} rounds=${rounds.value} />
     <${Stored} key=${`${worker}|${round}|${version}`} gateway=${gateway} worker=${worker} round=${round} />
     <${Sending} gateway=${gateway} worker=${worker} round=${round} rounds=${rounds.value}
       onSent=${() => setVersion((before) => before + 1)} />
