@@ -18,6 +18,8 @@ import { hashOf } from "../routes.js";
 import { saveAs } from "../saving.js";
 
 const REFRESH_SECONDS = 2;
+// While an import runs its messages and rows are read less often: each costs a look at all results.
+const DETAILS_MILLISECONDS = 10_000;
 const MOST_CHILDREN = 20;
 
 /** @typedef {import("../components/FailedRows.js").Corrections} Corrections */
@@ -62,6 +64,7 @@ export function ImportPage({ gateway, parameters, query }) {
   const [dialog, setDialog] = useState(/** @type {"retry" | "undo" | "cancel" | null} */ (null));
   const [corrections, setCorrections] = useCorrections(gateway, importId);
   const [notice, setNotice] = useState(/** @type {{ text: string, importId: string } | null} */ (null));
+  const [wantsRows, setWantsRows] = useState(false);
 
   // An import and its retries are asked for again for as long as one of them runs, and once more: a
   // child that ends after its parent was read has changed the counts of the parent.
@@ -82,7 +85,7 @@ export function ImportPage({ gateway, parameters, query }) {
   );
   const capabilities = useLoaded((signal) => gateway.get("/api/capabilities", {}, { signal }), []);
   const item = shown.value?.item;
-  const revision = item ? `${item.rows.done} ${item.rows.failed} ${item.rows.repaired} ${item.state}` : "";
+  const revision = revisionOf(item);
 
   if (!item) {
     return html`
@@ -98,6 +101,8 @@ export function ImportPage({ gateway, parameters, query }) {
   const open = item.rows.failed - item.rows.repaired;
   const filter = { error: query["error"] ?? "", field: query["field"] ?? "" };
   const isError = (query["severity"] ?? "error") === "error";
+  // Rows that appear while an import runs would move what is below them.
+  const areRowsShown = Boolean(item.endedAt) || wantsRows || filter.error !== "";
   const changed = Object.keys(corrections).length;
   /** @param {string} text */
   const follow = (text) => (/** @type {any} */ child) => {
@@ -110,7 +115,7 @@ export function ImportPage({ gateway, parameters, query }) {
   return html`
     <nav aria-label="Above this page"><a href="#/imports">All imports</a></nav>
     <h1>${item.source ? html`<${Value} value=${item.source} />` : `${item.type} ${item.undoes ? "undo" : "import"} ${importId.slice(0, 8)}`}</h1>
-    <p class="under-heading" role="status"><${StateLabel} state=${item.state} /> ${summaryOf(item)}</p>
+    <p class="under-heading" role="status"><${StateLabel} state=${item.state} />${item.undoneBy && html` <span class="label label-warning">undone</span>`} ${summaryOf(item)}</p>
     <${ErrorNotice} error=${shown.error} onRetry=${shown.reload} title="This page is not up to date" />
     ${notice && html`
       <${Notice} kind="success"><p>${notice.text} <a href=${hashOf("/imports/{importId}", { importId: notice.importId })}>Open it</a></p><//>
@@ -125,7 +130,13 @@ export function ImportPage({ gateway, parameters, query }) {
     ${item.links.failures
       ? html`
         <${Messages} gateway=${gateway} item=${item} revision=${revision} filter=${filter} />
-        ${open > 0 && isError && item.links.failedRows && html`
+        ${!areRowsShown && html`
+          <p>
+            The rows are shown here when the import has ended.
+            ${" "}<button type="button" class="link" onClick=${() => setWantsRows(true)}>Show those that are done</button>
+          </p>
+        `}
+        ${areRowsShown && open > 0 && isError && item.links.failedRows && html`
           <section aria-labelledby="failed-rows">
             <h2 id="failed-rows">${filter.error ? "Failed rows of this group" : "Failed rows"}</h2>
             ${filter.error && html`<p><a href=${hashOf("/imports/{importId}", { importId })}>Show all failed rows</a></p>`}
@@ -134,11 +145,13 @@ export function ImportPage({ gateway, parameters, query }) {
               isReadOnly=${!item.links.retry || Boolean(item.undoes)} />
           </section>
         `}
-        <section aria-labelledby="results">
-          <h2 id="results">Results of the rows</h2>
-          ${filter.error && html`<p class="faint">Only rows with the message ${filter.error}${filter.field ? html` about <${Value} value=${filter.field} />` : ""}. <a href=${hashOf("/imports/{importId}", { importId })}>Show all rows</a></p>`}
-          <${RowResults} gateway=${gateway} importId=${importId} type=${item.type} isUndo=${Boolean(item.undoes)} query=${query} revision=${revision} />
-        </section>
+        ${areRowsShown && html`
+          <section aria-labelledby="results">
+            <h2 id="results">Results of the rows</h2>
+            ${filter.error && html`<p class="faint">Only rows with the message ${filter.error}${filter.field ? html` about <${Value} value=${filter.field} />` : ""}. <a href=${hashOf("/imports/{importId}", { importId })}>Show all rows</a></p>`}
+            <${RowResults} gateway=${gateway} importId=${importId} type=${item.type} isUndo=${Boolean(item.undoes)} query=${query} revision=${revision} />
+          </section>
+        `}
       `
       : html`<${Notice} title="The results have expired"><p>The counts above are kept; the results of the rows are not.</p><//>`}
 
@@ -160,6 +173,16 @@ export function ImportPage({ gateway, parameters, query }) {
       <${CancelDialog} gateway=${gateway} path=${path} onClose=${() => { setDialog(null); shown.reload(); }} />
     `}
   `;
+}
+
+/**
+ * @param {any} item
+ * @returns {string} Another text where the messages and rows of the import have to be read again.
+ */
+function revisionOf(item) {
+  if (!item) return "";
+  if (!item.endedAt) return `running ${Math.floor(Date.now() / DETAILS_MILLISECONDS)}`;
+  return `${item.rows.done} ${item.rows.failed} ${item.rows.repaired} ${item.state}`;
 }
 
 /** @param {any} item */

@@ -45,7 +45,7 @@ OF_AN_ANSWER = "Failed to load resource: the server responded with a status of"
 
 @dataclass
 class Console:
-    """The console in a page of the browser, and what the browser had to print_errors about."""
+    """The console in a page of the browser, and what the browser complains about."""
 
     page: Page
     url: str

@@ -208,6 +208,60 @@ def test_an_import_of_100_000_rows_opens_with_less_than_a_second_of_work(
     print(f"{work:.3f} s of work, {received} bytes, {seconds_of_work() - before:.3f} s with groups")
 
 
+SHIFTS = """() => {
+    window.shifts = 0;
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) window.shifts += entry.value;
+    }).observe({ type: "layout-shift" });
+}"""
+
+
+def test_a_running_import_is_followed_without_anything_that_jumps(
+    console: Console, gateway: GatewayProcess, sender: Sender
+) -> None:
+    """The answers are those of an import that has ended, as they were while it ran."""
+    rows = [a_worker(f"P{number}", Gender="x" if number % 2 else 1) for number in range(40)]
+    import_id = send(gateway, sender, rows, "running.json")
+    here = f"/api/imports/{import_id}"
+    ended = gateway.get(here, sender).json
+    asked: list[str] = []
+    done = [0]
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url.partition("?")[0].rpartition("/")[2])
+        if asked[-1] != import_id:
+            route.continue_()
+        elif done[0] == len(rows):
+            route.fulfill(json=ended)
+        else:
+            half = done[0] // 2
+            counts = ended["rows"] | {"done": done[0], "new": half, "failed": half}
+            running = {"state": "Processing", "endedAt": None, "rows": counts}
+            route.fulfill(json=ended | running | {"rowsPerSecond": 4, "secondsLeft": 5})
+
+    page = console.page
+    page.clock.install()
+    console.open()
+    console.sign_in(sender)
+    page.route(f"**{here}**", answer)
+    console.go(f"#/imports/{import_id}")
+    page.get_by_text("0 of 40 rows done.").first.wait_for()
+    page.get_by_role("region", name="Messages in groups").wait_for()
+    page.evaluate(SHIFTS)
+    for done[0] in (10, 20, 30):
+        page.clock.run_for(2_100)
+        page.get_by_text(f"{done[0]} of 40 rows done.").wait_for()
+    assert page.evaluate("window.shifts") < 0.05
+    assert asked.count("failures") <= 2
+    assert "results" not in asked
+    page.get_by_role("button", name="Show those that are done").click()
+    page.get_by_role("region", name="Results by row").wait_for()
+    done[0] = len(rows)
+    page.clock.run_for(2_100)
+    page.get_by_text("20 of 40 rows failed.").wait_for()
+    expect(page.get_by_role("article")).to_have_count(20)
+
+
 def test_a_row_of_any_names_and_values_is_shown_corrected_and_sent_as_it_was(
     console: Console, gateway: GatewayProcess, sender: Sender
 ) -> None:
