@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, Final
 
 from benchmarks.catalogue import Outcome
@@ -22,7 +21,9 @@ from benchmarks.measuring.rig import Rig, Sender, running_rig, stopped
 from benchmarks.measuring.tables import Line, number, render
 from benchmarks.one_row import call_seconds
 from benchmarks.options import Options
+from local_host.indexing import load_functions
 from local_host.setup.messages import note
+from local_host.setup.paths import ROOT
 from shared.bootstrap import gateway, open_gateway
 from shared.settings import Settings
 from shared.storage_account import CONNECTION, StorageAccount
@@ -121,12 +122,9 @@ def _timer_requests(rig: Rig) -> Mapping[str, int]:
         return asyncio.run(count())
 
 
-@cache
 def _functions() -> Mapping[str, Any]:
-    """The app's functions by their names; an app lists them once."""
-    from function_app import app
-
-    functions = app.get_functions()
+    """The app's functions by their names."""
+    functions = load_functions(ROOT)
     return {str(each.get_function_name()): each.get_user_function() for each in functions}
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import azure.functions as func
 
@@ -158,6 +159,10 @@ class AppFunction:
         return str(self.trigger.get("dataType", "")).upper() in ("BINARY", "STREAM")
 
 
+# An app lists its functions only once in a process.
+_LISTED: WeakKeyDictionary[ModuleType, list[func.Function]] = WeakKeyDictionary()
+
+
 def load_functions(directory: Path) -> list[func.Function]:
     """Import the app as the worker does and build its functions, once.
 
@@ -211,7 +216,9 @@ def _only_app(module: ModuleType, script: str) -> list[func.Function]:
         raise AppRefusedError([f"{script} has no FunctionApp at the top level"])
     if len(apps) > 1:
         raise AppRefusedError([f"{script} has more than one FunctionApp (or name for it): {apps}"])
-    functions: list[func.Function] = getattr(module, apps[0]).get_functions()
+    functions = _LISTED.get(module)
+    if functions is None:
+        functions = _LISTED[module] = getattr(module, apps[0]).get_functions()
     if not functions:
         _log.warning("%s has no functions", script)
     return functions

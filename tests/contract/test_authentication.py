@@ -46,6 +46,7 @@ OPEN = [each for each in OPERATIONS if each.access is Access.OPEN and each.metho
 SCOPES = {
     "/api/admin/authdata": Scope.IMPORT_AUTHDATA,
     "/api/admin/": Scope.ADMIN,
+    "/api/health/queues": Scope.ADMIN,
     "/api/import/documents": Scope.IMPORT_INBOX,
     "/api/documents": Scope.IMPORT_INBOX,
     "/api/records": Scope.READ_RECORDS,
