@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from shared.auth.integrations import READ
 from tests.builders import a_worker
 from tests.console.conftest import NARROW, WIDE, Console
 from tests.e2e.gateway_process import WORKERS, GatewayProcess
+from tests.files_of_rows import as_xlsx
 from tests.tenants import Sender
 
 pytestmark = pytest.mark.e2e
@@ -25,20 +27,25 @@ def send(gateway: GatewayProcess, sender: Sender, rows: list[Any], source: str) 
     return gateway.post(sender, rows, **{"Content-Disposition": disposition}).import_id
 
 
-def test_a_failing_import_is_repaired_from_its_group_to_a_corrected_cell(
-    console: Console, gateway: GatewayProcess, sender: Sender
+def test_a_failing_file_is_uploaded_and_repaired_from_its_group_to_a_corrected_cell(
+    console: Console, gateway: GatewayProcess, sender: Sender, tmp_path: Path
 ) -> None:
     rows = [a_worker(f"P{number}") for number in range(20)]
     rows += [a_worker(f"X{number}", Gender="female", StartDate="soon") for number in range(2)]
-    send(gateway, sender, rows, "january.json")
+    file = tmp_path / "january.xlsx"
+    file.write_bytes(as_xlsx(rows, "xlsxwriter").body)
     page = console.page
-    console.open()
+    console.open("#/upload?type=workers")
     console.sign_in(sender)
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.get_by_role("region", name="Import", exact=True).get_by_text("2 failed").wait_for()
+    console.go("#/imports")
     failed = page.get_by_role("region", name="Imports with failed rows")
     failed.wait_for()
     console.check_accessibility()
-    failed.get_by_role("link", name="january.json").click()
-    console.heading("january.json").wait_for()
+    failed.get_by_role("link", name="january.xlsx").click()
+    console.heading("january.xlsx").wait_for()
     groups = page.get_by_role("region", name="Messages in groups")
     groups.get_by_role("row").filter(has_text="Gender").get_by_role("link").click()
     cell = page.get_by_label("Gender of row 21", exact=True)
