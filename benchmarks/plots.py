@@ -117,8 +117,8 @@ def _names_at_side(names: Sequence[tuple[float, str, str]]) -> Iterator[str]:
         at = max(y, free_from)
         free_from = at + 16
         yield (
-            f'<text x="{_WIDTH - _RIGHT + 12}" y="{at + 4:.1f}" style="font-size:11px;fill:{colour}">'
-            f"{escape(name)}</text>"
+            f'<text x="{_WIDTH - _RIGHT + 12}" y="{at + 4:.1f}"'
+            f' style="font-size:11px;fill:{colour}">{escape(name)}</text>'
         )
 
 

@@ -28,7 +28,7 @@ export function FailureGroups({ importId, groups, leftOut, chosen }) {
       ${group.advice && html`<div class="faint">${group.advice}</div>`}
     ` },
     { key: "field", title: "Field", render: (/** @type {any} */ group) => html`
-      <${Value} value=${group.fieldName ?? ""} />
+      <div class="field-name"><${Value} value=${group.fieldName ?? ""} /></div>
       ${group.sentAs && html`<div class="faint">sent as <${Value} value=${group.sentAs} /></div>`}
     ` },
     { key: "severity", title: "Kind", render: (/** @type {any} */ group) => {
