@@ -61,6 +61,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "employer": Bench("one_employer", "workers of one employer: one partition"),
     "tutorial": Bench("tutorial", "the way of the tutorials: a message per row", (1_000,)),
     "peers": Bench("peers_import", "FastAPI and Django on PostgreSQL"),
+    "stages": Bench("stages", "processor time of a row by stage"),
     "large": Bench("large_import", "rows a second as an import grows", (10_000, 100_000), 1),
     "one-row": Bench("one_row", "calls with one row"),
     "fairness": Bench("fairness", "calls with one row during a large import", (100_000,), 1),

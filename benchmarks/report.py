@@ -17,6 +17,7 @@ from benchmarks.measuring.tables import GAP, Line, render
 from benchmarks.parts import Card, Part, Parts
 from benchmarks.plots import Points, bars_plot, lines_plot
 from benchmarks.targets import TARGETS, Target
+from benchmarks.workers_import_readings import IMPORTS
 from local_host.setup.messages import say
 from local_host.setup.paths import ROOT
 
@@ -71,6 +72,7 @@ def write_page(page: Path, parts: Mapping[str, Part]) -> None:
     generated = {
         "targets": _targets_table(parts),
         "rows-per-second": _speed_table(parts),
+        "stages": _stages_table(parts),
         "circumstances": _circumstances(parts),
         "left-out": _left_out(parts),
     }
@@ -176,6 +178,14 @@ def _speed_table(parts: Mapping[str, Part]) -> str:
     rows = ["| first load | rows | rows a second |", "|---|---|---|"]
     for name, points in _speeds(parts).items():
         rows += (f"| {name} | {size:,.0f} | {speed:,.0f} |" for size, speed in points)
+    return "\n".join(rows) + "\n"
+
+
+def _stages_table(parts: Mapping[str, Part]) -> str:
+    rows = ["| | first load | unchanged | all changed |", "|---|---|---|---|"]
+    for stage, times in _document(parts, "stages").get("microsecondsPerRow", {}).items():
+        cells = (f"{times[step]:,.0f}" for step in IMPORTS)
+        rows.append(f"| {stage} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 

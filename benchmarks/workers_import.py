@@ -74,7 +74,7 @@ class MeasuredCase:
         """Import once, and keep what is then stored: that is what the floors write."""
         rig.empty()
         with rig.connect(rig.new_sender()) as connection:
-            self._check(connection, Step.NEW, self._send(connection, Step.NEW))
+            self.check(connection, Step.NEW, self.send(connection, Step.NEW))
             rig.wait_until_idle()
         self._entities = rig.stored(WORKERS.table)
         self.readings.entities = len(self._entities)
@@ -95,10 +95,10 @@ class MeasuredCase:
             for step in (step for step in _ENDS if step in self._steps):
                 gateway, emulator = rig.gateway_meter, rig.emulator_meter
                 before = gateway.processor_seconds(), emulator.processor_seconds()
-                sending = self._send(connection, step)
+                sending = self.send(connection, step)
                 rig.wait_until_idle()
                 after = gateway.processor_seconds(), emulator.processor_seconds()
-                self._check(connection, step, sending)
+                self.check(connection, step, sending)
                 read[step] = Reading(
                     sending.seconds, spent(before[0], after[0]), spent(before[1], after[1])
                 )
@@ -113,15 +113,17 @@ class MeasuredCase:
             for step in _ENDS:
                 log.begin()
                 meter.forget_peak()
-                sending = self._send(connection, step)
+                sending = self.send(connection, step)
                 counts[step] = Counted(log.settled(), idle, meter.peak_bytes())
-                self._check(connection, step, sending)
+                self.check(connection, step, sending)
         return counts
 
-    def _send(self, connection: Connection, step: Step) -> Sent:
+    def send(self, connection: Connection, step: Step) -> Sent:
+        """Send the body of a step. Raises BenchError unless each row goes in clean."""
         return connection.send_workers(self._bodies[step], self.readings.case.rows)
 
-    def _check(self, connection: Connection, step: Step, sending: Sent) -> None:
+    def check(self, connection: Connection, step: Step, sending: Sent) -> None:
+        """Raises BenchError unless every row ended as the step wants it."""
         counts = connection.counts_of(sending.import_id)
         if counts[_ENDS[step]] != self.readings.case.rows:
             raise BenchError(f"not every row ended as {_ENDS[step]}: {counts}")

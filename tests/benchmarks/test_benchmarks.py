@@ -19,6 +19,7 @@ from benchmarks.faults import FIRST_SEED, RoundFile
 from benchmarks.measuring.access_log import Requests, count
 from benchmarks.measuring.figures import in_rounds, middle, percentile, quotient, rounded
 from benchmarks.measuring.meters import Meter, spent
+from benchmarks.measuring.stage_sampler import STAGES
 from benchmarks.measuring.tables import Line, render
 from benchmarks.parts import Card, Part, Parts
 from benchmarks.payloads import Case, body_of
@@ -198,6 +199,21 @@ def test_the_report_writes_the_figures_and_the_plots(tmp_path: Path) -> None:
     assert page.read_text("utf-8") == text
 
 
+def test_every_stage_names_functions_of_the_gateway() -> None:
+    for module, name in (place for places in STAGES.values() for place in places):
+        if module.startswith("shared/"):
+            code = (PAGE.parents[1] / module).read_text("utf-8")
+            assert not name or f"def {name}(" in code, f"{module} has no {name}"
+
+
+def test_the_page_shows_the_stages(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("<!-- bench: stages -->\n<!-- /bench -->\n", "utf-8")
+    times = {"decide": {"new": 109.3, "unchanged": 74.2, "changed": 160.0}}
+    write_page(page, {"stages": replace(a_part(), document={"microsecondsPerRow": times})})
+    assert "| decide | 109 | 74 | 160 |" in page.read_text("utf-8")
+
+
 def test_a_run_that_died_goes_on_after_the_last_bench(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,7 +235,11 @@ def test_a_run_that_died_goes_on_after_the_last_bench(
 FLOORS = {"floorA", "floorB", "floorC"}
 IMPORTS = {"new", "unchanged", "changed"}
 ROWS = 24
-GROUPS = (("import", "tutorial", "one-row", "growth"), ("types", "files", "export", "authdata"))
+GROUPS = (
+    ("import", "tutorial", "one-row", "growth"),
+    ("types", "files", "export", "authdata"),
+    ("stages",),
+)
 """Those left out start gateways of their own, or take seconds to tell anything."""
 
 
