@@ -832,9 +832,14 @@ def _number(text: str) -> dict[str, str]:
 
 def json_text(value: Any) -> str:
     """The compact JSON text of a value."""
+    return json_bytes(value).decode()
+
+
+def json_bytes(value: Any) -> bytes:
+    """The compact JSON text of a value, in UTF-8."""
     from pydantic_core import to_json
 
-    return to_json(value).decode()
+    return to_json(value)
 
 
 def read_json_text(text: str) -> Any:

@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -19,7 +20,6 @@ from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import (
     AsyncBearerTokenCredentialPolicy,
     AsyncHTTPPolicy,
-    HeadersPolicy,
     SansIOHTTPPolicy,
     UserAgentPolicy,
 )
@@ -28,7 +28,7 @@ from azure.data.tables import EdmType, EntityProperty, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
-from shared.imports.json_rows import json_text
+from shared.imports.json_rows import json_bytes
 from shared.storage.failures import error_for_status, storage_call
 from shared.storage.ports import (
     Delete,
@@ -56,6 +56,8 @@ _VERSION = "2019-02-02"
 _SCOPE = "https://storage.azure.com/.default"
 _INT32 = range(-(2**31), 2**31)
 _STATUS = re.compile(rb"^HTTP/1\.1 ([0-9]{3})", re.MULTILINE)
+_STATUS_LINE = b"HTTP/1.1 "
+_NO_CONTENT = b"\nHTTP/1.1 204 "
 _JSON_HEADERS = (
     "Content-Type: application/json\r\n"
     "Accept: application/json;odata=minimalmetadata\r\n"
@@ -96,40 +98,27 @@ class TableBatches:
     def __init__(self, endpoint: str, authorize: Any, transport: Any, signature: str = "") -> None:
         self._endpoint = endpoint
         self._url = f"{endpoint}/$batch" + (f"?{signature}" if signature else "")
-        headers = {
+        # Of each request. A policy that adds them would cost more than all of them.
+        self._headers = {
             "x-ms-version": _VERSION,
             "DataServiceVersion": "3.0;NetFx",
             "MaxDataServiceVersion": "3.0;NetFx",
             "Accept-Charset": "UTF-8",
+            "User-Agent": UserAgentPolicy(sdk_moniker="payroll-import-gateway").user_agent,
         }
-        policies = [
-            HeadersPolicy(headers),
-            UserAgentPolicy(sdk_moniker="payroll-import-gateway"),
-            *([authorize] if authorize is not None else []),
-        ]
         self._client: AsyncPipelineClient[Any, Any] = AsyncPipelineClient(
-            endpoint, policies=policies, transport=transport
+            endpoint, policies=[] if authorize is None else [authorize], transport=transport
         )
 
     @traced("storage.transaction")
     async def transact(self, table: str, operations: Sequence[Operation]) -> None:
         """See `Tables.transact`."""
         boundary = f"batch_{uuid.uuid4()}"
-        changes = f"changeset_{uuid.uuid4()}"
-        head = (
-            f"--{changes}\r\nContent-Type: application/http\r\n"
-            "Content-Transfer-Encoding: binary\r\n\r\n"
-        )
-        address = f"{self._endpoint}/{table}"
-        parts = [f"--{boundary}\r\nContent-Type: multipart/mixed; boundary={changes}\r\n\r\n"]
-        for operation in operations:
-            parts += (head, _format_request(operation, address), "\r\n")
-        parts.append(f"--{changes}--\r\n--{boundary}--\r\n")
         request = HttpRequest(
             "POST",
             self._url,
-            headers={"Content-Type": f"multipart/mixed; boundary={boundary}"},
-            content="".join(parts).encode(),
+            headers={**self._headers, "Content-Type": f"multipart/mixed; boundary={boundary}"},
+            content=_format_transaction(operations, f"{self._endpoint}/{table}", boundary),
         )
         async with storage_call(storage_time_now().longest_try):
             response = await self._client.send_request(request)
@@ -138,26 +127,48 @@ class TableBatches:
         _check_answers(response.content, len(operations))
 
 
-def _format_request(operation: Operation, address: str) -> str:
-    """The text of the HTTP request of one operation."""
-    entity = operation.entity
-    if isinstance(operation, Insert):
-        return f"POST {address} HTTP/1.1\r\n{_JSON_HEADERS}\r\n{_json(entity)}"
-    entity_address = (
-        f"{address}(PartitionKey='{_quoted(entity.partition)}',RowKey='{_quoted(entity.row)}')"
+def _format_transaction(operations: Sequence[Operation], address: str, boundary: str) -> bytes:
+    """The body of a transaction on the table at `address`."""
+    changes = f"changeset_{uuid.uuid4()}"
+    head = (
+        f"--{changes}\r\nContent-Type: application/http\r\n"
+        "Content-Transfer-Encoding: binary\r\n\r\n"
     )
+    insert = f"{head}POST {address} HTTP/1.1\r\n{_JSON_HEADERS}\r\n".encode()
+    parts = [f"--{boundary}\r\nContent-Type: multipart/mixed; boundary={changes}\r\n\r\n".encode()]
+    for operation in operations:
+        if isinstance(operation, Insert):
+            parts += (insert, _json(operation.entity), b"\r\n")
+        else:
+            body = b"" if isinstance(operation, Delete) else _json(operation.entity)
+            parts += (f"{head}{_format_head(operation, address)}".encode(), body, b"\r\n")
+    parts.append(f"--{changes}--\r\n--{boundary}--\r\n".encode())
+    return b"".join(parts)
+
+
+def _format_head(operation: Replace | Upsert | Merge | Delete, address: str) -> str:
+    """The head of the HTTP request of an operation on a named entity."""
+    entity = operation.entity
+    key = f"(PartitionKey='{_quoted_partition(entity.partition)}',RowKey='{_quoted(entity.row)}')"
+    line = f"{address}{key} HTTP/1.1\r\n"
     if isinstance(operation, Delete):
         accept = "Accept: application/json;odata=minimalmetadata\r\n"
-        return f"DELETE {entity_address} HTTP/1.1\r\n{accept}{_if_match(entity)}\r\n"
-    method = "PATCH" if isinstance(operation, Merge) else "PUT"
-    condition = "" if isinstance(operation, Upsert) else _if_match(entity)
+        return f"DELETE {line}{accept}{_if_match(entity)}\r\n"
     if isinstance(operation, Replace) and not entity.etag:
         raise ValueError("a Replace needs the ETag that was read")
-    return f"{method} {entity_address} HTTP/1.1\r\n{_JSON_HEADERS}{condition}\r\n{_json(entity)}"
+    method = "PATCH" if isinstance(operation, Merge) else "PUT"
+    condition = "" if isinstance(operation, Upsert) else _if_match(entity)
+    return f"{method} {line}{_JSON_HEADERS}{condition}\r\n"
 
 
 def _if_match(entity: Entity) -> str:
     return f"If-Match: {entity.etag or '*'}\r\n"
+
+
+# The operations of a transaction name one partition, and a key is quoted character by character.
+@lru_cache(maxsize=16)
+def _quoted_partition(key: str) -> str:
+    return _quoted(key)
 
 
 def _quoted(key: str) -> str:
@@ -165,7 +176,7 @@ def _quoted(key: str) -> str:
     return quote(key, safe="._-")
 
 
-def _json(entity: Entity) -> str:
+def _json(entity: Entity) -> bytes:
     values: dict[str, Any] = {"PartitionKey": entity.partition, "RowKey": entity.row}
     for name, value in entity.values.items():
         if isinstance(value, bytes):
@@ -176,8 +187,12 @@ def _json(entity: Entity) -> str:
             values[f"{name}@odata.type"] = "Edm.Int64"
         else:
             values[name] = value
-    # Azurite looks for the body of an operation with an expression that ends at these characters.
-    return json_text(values).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    data = json_bytes(values)
+    # Azurite looks for the body of an operation with an expression that ends at the separators of
+    # lines and paragraphs, U+2028 and U+2029.
+    if b"\xe2" in data:
+        data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return data
 
 
 def _check_answers(content: bytes, operations: int) -> None:
@@ -185,6 +200,9 @@ def _check_answers(content: bytes, operations: int) -> None:
 
     The body has one status for each operation if all succeeded, else that of the first failure.
     """
+    # The expression takes twenty times as long as counting the lines.
+    if content.count(_NO_CONTENT) == content.count(_STATUS_LINE) == operations:
+        return
     statuses = [int(match[1]) for match in _STATUS.finditer(content)]
     for status in statuses:
         if status >= 300:

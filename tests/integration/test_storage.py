@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import string
+import threading
 import uuid
 from collections.abc import Awaitable, Callable
 
@@ -21,6 +22,7 @@ from shared.imports.workers.definition import WORKERS as KIND
 from shared.services.background import to_thread_if_large
 from shared.services.chunk_messages import ChunkMessage, messages_for
 from shared.services.results import Results
+from shared.storage.account import Account
 from shared.storage.business_records import partition_of, row_of
 from shared.storage.entities import entity_bytes
 from shared.storage.names import IMPORT_RESULT_BLOBS
@@ -39,6 +41,7 @@ from shared.storage.ports import (
     Value,
 )
 from shared.storage.result_records import ChunkResult
+from shared.storage_account import StorageAccount
 from tests.builders import Row, a_worker, body_of
 from tests.emulator import open_ready_gateway, settings_for
 from tests.faults.proxy import Request, running_proxy
@@ -307,6 +310,45 @@ async def _read(tables: Tables, partition: str, row: str) -> Entity:
     entity = await tables.get(WORKERS, partition, row)
     assert entity is not None
     return entity
+
+
+# The connections to storage.
+
+
+@pytest.mark.parametrize("has_proxy", [True, False])
+def test_requests_take_the_proxy_of_the_environment_and_no_thread_without_one(
+    monkeypatch: pytest.MonkeyPatch, has_proxy: bool
+) -> None:
+    lines: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append((await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0])
+        writer.write(b"HTTP/1.1 404 Gone\r\nx-ms-request-id: 1\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            host = "storage.invalid" if has_proxy else f"127.0.0.1:{port}"
+            for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+                monkeypatch.delenv(name, raising=False)
+                monkeypatch.delenv(name.upper(), raising=False)
+            if has_proxy:
+                monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+            ends = "".join(
+                f"{service}Endpoint=http://{host}/a;" for service in ("Blob", "Queue", "Table")
+            )
+            account = Account(StorageAccount(f"AccountName=a;AccountKey=YQ==;{ends}"))
+            threads = threading.active_count()
+            try:
+                assert await account.tables.get(WORKERS, "p", "r") is None
+                assert (threading.active_count() > threads) is has_proxy
+            finally:
+                await account.close()
+        address = b"http://storage.invalid/a/" if has_proxy else b"/a/"
+        assert [line.startswith(b"GET " + address) for line in lines] == [True]
+
+    asyncio.run(run())
 
 
 # Results in storage: read in plan order, spilled where they are large, written once.

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.errors import (
     ConflictError,
@@ -82,6 +85,39 @@ def test_an_answer_to_a_transaction_counts_only_when_it_is_whole() -> None:
         _check_answers(_answer(412), 2)
     with pytest.raises(StorageUnavailableError):
         _check_answers(_answer(503), 2)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"HTTP/1.1 204 No Content\r\n",
+                b"HTTP/1.1 204",
+                b"HTTP/1.1 202 Accepted\r\n",
+                b"HTTP/1.1 412 Precondition Failed\r\n",
+                b"HTTP/1.1 503 Busy\r\n",
+                b"HTTP/1.1 ",
+                b"Location: http://a/HTTP/1.1 204 \r\n",
+                b"--b\r\n",
+                b"\r\n",
+                b"\n",
+            ]
+        ),
+        max_size=12,
+    ),
+    st.integers(1, 4),
+)
+def test_an_answer_that_is_only_counted_is_one_whose_statuses_are_all_good(
+    parts: list[bytes], operations: int
+) -> None:
+    content = b"".join(parts)
+    lines = re.findall(rb"^HTTP/1\.1 ([0-9]{3})", content, re.MULTILINE)
+    is_good = len(lines) >= operations and all(int(status) < 300 for status in lines)
+    if is_good:
+        _check_answers(content, operations)
+    else:
+        with pytest.raises(GatewayError):
+            _check_answers(content, operations)
 
 
 MESSAGE = ChunkMessage("tenant", 3, "import-1", 0)
