@@ -10,7 +10,6 @@ from functions import (
     audit,
     authdata,
     changes,
-    chunks,
     console,
     contract,
     documents,
@@ -24,10 +23,12 @@ from functions import (
     tokens,
     workers,
 )
-from shared import telemetry
-from shared.settings import makes_telemetry
+from functions.loading import load_in_background
+from shared.early_settings import makes_telemetry
 
 if makes_telemetry():
+    from shared import telemetry
+
     telemetry.turn_on()
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
@@ -40,7 +41,6 @@ app.register_functions(licenses.blueprint)
 app.register_functions(documents.blueprint)
 app.register_functions(row_drops.blueprint)
 app.register_functions(authdata.blueprint)
-app.register_functions(chunks.blueprint)
 app.register_functions(imports.blueprint)
 app.register_functions(records.blueprint)
 app.register_functions(admin.blueprint)
@@ -50,3 +50,5 @@ app.register_functions(tokens.blueprint)
 app.register_functions(contract.blueprint)
 app.register_functions(console.blueprint)
 app.register_functions(housekeeping.blueprint)
+
+load_in_background()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.bootstrap import gateway
-from shared.web.responses import answered
+from functions.loading import answered, gateway
 
 blueprint = func.Blueprint()
 

@@ -1,15 +1,14 @@
-"""Assignments v1: the call that imports them."""
+"""Assignments v1: the call that imports them, and their queues."""
 
 from __future__ import annotations
 
 import azure.functions as func
 
-from shared.bootstrap import gateway
-from shared.imports.assignments.definition import ASSIGNMENTS
-from shared.imports.pay_and_bill.http import import_call
-from shared.web.responses import answered
+from functions.chunks import add_queue_triggers
+from functions.loading import answered, gateway
 
 blueprint = func.Blueprint()
+add_queue_triggers(blueprint, "assignments")
 
 
 @blueprint.function_name("import_assignments")
@@ -17,4 +16,7 @@ blueprint = func.Blueprint()
 @answered
 async def import_assignments(req: func.HttpRequest) -> func.HttpResponse:
     """Accept assignments, wait for their rows, answer."""
+    from shared.imports.assignments.definition import ASSIGNMENTS
+    from shared.imports.pay_and_bill.http import import_call
+
     return await import_call(await gateway(), ASSIGNMENTS, req)

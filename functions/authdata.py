@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared.bootstrap import gateway
-from shared.imports.authdata import http
-from shared.storage_time import BACKGROUND_SECONDS, storage_time
-from shared.web.responses import answered
+from functions.chunks import add_queue_triggers
+from functions.loading import answered, gateway, gateway_in_background
 
 blueprint = func.Blueprint()
+add_queue_triggers(blueprint, "authdata")
 
 _HERE = "api/admin/authdata"
 _BATCH = f"{_HERE}/{{fileLogId:guid}}"
@@ -24,7 +23,9 @@ _BATCH = f"{_HERE}/{{fileLogId:guid}}"
 @answered
 async def authdata_stage(req: func.HttpRequest) -> func.HttpResponse:
     """Stage records into a new batch or an open one, and answer with their expected effect."""
-    return await http.stage_call(await gateway(), req)
+    from shared.imports.authdata.http import stage_call
+
+    return await stage_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_list")
@@ -32,7 +33,9 @@ async def authdata_stage(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def authdata_list(req: func.HttpRequest) -> func.HttpResponse:
     """List the batches of the tenant: those that wait first, then those that have ended."""
-    return await http.list_call(await gateway(), req)
+    from shared.imports.authdata.http import list_call
+
+    return await list_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_review")
@@ -40,7 +43,9 @@ async def authdata_list(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def authdata_review(req: func.HttpRequest) -> func.HttpResponse:
     """Answer with the expected effect of a whole batch, or with its results."""
-    return await http.review_call(await gateway(), req)
+    from shared.imports.authdata.http import review_call
+
+    return await review_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_process")
@@ -48,7 +53,9 @@ async def authdata_review(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def authdata_process(req: func.HttpRequest) -> func.HttpResponse:
     """Process a staged batch, once."""
-    return await http.process_call(await gateway(), req)
+    from shared.imports.authdata.http import process_call
+
+    return await process_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_stage_and_process")
@@ -56,13 +63,14 @@ async def authdata_process(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def authdata_stage_and_process(req: func.HttpRequest) -> func.HttpResponse:
     """Stage records and process them in one call."""
-    return await http.stage_and_process_call(await gateway(), req)
+    from shared.imports.authdata.http import stage_and_process_call
+
+    return await stage_and_process_call(await gateway(), req)
 
 
 @blueprint.function_name("authdata_upkeep")
 @blueprint.timer_trigger("timer", "15 */5 * * * *", run_on_startup=False, use_monitor=False)
 async def authdata_upkeep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
     """Expire unprocessed batches, continue batches whose call crashed, remove old records."""
-    with storage_time(BACKGROUND_SECONDS):
-        app = await gateway()
+    async with gateway_in_background() as app:
         await app.authdata.processing.tidy_all()

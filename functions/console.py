@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import azure.functions as func
 
-from shared.errors import NotFoundError
-from shared.web import query_names
-from shared.web.responses import answered
+from functions.loading import answered
 
 blueprint = func.Blueprint()
 
@@ -18,9 +14,9 @@ blueprint = func.Blueprint()
 @answered
 async def console(req: func.HttpRequest) -> func.HttpResponse:
     """The page; its script shows the rest."""
-    from shared.web.console_files import PAGE
+    from shared.web.console_files import PAGE, console_call
 
-    return await _answer(req, PAGE)
+    return await console_call(req, PAGE)
 
 
 @blueprint.function_name("console_file")
@@ -28,14 +24,6 @@ async def console(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def console_file(req: func.HttpRequest) -> func.HttpResponse:
     """A file of the page."""
-    return await _answer(req, req.route_params["file"])
+    from shared.web.console_files import console_call
 
-
-async def _answer(req: func.HttpRequest, name: str) -> func.HttpResponse:
-    from shared.web.console_files import console_file
-
-    query_names.NONE.read(req)
-    file = await asyncio.to_thread(console_file, name)
-    if file is None:
-        raise NotFoundError("The console has no file of this name: open /console.")
-    return file.answer(req)
+    return await console_call(req, req.route_params["file"])

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared import log
-from shared.auth.clients import Scope
-from shared.auth.integrations import READ
-from shared.bootstrap import gateway
-from shared.settings import drops_come_as_events
-from shared.storage_time import BACKGROUND_SECONDS, storage_time
-from shared.web import imports as views
-from shared.web import query_names
-from shared.web.requests import to_opaque, whole_number
-from shared.web.responses import answered
+from functions.loading import answered, gateway, gateway_in_background
+from shared.early_settings import drops_come_as_events
 
 blueprint = func.Blueprint()
 
@@ -24,8 +16,6 @@ DROP_SOURCE = (
     if drops_come_as_events()
     else func.BlobSource.LOGS_AND_CONTAINER_SCAN
 )
-_PAGE = 100
-_LARGEST_PAGE = 1000
 
 
 class DropFailedError(Exception):
@@ -48,15 +38,26 @@ async def import_documents(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def documents_drop(blob: func.InputStream) -> None:
     """Import a dropped file by its name. The content is read from storage."""
+    name = dropped_name(blob)
+    try:
+        async with gateway_in_background() as app:
+            await app.documents.drops.import_drop(name)
+    except Exception as error:
+        raise drop_failed("documents_drop", name, error) from None
+
+
+def dropped_name(blob: func.InputStream) -> str:
+    """The name of a dropped file in its container."""
+    return (blob.name or "").partition("/")[2]
+
+
+def drop_failed(function: str, name: str, error: Exception) -> DropFailedError:
+    """Log why a drop was not imported. Returns what lets the host retry it."""
+    from shared import log
     from shared.imports.file_names import plain_name
 
-    name = (blob.name or "").partition("/")[2]
-    try:
-        with storage_time(BACKGROUND_SECONDS):
-            await (await gateway()).documents.drops.import_drop(name)
-    except Exception as error:
-        log.failure("drop.failed", error, function="documents_drop", drop=plain_name(name))
-        raise DropFailedError(type(error).__name__) from None
+    log.failure("drop.failed", error, function=function, drop=plain_name(name))
+    return DropFailedError(type(error).__name__)
 
 
 @blueprint.function_name("documents_list")
@@ -64,25 +65,9 @@ async def documents_drop(blob: func.InputStream) -> None:
 @answered
 async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
     """The tenant's documents: of a worker, of a round, of both, or all."""
-    from shared.imports.documents.http import document_view, row_from_text
+    from shared.imports.documents.http import documents_call
 
-    app = await gateway()
-    caller = await app.callers.authenticate_for(req.headers, READ, Scope.IMPORT_INBOX)
-    query = query_names.DOCUMENTS_LIST.read(req)
-    size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
-    page = await app.documents.reading.page(
-        caller.tenant,
-        query.get("workerexternalid", ""),
-        query.get("communicationroundcode", ""),
-        row_from_text(query),
-        size,
-    )
-    return views.json_answer(
-        {
-            "items": [document_view(document) for document in page.documents],
-            "continuation": None if page.next_row is None else to_opaque(page.next_row),
-        }
-    )
+    return await documents_call(await gateway(), req)
 
 
 @blueprint.function_name("documents_content")
@@ -92,10 +77,6 @@ async def documents_list(req: func.HttpRequest) -> func.HttpResponse:
 @answered
 async def documents_content(req: func.HttpRequest) -> func.HttpResponse:
     """The file of a document, as a download under its name."""
-    from shared.imports.documents.http import content_answer
+    from shared.imports.documents.http import content_call
 
-    app = await gateway()
-    caller = await app.callers.authenticate_for(req.headers, READ, Scope.IMPORT_INBOX)
-    query_names.NONE.read(req)
-    document = await app.documents.reading.find(caller.tenant, req.route_params["documentId"])
-    return content_answer(document, await app.documents.reading.content(caller.tenant, document))
+    return await content_call(await gateway(), req)

@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack
 
 import azure.functions as func
 
-from shared.bootstrap import gateway
-from shared.storage_time import BACKGROUND_SECONDS, storage_time
+from functions.loading import gateway_in_background
 
 blueprint = func.Blueprint()
 
@@ -18,25 +17,22 @@ async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host pas
     """End what failed too often, send lost messages again, close ended imports, import drops whose
     event was lost.
     """
-    with storage_time(BACKGROUND_SECONDS):
-        app = await gateway()
-        # Each sweep runs even if another one fails.
-        async with AsyncExitStack() as sweeps:
-            sweeps.push_async_callback(app.row_drops.settle_ended)
-            sweeps.push_async_callback(app.row_drop_sweep.run)
-            sweeps.push_async_callback(app.documents.drop_sweep.run)
-            sweeps.push_async_callback(app.poisoned_chunks.run)
-            await app.sweep.run()
+    # Each sweep runs even if another one fails.
+    async with gateway_in_background() as app, AsyncExitStack() as sweeps:
+        sweeps.push_async_callback(app.row_drops.settle_ended)
+        sweeps.push_async_callback(app.row_drop_sweep.run)
+        sweeps.push_async_callback(app.documents.drop_sweep.run)
+        sweeps.push_async_callback(app.poisoned_chunks.run)
+        await app.sweep.run()
 
 
 @blueprint.function_name("retention")
 @blueprint.timer_trigger("timer", "0 7 * * * *", run_on_startup=False, use_monitor=False)
 async def retention(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
     """Add older records to the index of names, and delete expired data, once a day for a tenant."""
-    from shared.app import purge_refused_without_tenant, retention_of
+    async with gateway_in_background() as app:
+        from shared.app import purge_refused_without_tenant, retention_of
 
-    with storage_time(BACKGROUND_SECONDS):
-        app = await gateway()
         await retention_of(app).run()
         await purge_refused_without_tenant(app)
 
@@ -45,8 +41,7 @@ async def retention(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host
 @blueprint.timer_trigger("timer", "0 37 * * * *", run_on_startup=False, use_monitor=False)
 async def data_keys(timer: func.TimerRequest) -> None:  # noqa: ARG001 (the host passes it)
     """Seal values under older data keys anew, and remove the keys that nothing uses any more."""
-    from shared.app import data_key_rotation_of
+    async with gateway_in_background() as app:
+        from shared.app import data_key_rotation_of
 
-    with storage_time(BACKGROUND_SECONDS):
-        app = await gateway()
         await data_key_rotation_of(app).run()

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import azure.functions as func
 
-from shared.bootstrap import gateway
-from shared.imports.licenses.http import (
-    licenses_accepted,
-    licenses_call,
-    licenses_export_call,
-    licenses_refusal,
-)
-from shared.web.responses import answered_with
+from functions.chunks import add_queue_triggers
+from functions.loading import answered_with, gateway
+
+if TYPE_CHECKING:
+    from shared.web.responses import FaultAnswers
 
 blueprint = func.Blueprint()
+add_queue_triggers(blueprint, "licenses")
+
+
+def _fault_answers() -> FaultAnswers:
+    from shared.imports.licenses.http import FAULT_ANSWERS
+
+    return FAULT_ANSWERS
 
 
 @blueprint.function_name("licenses_import")
 @blueprint.route("v1/imports/licenses", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
-@answered_with(licenses_refusal, licenses_accepted)
+@answered_with(_fault_answers)
 async def licenses_import(req: func.HttpRequest) -> func.HttpResponse:
     """Accept licenses, wait for their rows, answer."""
+    from shared.imports.licenses.http import licenses_call
+
     return await licenses_call(await gateway(), req)
 
 
 @blueprint.function_name("licenses_delete")
 @blueprint.route("v1/imports/licenses", methods=["DELETE"], auth_level=func.AuthLevel.ANONYMOUS)
-@answered_with(licenses_refusal, licenses_accepted)
+@answered_with(_fault_answers)
 async def licenses_delete(req: func.HttpRequest) -> func.HttpResponse:
     """Delete licenses, answered like an import."""
+    from shared.imports.licenses.http import licenses_call
+
     return await licenses_call(await gateway(), req, deletes=True)
 
 
@@ -36,9 +46,11 @@ async def licenses_delete(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(
     "v1/imports/licenses/delete", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS
 )
-@answered_with(licenses_refusal, licenses_accepted)
+@answered_with(_fault_answers)
 async def licenses_delete_by_post(req: func.HttpRequest) -> func.HttpResponse:
     """The same for clients that cannot send a body with DELETE."""
+    from shared.imports.licenses.http import licenses_call
+
     return await licenses_call(await gateway(), req, deletes=True)
 
 
@@ -49,9 +61,11 @@ _OF_DIVISION = "v1/export/companies/{companyCode}/divisions/{divisionCode}"
 @blueprint.route(
     f"{_OF_DIVISION}/employee-licenses", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS
 )
-@answered_with(licenses_refusal, licenses_accepted)
+@answered_with(_fault_answers)
 async def licenses_export_division(req: func.HttpRequest) -> func.HttpResponse:
     """The licenses of all employees of a division."""
+    from shared.imports.licenses.http import licenses_export_call
+
     return await licenses_export_call(await gateway(), req)
 
 
@@ -61,7 +75,9 @@ async def licenses_export_division(req: func.HttpRequest) -> func.HttpResponse:
     methods=["GET"],
     auth_level=func.AuthLevel.ANONYMOUS,
 )
-@answered_with(licenses_refusal, licenses_accepted)
+@answered_with(_fault_answers)
 async def licenses_export_employee(req: func.HttpRequest) -> func.HttpResponse:
     """The licenses of an employee."""
+    from shared.imports.licenses.http import licenses_export_call
+
     return await licenses_export_call(await gateway(), req)

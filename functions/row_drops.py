@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from functions.documents import DROP_SOURCE, DropFailedError
-from shared import log
-from shared.bootstrap import gateway
-from shared.storage_time import BACKGROUND_SECONDS, storage_time
+from functions.documents import DROP_SOURCE, drop_failed, dropped_name
+from functions.loading import gateway_in_background
 
 blueprint = func.Blueprint()
 
@@ -21,12 +19,9 @@ DROP = "row-drop"
 )
 async def row_drops(blob: func.InputStream) -> None:
     """Import the rows of a dropped file by its name. The content is read from storage."""
-    from shared.imports.file_names import plain_name
-
-    name = (blob.name or "").partition("/")[2]
+    name = dropped_name(blob)
     try:
-        with storage_time(BACKGROUND_SECONDS):
-            await (await gateway()).row_drops.import_drop(name)
+        async with gateway_in_background() as app:
+            await app.row_drops.import_drop(name)
     except Exception as error:
-        log.failure("drop.failed", error, function="row_drops", drop=plain_name(name))
-        raise DropFailedError(type(error).__name__) from None
+        raise drop_failed("row_drops", name, error) from None

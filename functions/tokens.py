@@ -7,25 +7,9 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from shared import log
-from shared.auth.clients import normal_client_id
-from shared.bootstrap import gateway
-from shared.errors import (
-    StorageUnavailableError,
-    TokenFault,
-    TokenRefusedError,
-    TooManyRequestsError,
-)
-from shared.gateway import Gateway
-from shared.web.imports import json_answer
-from shared.web.query_names import wants_dry_run
-from shared.web.responses import answered
-from shared.web.tokens import discovery_document, read_token_request, token_answer, token_refusal
+from functions.loading import answered, gateway
 
 blueprint = func.Blueprint()
-
-# A minute: a new signing key is published a minute before it signs.
-_PUBLIC = {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin": "*"}
 
 
 @blueprint.function_name("connect_token")
@@ -33,26 +17,9 @@ _PUBLIC = {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin":
 @answered
 async def connect_token(req: func.HttpRequest) -> func.HttpResponse:
     """Issue a token for client credentials."""
-    try:
-        return await _grant(await gateway(), req)
-    except (TokenRefusedError, TooManyRequestsError, StorageUnavailableError) as error:
-        reason = getattr(error, "fault", type(error).__name__)
-        log.event("token.refused", reason=reason)
-        return token_refusal(error)
+    from shared.web.tokens import token_call
 
-
-async def _grant(app: Gateway, req: func.HttpRequest) -> func.HttpResponse:
-    """Issue a token. Wrong secrets are counted, and beyond the budget refused with 429."""
-    if wants_dry_run(req):
-        raise TokenRefusedError("A token request has no dry run: leave dryRun out of the query.")
-    request = read_token_request(req)
-    try:
-        return token_answer(await app.identity.grant(request))
-    except TokenRefusedError as error:
-        if error.fault is TokenFault.INVALID_CLIENT:
-            ids = {normal_client_id(each.client_id) for each in request.readings}
-            app.failures.count(req.headers, "client", *sorted(ids))
-        raise
+    return await token_call(gateway, req)
 
 
 @blueprint.function_name("openid_configuration")
@@ -94,10 +61,12 @@ async def openid_keys_connect(req: func.HttpRequest) -> func.HttpResponse:  # no
 
 
 async def _discovery() -> func.HttpResponse:
-    settings = (await gateway()).settings
-    return json_answer(discovery_document(settings), headers=_PUBLIC)
+    from shared.web.tokens import discovery_call
+
+    return discovery_call(await gateway())
 
 
 async def _keys() -> func.HttpResponse:
-    keys = await (await gateway()).identity.public_keys()
-    return json_answer({"keys": keys}, headers=_PUBLIC)
+    from shared.web.tokens import keys_call
+
+    return await keys_call(await gateway())

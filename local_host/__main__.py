@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     with sockets:
         try:
-            return _run(options, sockets)
+            return asyncio.run(_run(options, sockets))
         except AppRefusedError as refused:
             for problem in refused.problems:
                 _print_error(f"refused: {problem}")
@@ -106,7 +106,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, sockets: socket) -> int:
+async def _run(options: argparse.Namespace, sockets: socket) -> int:
+    """Index the app in the event loop, as the worker does, and serve it."""
     directory = options.app.resolve()
     file = options.settings.resolve() if options.settings else directory / "local.settings.json"
     if options.settings or file.is_file():
@@ -133,7 +134,7 @@ def _run(options: argparse.Namespace, sockets: socket) -> int:
     functions = index(loaded, host)
     gc.freeze()
     gc.enable()
-    asyncio.run(_serve(functions, host, sockets, directory, address, tls, front))
+    await _serve(functions, host, sockets, directory, address, tls, front)
     return 0
 
 

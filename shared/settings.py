@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.clock import is_guid
+from shared.early_settings import DROP_SOURCE, EVENT_GRID, OPEN_TELEMETRY, TELEMETRY
 from shared.errors import SettingsError
 from shared.imports.authdata.hashing import HashKey
 from shared.storage_account import (
@@ -189,14 +190,10 @@ EXAMPLE_KEY_PROBLEM = (
     'print(base64.b64encode(secrets.token_bytes(32)).decode())"` and set a name for it, a colon, '
     "and the key."
 )
-DROP_SOURCE = "GATEWAY_DROP_SOURCE"
 POLLING = "polling"
 UNKNOWN = "unknown"
 FORWARDED = "forwarded"
-EVENT_GRID = "eventgrid"
-TELEMETRY = "GATEWAY_TELEMETRY"
 OFF = "off"
-OPEN_TELEMETRY = "opentelemetry"
 _INTEGER = re.compile(r"[0-9]{1,15}")
 _MOST_SHOWN = 12
 _AUDIENCE = "payroll-import-gateway"
@@ -524,19 +521,6 @@ def _find_contradictions(values: Mapping[str, Any]) -> list[str]:
         for name, (value, reason) in missing.items()
         if is_entra and value not in values
     ]
-
-
-def makes_telemetry() -> bool:
-    """Whether `GATEWAY_TELEMETRY` is set to make some. Read separately, before the first call."""
-    return os.environ.get(TELEMETRY, "").strip().lower() == OPEN_TELEMETRY
-
-
-def drops_come_as_events() -> bool:
-    """Whether `GATEWAY_DROP_SOURCE` is `eventgrid`. Read separately, while the app is indexed.
-
-    A wrong value counts as polling. It is reported with all other problems at the first call.
-    """
-    return os.environ.get(DROP_SOURCE, "").strip().lower() == EVENT_GRID
 
 
 def _read_value(setting: Setting, text: str, problems: list[str]) -> Any:

@@ -21,7 +21,7 @@ from local_host.setup.paths import PYTHON, ROOT
 _READY = re.compile(r"ready (https?://\S+)\s*")
 _PAUSE = 0.1
 # What the app imports at its first call. A start that waits for that call imports it earlier.
-_COMPOSITION_ROOT = "shared.app"
+_CALLED = "functions.called"
 _HEALTH_SECONDS = 60.0
 # The host lets running functions end before it does.
 _STOP_SECONDS = 40.0
@@ -100,7 +100,7 @@ def running_host(
     `snapshots`.
     """
     command = [str(PYTHON), "-m", "local_host", "--port", str(port)]
-    command += ["--late-settings", "--preload", _COMPOSITION_ROOT]
+    command += ["--late-settings", "--preload", _CALLED]
     command += ["--standin", "--snapshots", str(snapshots)] if snapshots is not None else []
     if certificate is not None:
         key = certificate.with_name("key.pem")

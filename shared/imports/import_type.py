@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from shared.imports.messages import CatalogueEntry, Message
+from shared.imports.queue_names import bulk_queue_of, queue_of
 from shared.imports.results import Outcome
 
 # The kinds of reference lists that a tenant may load.
@@ -440,12 +441,12 @@ class ImportType:
     @property
     def queue(self) -> str:
         """The queue of imports of up to 100 rows."""
-        return f"import-{self.name}"
+        return queue_of(self.name)
 
     @property
     def bulk_queue(self) -> str:
         """The queue of larger imports, so that small imports do not wait behind many chunks."""
-        return f"import-{self.name}-bulk"
+        return bulk_queue_of(self.name)
 
     @property
     def schema_name(self) -> str:

@@ -6,17 +6,31 @@ leads out of the folder, and a start of the gateway reads nothing of it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+import azure.functions as func
+
+from shared.errors import NotFoundError
+from shared.web import query_names
 from shared.web.static_files import MEDIA_TYPES, StaticFile
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "console"
 PAGE: Final = "index.html"
 # What only the checks of the scripts need.
 _LEFT_OUT: Final = "node_modules"
+
+
+async def console_call(req: func.HttpRequest, name: str) -> func.HttpResponse:
+    """The file of that name. Raises NotFoundError where there is none."""
+    query_names.NONE.read(req)
+    file = await asyncio.to_thread(console_file, name)
+    if file is None:
+        raise NotFoundError("The console has no file of this name: open /console.")
+    return file.answer(req)
 
 
 def console_file(name: str) -> StaticFile | None:

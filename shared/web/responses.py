@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import re
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import azure.functions as func
 
@@ -163,11 +163,23 @@ _CORRELATION_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 Handler = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
 
 
-Refuse = Callable[[func.HttpRequest, BaseException], func.HttpResponse]
-Follow = Callable[[func.HttpRequest, ImportReport], func.HttpResponse]
+@dataclass(frozen=True, slots=True)
+class FaultAnswers:
+    """The answers of a contract to a call that failed: refused, or after an import was accepted."""
+
+    refuse: Callable[[func.HttpRequest, BaseException], func.HttpResponse]
+    follow: Callable[[func.HttpRequest, ImportReport], func.HttpResponse]
 
 
-def answered(handler: Handler) -> Handler:
+# Those of the gateway's own contract.
+FAULT_ANSWERS = FaultAnswers(
+    refuse=lambda _req, error: refusal(error), follow=lambda _req, report: not_yet(report)
+)
+
+
+async def answer_call(
+    handler: Handler, req: func.HttpRequest, answers: FaultAnswers = FAULT_ANSWERS
+) -> func.HttpResponse:
     """Answer a call: run the handler, and add a correlation id (the caller's own, if it is valid).
 
     An error of the handler becomes a refusal, and only the class of an unexpected error is logged.
@@ -175,54 +187,39 @@ def answered(handler: Handler) -> Handler:
     Storage may delay the call by `CALL_SECONDS` in total. Every answer to a dry run has a header
     that says so; `QueryNames` refuses dry runs at addresses without them.
     """
-    return answered_with(lambda _req, error: refusal(error), lambda _req, report: not_yet(report))(
-        handler
+    started_at = time.perf_counter()
+    header = req.headers.get(CORRELATION_HEADER, "")
+    correlation_id = header if _CORRELATION_ID.fullmatch(header) else RandomIds().new()
+    name = getattr(handler, "__name__", "")
+    with (
+        telemetry.call_span(name, req.headers.get("traceparent", "")) as call_span,
+        storage_time(CALL_SECONDS),
+        acceptance_noted() as acceptance,
+    ):
+        try:
+            response = await _finish_before_stop(handler, req)
+        except Exception as error:
+            _log_failure(error, correlation_id, name)
+            if acceptance.record is None:
+                response = answers.refuse(req, error)
+            else:
+                response = answers.follow(req, just_accepted(acceptance.record))
+        telemetry.note_answer(call_span, response.status_code, correlation_id)
+    response.headers[CORRELATION_HEADER] = correlation_id
+    # Most answers show what is stored of people; those that are public say so themselves.
+    response.headers.setdefault("Cache-Control", "no-store")
+    if wants_dry_run(req):
+        response.headers[DRY_RUN_HEADER] = "true"
+    seconds = time.perf_counter() - started_at
+    log.event(
+        "call.answered",
+        function=name,
+        status=response.status_code,
+        correlation_id=correlation_id,
+        seconds=round(seconds, 3),
     )
-
-
-def answered_with(refuse: Refuse, follow: Follow) -> Callable[[Handler], Handler]:
-    """Like `answered`, for a contract with its own form of refusals and of the 202."""
-    return functools.partial(_answered, refuse, follow)
-
-
-def _answered(refuse: Refuse, follow: Follow, handler: Handler) -> Handler:
-    @functools.wraps(handler)
-    async def answer(req: func.HttpRequest) -> func.HttpResponse:
-        started_at = time.perf_counter()
-        header = req.headers.get(CORRELATION_HEADER, "")
-        correlation_id = header if _CORRELATION_ID.fullmatch(header) else RandomIds().new()
-        name = getattr(handler, "__name__", "")
-        with (
-            telemetry.call_span(name, req.headers.get("traceparent", "")) as call_span,
-            storage_time(CALL_SECONDS),
-            acceptance_noted() as acceptance,
-        ):
-            try:
-                response = await _finish_before_stop(handler, req)
-            except Exception as error:
-                _log_failure(error, correlation_id, name)
-                if acceptance.record is None:
-                    response = refuse(req, error)
-                else:
-                    response = follow(req, just_accepted(acceptance.record))
-            telemetry.note_answer(call_span, response.status_code, correlation_id)
-        response.headers[CORRELATION_HEADER] = correlation_id
-        # Most answers show what is stored of people; those that are public say so themselves.
-        response.headers.setdefault("Cache-Control", "no-store")
-        if wants_dry_run(req):
-            response.headers[DRY_RUN_HEADER] = "true"
-        seconds = time.perf_counter() - started_at
-        log.event(
-            "call.answered",
-            function=name,
-            status=response.status_code,
-            correlation_id=correlation_id,
-            seconds=round(seconds, 3),
-        )
-        telemetry.note(telemetry.CALL_DURATION, seconds, function=name, status=response.status_code)
-        return response
-
-    return answer
+    telemetry.note(telemetry.CALL_DURATION, seconds, function=name, status=response.status_code)
+    return response
 
 
 async def _finish_before_stop(handler: Handler, req: func.HttpRequest) -> func.HttpResponse:

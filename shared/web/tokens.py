@@ -1,4 +1,7 @@
-"""Token requests and their answers (RFC 6749, 2.3.1, 4.4 and 5)."""
+"""Token requests and their answers (RFC 6749, 2.3.1, 4.4 and 5), and what tokens are checked with.
+
+Requests are read and answered here; `shared.services.admin.tokens` issues the tokens.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,26 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
 import azure.functions as func
 from werkzeug.http import parse_options_header
 
-from shared.auth.clients import Scope
+from shared import log
+from shared.auth.clients import Scope, normal_client_id
 from shared.errors import (
     StorageUnavailableError,
     TokenFault,
     TokenRefusedError,
     TooManyRequestsError,
 )
+from shared.gateway import Gateway
 from shared.services.admin.tokens import Credentials, IssuedToken, TokenRequest
 from shared.settings import IdentityProvider, Settings
+from shared.web.imports import json_answer
+from shared.web.query_names import wants_dry_run
 from shared.web.requests import JSON
 from shared.web.responses import RETRY_AFTER
 
@@ -32,6 +39,8 @@ _MOST_FIELDS = 30
 # The most characters of a client id or a secret.
 _MOST_CHARACTERS = 1_000
 
+# A minute: a new signing key is published a minute before it signs.
+_PUBLIC = {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin": "*"}
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
 _BASIC = re.compile(r"\s*basic +([A-Za-z0-9+/_=-]*)\s*", re.IGNORECASE)
 _SCHEME = re.compile(r"\s*basic\b", re.IGNORECASE)
@@ -39,6 +48,42 @@ _ENCODED = r"(?:[A-Za-z0-9*._~!'()+-]|%[0-9A-Fa-f]{2})*"
 # Form-encoding leaves no other text; a plus alone is more likely a plus than a blank.
 _FORM_ENCODED = re.compile(rf"(?=[^+]*\Z|[^%]*%){_ENCODED}:{_ENCODED}")
 _SCOPES = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
+
+
+async def token_call(
+    gateway: Callable[[], Awaitable[Gateway]], req: func.HttpRequest
+) -> func.HttpResponse:
+    """Issue a token for client credentials, or refuse it in the form of RFC 6749."""
+    try:
+        return await _grant(await gateway(), req)
+    except (TokenRefusedError, TooManyRequestsError, StorageUnavailableError) as error:
+        reason = getattr(error, "fault", type(error).__name__)
+        log.event("token.refused", reason=reason)
+        return token_refusal(error)
+
+
+async def _grant(app: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """Issue a token. Wrong secrets are counted, and beyond the budget refused with 429."""
+    if wants_dry_run(req):
+        raise TokenRefusedError("A token request has no dry run: leave dryRun out of the query.")
+    request = read_token_request(req)
+    try:
+        return token_answer(await app.identity.grant(request))
+    except TokenRefusedError as error:
+        if error.fault is TokenFault.INVALID_CLIENT:
+            ids = {normal_client_id(each.client_id) for each in request.readings}
+            app.failures.count(req.headers, "client", *sorted(ids))
+        raise
+
+
+def discovery_call(app: Gateway) -> func.HttpResponse:
+    """The discovery document."""
+    return json_answer(discovery_document(app.settings), headers=_PUBLIC)
+
+
+async def keys_call(app: Gateway) -> func.HttpResponse:
+    """The keys that tokens are checked with."""
+    return json_answer({"keys": await app.identity.public_keys()}, headers=_PUBLIC)
 
 
 def read_token_request(req: func.HttpRequest) -> TokenRequest:

@@ -24,7 +24,7 @@ import azure.functions as func
 from shared import log
 from shared.auth.callers import AnyCaller
 from shared.auth.clients import Scope
-from shared.auth.integrations import import_permission
+from shared.auth.integrations import READ, import_permission
 from shared.clock import to_iso
 from shared.errors import (
     ConflictError,
@@ -68,6 +68,8 @@ from shared.web.requests import (
     check_media_type,
     from_opaque,
     read_form,
+    to_opaque,
+    whole_number,
     wrong_continuation,
 )
 from shared.web.responses import refusal
@@ -75,6 +77,10 @@ from shared.web.responses import refusal
 # Reads a document's form, its fields and its one file, into an upload (docs/contracts.md#4).
 
 _T = TypeVar("_T")
+
+# Documents of a page of the list.
+_PAGE = 100
+_LARGEST_PAGE = 1_000
 
 
 def read_upload(form: Form, now: datetime, types: AbstractSet[str], max_bytes: int) -> Upload:
@@ -357,6 +363,35 @@ def _fault(result: RowResult) -> GatewayError:
     if kind is None:
         return GatewayError(fault.text)
     return kind(f"{fault.finding}: {CATALOGUE[fault.id].advice_clause}.")
+
+
+async def documents_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """The tenant's documents: of a worker, of a round, of both, or all."""
+    caller = await gateway.callers.authenticate_for(req.headers, READ, Scope.IMPORT_INBOX)
+    query = query_names.DOCUMENTS_LIST.read(req)
+    size = whole_number(query, "pageSize", _PAGE, _LARGEST_PAGE)
+    page = await gateway.documents.reading.page(
+        caller.tenant,
+        query.get("workerexternalid", ""),
+        query.get("communicationroundcode", ""),
+        row_from_text(query),
+        size,
+    )
+    return json_answer(
+        {
+            "items": [document_view(document) for document in page.documents],
+            "continuation": None if page.next_row is None else to_opaque(page.next_row),
+        }
+    )
+
+
+async def content_call(gateway: Gateway, req: func.HttpRequest) -> func.HttpResponse:
+    """The file of a document, as a download under its name."""
+    caller = await gateway.callers.authenticate_for(req.headers, READ, Scope.IMPORT_INBOX)
+    query_names.NONE.read(req)
+    reading = gateway.documents.reading
+    document = await reading.find(caller.tenant, req.route_params["documentId"])
+    return content_answer(document, await reading.content(caller.tenant, document))
 
 
 def document_view(document: Document) -> dict[str, Any]:

