@@ -26,6 +26,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import NoneType
 from typing import Any, Final
 
 from shared.errors import UnreadableDataError
@@ -205,24 +206,31 @@ def _changed_names(former: Document, present: Document) -> list[str]:
     """The fields of the former document that went or say something else.
 
     Values are the same where they are the same JSON text: Python takes 1 for true, and an object
-    for one with the same names in another order. Such values are looked for all at once, since
-    this runs for every changed record.
+    for one with the same names in another order.
     """
     names: list[str] = []
-    equal: list[str] = []
     get = present.get
     for name, value in former.items():
         now = get(name, _ABSENT)
         if now is value:
             continue
-        if now != value:
+        if now != value or (type(now) is not str and not _has_same_text(value, now)):
             names.append(name)
-        elif type(now) is not str:
-            equal.append(name)
-    if json_text([former[name] for name in equal]) == json_text([present[name] for name in equal]):
-        return names
-    changed = {name for name in equal if json_text(former[name]) != json_text(present[name])}
-    return [name for name in former if name in changed or name in names]
+    return names
+
+
+def _has_same_text(value: Any, equal: Any) -> bool:
+    """Whether two values that Python takes for equal are the same JSON text."""
+    if type(value) is dict and type(equal) is dict:
+        types = list(map(type, value.values()))
+        if _PLAIN.issuperset(types):
+            # Objects such as addresses, whose texts need not be made.
+            return list(value) == list(equal) and types == list(map(type, equal.values()))
+    return json_text(value) == json_text(equal)
+
+
+# The types whose equal values are the same JSON text.
+_PLAIN: Final = frozenset((str, int, bool, NoneType))
 
 
 def _restored(

@@ -78,6 +78,9 @@ _MOST_CONFLICTS = 20
 # An upper bound for the keys, headers and short properties of one operation.
 _HEAD_BYTES = 1_024
 _SHORT_TEXT = 100
+# Characters of an entity of which as many as possible fit into a transaction, even if all were
+# escapes.
+_SMALL_ENTITY = (_MOST_BYTES // MAX_OPERATIONS - _HEAD_BYTES) // 6
 
 
 # Adds names to the index.
@@ -145,7 +148,7 @@ class RecordCommitter:
         for partition, group in groupby(keys, key=lambda rows: rows.key.partition):
             outcomes += await self._resolve_partition(partition, list(group))
         # The names of all records at once, since many of them share an entity of the index.
-        await self._add_names(name for _, outcome in outcomes for name in outcome.names)
+        await self._add_names(outcome.names for _, outcome in outcomes)
         for _, in_partition in groupby(outcomes, key=lambda pair: pair[0].key.partition):
             await self._commit_partition(in_partition)
         return self._results
@@ -246,7 +249,7 @@ class RecordCommitter:
             operations = [each for each in outcome.operations if each.entity.row not in missing]
             try:
                 if operations:
-                    await self._add_names(outcome.names)
+                    await self._add_names((outcome.names,))
                     operations = await self._keep_spilled(operations, outcome.spilled)
                     await self._tables.transact(self._table, operations)
                 return outcome.results
@@ -275,8 +278,9 @@ class RecordCommitter:
             return operations
         return await keep_spilled(self._blobs, self._correlation_id, operations, spilled)
 
-    async def _add_names(self, names: Iterable[NamedRecord]) -> None:
-        new = set(names) - self._added_names
+    async def _add_names(self, names: Iterable[frozenset[NamedRecord]]) -> None:
+        # A union of sets computes no hash again.
+        new = set[NamedRecord]().union(*names) - self._added_names
         if new and self._add_new_names is not None:
             await self._add_new_names(new)
             self._added_names |= new
@@ -307,10 +311,14 @@ class _Batch:
 
 def operation_bytes(operation: Operation) -> int:
     """An upper bound of the entity's size as JSON."""
-    if isinstance(operation, Delete):
+    values = operation.entity.values
+    if not values or isinstance(operation, Delete):
         return _HEAD_BYTES
+    length = sum([len(value) for value in values.values() if isinstance(value, (str, bytes))])
+    if length <= _SMALL_ENTITY:
+        return _HEAD_BYTES + length * 6
     size = _HEAD_BYTES
-    for value in operation.entity.values.values():
+    for value in values.values():
         if isinstance(value, str):
             size += _text_bytes(value)
         elif isinstance(value, bytes):

@@ -14,10 +14,12 @@ from shared import log
 from shared.clock import to_iso
 from shared.imports.import_type import Document, ImportType, Options, ReadRow, Reference
 from shared.imports.merge_rules import (
+    NO_REFUSALS,
     ChangeListener,
     evaluate_without_key,
     fail_all_rows,
     merge_rows,
+    no_missing_references,
 )
 from shared.imports.messages import TOO_LARGE_RECORD, Message, MessageId
 from shared.imports.results import RowResult, failed
@@ -28,7 +30,7 @@ from shared.storage import business_records as records
 from shared.storage.business_records import RecordTooLargeError, Stamp, StoredRecord
 from shared.storage.former_columns import Spilled
 from shared.storage.import_records import ImportRecord
-from shared.storage.record_indexes import names_of
+from shared.storage.record_indexes import new_names
 from shared.storage.sealing import RecordDigests
 
 
@@ -47,6 +49,10 @@ def rules_resolver(
     writes. Unchanged rows of a retry fail with 1101 if a later import has changed the record.
     """
     options = _options_of(record)
+    rules = kind.record_rules
+    written_at = to_iso(now)
+    may_be_missing = references.may_be_missing
+    is_retry = bool(record.origins.numbers)
 
     def resolve(rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
         before = recorded_results(record, rows, stored)
@@ -63,13 +69,13 @@ def rules_resolver(
 
         document = stored.document if stored is not None else None
         merged = merge_rows(
-            kind.record_rules,
+            rules,
             rows.rows,
             document,
             options,
-            missing,
+            missing if may_be_missing else no_missing_references,
             on_change,
-            _overtaken_rows(record, rows, stored),
+            _overtaken_rows(record, rows, stored) if is_retry else NO_REFUSALS,
         )
         if unread is not None:
             not_read = [each for each in to_find if not references.was_read(each)]
@@ -85,12 +91,12 @@ def rules_resolver(
             merged.document,
             Stamp.from_results(record.number, merged.position, merged.results, record.import_id),
             stored,
-            to_iso(now),
-            lookups=tuple(kind.record_rules.lookups(merged.document)),
-            columns=kind.record_rules.columns(merged.document),
+            written_at,
+            lookups=tuple(rules.lookups(merged.document)),
+            columns=rules.columns(merged.document),
         )
         try:
-            names = names_of(kind, merged.document) - names_of(kind, document)
+            names = new_names(kind, merged.document, document)
             spilled: Spilled = {}
             operations = tuple(records.writing(new_record, stored, spilled, digests))
             return RecordOutcome(merged.results, operations, names, spilled)

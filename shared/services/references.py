@@ -59,6 +59,11 @@ class References:
     writable_tables: frozenset[str] = frozenset()
     lists: TenantLists = NO_LISTS
 
+    @property
+    def may_be_missing(self) -> bool:
+        """Whether a row can lack a record or a listed value at all."""
+        return bool(self.kind.references or self.lists.values)
+
     def find_references(
         self, row: ReadRow, document: Document, before: Document | None
     ) -> list[Reference]:
@@ -96,7 +101,7 @@ class References:
         )
 
     def _unlisted(self, document: Document, before: Document | None) -> list[Message]:
-        if not self.lists.values:  # of most tenants
+        if not self.lists.values:
             return []
         rules = self.kind.record_rules
         stored_values = () if before is None else rules.listed(before)

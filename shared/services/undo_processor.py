@@ -50,7 +50,7 @@ from shared.storage.entities import decode, encode
 from shared.storage.former_columns import Spilled, former_values
 from shared.storage.import_records import ImportRecord
 from shared.storage.ports import BlobReader, Entity, Tables, query_pages
-from shared.storage.record_indexes import group_of, names_of, record_partitions
+from shared.storage.record_indexes import group_of, new_names, record_partitions
 
 # Records that are read at once, in a search for those that refer to a record.
 _READ_AT_ONCE = 1_000
@@ -374,7 +374,7 @@ def undo_resolver(
                 lookups=tuple(kind.record_rules.lookups(document)),
                 columns=kind.record_rules.columns(document),
             )
-        names = names_of(kind, document) - names_of(kind, stored.document)
+        names = new_names(kind, document, stored.document)
         spilled: Spilled = {}
         try:
             operations = tuple(records.writing(new_record, stored, spilled))

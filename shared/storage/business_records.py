@@ -101,7 +101,7 @@ class Stamp:
         cls, number: int, position: int, results: Sequence[RowResult], import_id: str = ""
     ) -> Stamp:
         """The stamp of an import with the results of its rows for a record."""
-        packed = _compact([pack_result(result) for result in results])
+        packed = json_text([pack_result(result) for result in results])
         return cls(number, position, packed, import_id)
 
     @reading("the outcomes on a record")
@@ -227,7 +227,7 @@ def from_entity(entity: Entity) -> StoredRecord:
         document = read_json_text(join_text("Document", entity.values))
         if not isinstance(document, dict) or "Number" not in entity.values:
             raise ValueError("no document with a stamp")
-    lookups = json.loads(entity.text("Lookups", "[]"))
+    lookups = read_json_text(entity.text("Lookups", "[]"))
     if not isinstance(lookups, list) or not all(isinstance(name, str) for name in lookups):
         raise ValueError("no list of names")
     return StoredRecord(
@@ -249,7 +249,9 @@ def from_entity(entity: Entity) -> StoredRecord:
 @reading("the imports that were ended for a record")
 def ended_imports(entity: Entity) -> EndedImports:
     """The imports that were ended for the record of an entity. Raises UnreadableDataError."""
-    ended = entity.values.get("Ended", "{}")
+    ended = entity.values.get("Ended")
+    if ended is None:
+        return NOTHING_ENDED
     if isinstance(ended, int):  # the first version of this table stored one number
         return EndedImports({ended: MessageId.COULD_NOT_BE_PROCESSED})
     codes = {int(number): int(code) for number, code in json.loads(str(ended)).items()}
@@ -309,11 +311,13 @@ def writing(
     if before is None:
         write = Insert(entity)
     else:
-        write = ReplaceEntity(replace(entity, etag=before.etag))
-    old_lookups = set(before.lookups) if before else set()
+        write = ReplaceEntity(Entity(entity.partition, entity.row, entity.values, before.etag))
+    old_lookups = before.lookups if before else ()
+    if record.lookups == old_lookups:
+        return [write]
     reference = record.key.row.removeprefix("r|")
-    removed_lookups = sorted(old_lookups - set(record.lookups))
-    new_lookups = sorted(set(record.lookups) - old_lookups)
+    removed_lookups = sorted(set(old_lookups).difference(record.lookups))
+    new_lookups = sorted(set(record.lookups).difference(old_lookups))
     return [
         write,
         *(Delete(_lookup_entity(record.key, name, reference)) for name in removed_lookups),
@@ -329,7 +333,7 @@ def without_messages(entity: Entity, stamp: Stamp) -> Entity:
     """
     values = {name: value for name, value in entity.values.items() if not _OUTCOMES.fullmatch(name)}
     results = [replace(result, messages=()) for result in stamp.results()]
-    packed = _compact([pack_result(result) for result in results])
+    packed = json_text([pack_result(result) for result in results])
     return replace(entity, values={**values, **_packed_outcomes(packed)})
 
 
@@ -342,7 +346,7 @@ def ending(key: RecordKey, before: StoredRecord | None, ended: EndedImports) -> 
 
 
 def _ended_values(ended: EndedImports) -> dict[str, Value]:
-    return {"Ended": _compact(ended.codes), "ClosedThrough": ended.closed_through}
+    return {"Ended": json_text(ended.codes), "ClosedThrough": ended.closed_through}
 
 
 def _lookup_entity(key: RecordKey, name: str, reference: str) -> Entity:
@@ -362,11 +366,12 @@ def _to_entity(record: StoredRecord, former: FormerValues, digests: RecordDigest
         **former_columns.to_values(former),
         **_packed_outcomes(record.stamp.packed),
     }
-    ended = record.ended.after_stamp(record.stamp.number)
-    if ended.codes:
-        values |= _ended_values(ended)
+    if record.ended.codes:
+        ended = record.ended.after_stamp(record.stamp.number)
+        if ended.codes:
+            values |= _ended_values(ended)
     if record.lookups:
-        values["Lookups"] = _compact(list(record.lookups))
+        values["Lookups"] = json_text(record.lookups)
     if record.document is None:
         values["Deleted"] = True
     else:
@@ -384,10 +389,6 @@ def _packed_outcomes(text: str) -> dict[str, Value]:
     if len(text) <= _LONG_OUTCOMES:
         return split_text("Outcomes", text)
     return split_bytes("Outcomes", zlib.compress(text.encode()))
-
-
-def _compact(value: Mapping[Any, Any] | Sequence[Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 # Reading many records of one partition: by ranges if they are dense, else one by one.

@@ -17,17 +17,18 @@ from collections.abc import (
     Callable,
     Coroutine,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from shared.errors import GatewayError, PreconditionFailedError, UnreadableDataError
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 # The types of an entity's properties. Times are ISO text, since Table storage starts in 1601.
 Value = str | int | bool | bytes
@@ -72,18 +73,29 @@ class Entity:
         return self.values.get(name) is True
 
 
-@contextmanager
-def reading(subject: str) -> Iterator[None]:
+class reading:  # noqa: N801  (used like a function, in `with` and as a decorator)
     """Translate any error of the block into UnreadableDataError, also as a decorator.
 
     For functions that build objects from stored bytes and columns. `subject` describes the data.
     """
-    try:
-        yield
-    except GatewayError:
-        raise
-    except Exception as error:
-        raise UnreadableDataError(subject) from error
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, GatewayError):
+            raise UnreadableDataError(self._subject) from error
+
+    def __call__(self, read: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @wraps(read)
+        def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            with self:
+                return read(*args, **kwargs)
+
+        return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,9 +402,6 @@ class ReceivingQueues(Protocol):
 
 
 # Retries of conditional writes that conflict with other writers.
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 
 def retry_on_conflict(

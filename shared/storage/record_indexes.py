@@ -125,6 +125,17 @@ def names_of(kind: ImportType, document: Document | None) -> frozenset[NamedReco
     return frozenset(NamedRecord(name, group, reference) for name in names)
 
 
+def new_names(
+    kind: ImportType, document: Document | None, before: Document | None
+) -> frozenset[NamedRecord]:
+    """The names of a record that it did not have before under its key."""
+    if document is not None and before is not None:
+        find_names = kind.record_rules.found_by
+        if find_names(document) == find_names(before):
+            return frozenset()
+    return names_of(kind, document) - names_of(kind, before)
+
+
 class NameIndex:
     """Reads and writes the index. Caches which tenants are indexed completely."""
 

@@ -23,14 +23,15 @@ from shared.errors import (
 from shared.imports.import_type import Options, ReadRow
 from shared.imports.messages import Message
 from shared.imports.planning import Chunk
-from shared.imports.results import Outcome, RowResult
+from shared.imports.results import STORED_OUTCOMES, Outcome, RowResult, pack_result
 from shared.imports.sender import NO_SENDER, CallerKind, NamedCaller, Sender
 from shared.imports.workers.definition import WORKERS
 from shared.services import stamps
 from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
+from shared.services.record_processor import operation_bytes
 from shared.services.row_processor import KeyRows, RecordOutcome, SupersededError
 from shared.storage import business_records
-from shared.storage.azure_tables import _check_answers
+from shared.storage.azure_tables import _check_answers, _format_request
 from shared.storage.business_records import (
     MOST_ENDED,
     RecordKey,
@@ -41,7 +42,16 @@ from shared.storage.business_records import (
 )
 from shared.storage.import_records import ImportRecord, acceptance_operations, removal_operations
 from shared.storage.import_records import from_entity as import_from_entity
-from shared.storage.ports import MAX_TEXT, Delete, Entity, Insert, Merge, retry_on_conflict
+from shared.storage.ports import (
+    MAX_TEXT,
+    Delete,
+    Entity,
+    Insert,
+    Merge,
+    Upsert,
+    Value,
+    retry_on_conflict,
+)
 from shared.storage_time import (
     BACKGROUND_SECONDS,
     CALL_SECONDS,
@@ -121,6 +131,39 @@ def test_an_answer_that_is_only_counted_is_one_whose_statuses_are_all_good(
 
 
 MESSAGE = ChunkMessage("tenant", 3, "import-1", 0)
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=50),
+    st.integers(0, 200),
+    st.binary(max_size=100),
+)
+def test_the_size_of_an_operation_is_never_taken_for_less(
+    text: str, times: int, data: bytes
+) -> None:
+    values: dict[str, Value] = {"Document0": text * times, "Short": text, "Sealed0": data * times}
+    for operation in (Upsert(Entity("p", "r", values)), Insert(Entity("p", "r", {}))):
+        request = _format_request(operation, "https://an-account.table.core.windows.net/Workers")
+        assert len(request.encode()) <= operation_bytes(operation)
+
+
+@given(
+    st.lists(
+        st.builds(
+            RowResult,
+            index=st.integers(0, 10**6),
+            key=st.tuples(st.none() | st.text(st.characters(exclude_categories=["Cs"]))),
+            outcome=st.sampled_from(STORED_OUTCOMES),
+            messages=st.tuples(
+                st.builds(Message, st.just(1002), value=st.text(st.characters(codec="utf-8")))
+            ),
+        )
+    )
+)
+def test_the_results_in_a_stamp_are_the_same_text_as_before(results: list[RowResult]) -> None:
+    packed = [pack_result(result) for result in results]
+    as_before = json.dumps(packed, ensure_ascii=False, separators=(",", ":"))
+    assert Stamp.from_results(1, 0, results).packed == as_before
 
 
 def test_a_message_comes_back_as_it_was_sent() -> None:

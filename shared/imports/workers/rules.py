@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from shared.imports.import_type import Document, FoundBy, ListedValue
 from shared.imports.merge_rules import listed_values, merging_rules
@@ -172,83 +172,83 @@ _UK: Final = frozenset(
 _POSTCODE = re.compile(r"GIR ?0AA|[A-Z]{1,2}[0-9][A-Z0-9]? ?[0-9][ABD-HJLNP-UW-Z]{2}")
 _NI_NUMBER = re.compile(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][0-9]{6}")
 _NI_PREFIXES_NOT_USED: Final = frozenset(("BG", "GB", "KN", "NK", "NT", "TN", "ZZ"))
+_NI_SUFFIXES: Final = frozenset("ABCD")
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
+# A letter counts as a number, from 10 for A to 35 for Z.
+_IBAN_DIGITS: Final = str.maketrans({chr(code): str(code - 55) for code in range(65, 91)})
 _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
-def find_implausible(values: Document) -> Iterator[Message]:
+def find_implausible(values: Document) -> list[Message]:
     """A Warning for each implausible value of the row."""
+    warnings: list[Message] = []
     for name in EMAILS:
         email = values.get(name)
         if email is not None and not _EMAIL.fullmatch(email):
-            yield Message(
-                MessageId.IMPLAUSIBLE_VALUE,
-                name,
-                as_sent(email),
-                "an e-mail address has one @ between two parts",
-            )
+            detail = "an e-mail address has one @ between two parts"
+            warnings.append(_implausible(name, as_sent(email), detail))
     for name in ADDRESSES:
-        yield from _check_address(name, values.get(name) or {})
+        address = values.get(name)
+        if address:
+            warnings += _check_address(name, address)
     for name in BANK_DETAILS:
-        yield from _check_bank_details(name, values.get(name) or {})
-    payroll = values.get("UKPayrollDetails") or {}
-    yield from _check_ni_number("UKPayrollDetails.NINumber", payroll.get("NINumber"))
+        details = values.get(name)
+        if details:
+            warnings += _check_bank_details(name, details)
+    payroll = values.get("UKPayrollDetails")
+    number = payroll.get("NINumber") if payroll else None
+    fault = None if number is None else _ni_number_fault(number)
+    if fault is not None:
+        warnings.append(_implausible("UKPayrollDetails.NINumber", None, fault))
+    return warnings
 
 
-def _check_address(name: str, address: dict[str, Any]) -> Iterator[Message]:
+def _implausible(field: str, value: str | None, detail: str) -> Message:
+    return Message(MessageId.IMPLAUSIBLE_VALUE, field, value, detail)
+
+
+def _check_address(name: str, address: Document) -> list[Message]:
     country, postcode = address.get("Country"), address.get("Postcode")
+    warnings: list[Message] = []
     if country is not None:
+        field = f"{name}.Country"
         if len(country) > MAX_COUNTRY:
-            yield _country_warning(name, country, f"at most {MAX_COUNTRY} characters are usual")
+            detail = f"at most {MAX_COUNTRY} characters are usual"
+            warnings.append(_implausible(field, as_sent(country), detail))
         if "?" in country or "*" in country:
-            yield _country_warning(
-                name, country, "names of countries have no question mark and no asterisk"
-            )
-    if postcode is not None and is_british(country) and not is_postcode(postcode):
+            detail = "names of countries have no question mark and no asterisk"
+            warnings.append(_implausible(field, as_sent(country), detail))
+    if postcode is not None and not is_postcode(postcode) and is_british(country):
         detail = (
             "postcodes of the United Kingdom have the form AA9A 9AA; correct it, or the country"
         )
-        yield Message(MessageId.IMPLAUSIBLE_VALUE, f"{name}.Postcode", as_sent(postcode), detail)
+        warnings.append(_implausible(f"{name}.Postcode", as_sent(postcode), detail))
+    return warnings
 
 
-def _country_warning(name: str, country: str, detail: str) -> Message:
-    return Message(MessageId.IMPLAUSIBLE_VALUE, f"{name}.Country", as_sent(country), detail)
-
-
-def _check_bank_details(name: str, details: dict[str, Any]) -> Iterator[Message]:
+def _check_bank_details(name: str, details: Document) -> list[Message]:
     iban, bic = details.get("IBAN"), details.get("BIC")
+    warnings: list[Message] = []
     if iban is not None and not is_iban(iban):
-        yield Message(
-            MessageId.IMPLAUSIBLE_VALUE,
-            f"{name}.IBAN",
-            detail="its form or its check digits are wrong; compare it with its source",
-        )
+        detail = "its form or its check digits are wrong; compare it with its source"
+        warnings.append(_implausible(f"{name}.IBAN", None, detail))
     if bic is not None and not _BIC.fullmatch(_compact(bic)):
-        yield Message(
-            MessageId.IMPLAUSIBLE_VALUE,
-            f"{name}.BIC",
-            detail="8 or 11 letters and digits are usual",
-        )
+        detail = "8 or 11 letters and digits are usual"
+        warnings.append(_implausible(f"{name}.BIC", None, detail))
+    return warnings
 
 
-def _check_ni_number(path: str, number: str | None) -> Iterator[Message]:
-    compact = _compact(number or "")
+def _ni_number_fault(number: str) -> str | None:
+    compact = _compact(number)
     if not compact:
-        return
+        return None
     body, suffix = compact[:8], compact[8:]
     if not _NI_NUMBER.fullmatch(body) or body[:2] in _NI_PREFIXES_NOT_USED:
-        yield Message(
-            MessageId.IMPLAUSIBLE_VALUE,
-            path,
-            detail="two letters, six digits and a letter are usual",
-        )
-    elif not suffix:
-        yield Message(MessageId.IMPLAUSIBLE_VALUE, path, detail="the letter at the end is missing")
-    elif suffix not in ("A", "B", "C", "D"):
-        yield Message(
-            MessageId.IMPLAUSIBLE_VALUE, path, detail="the letter at the end is none of A to D"
-        )
+        return "two letters, six digits and a letter are usual"
+    if not suffix:
+        return "the letter at the end is missing"
+    return None if suffix in _NI_SUFFIXES else "the letter at the end is none of A to D"
 
 
 def is_british(country: str | None) -> bool:
@@ -266,8 +266,7 @@ def is_iban(text: str) -> bool:
     compact = _compact(text)
     if not _IBAN.fullmatch(compact):
         return False
-    digits = "".join(str(int(character, 36)) for character in compact[4:] + compact[:4])
-    return int(digits) % 97 == 1
+    return int((compact[4:] + compact[:4]).translate(_IBAN_DIGITS)) % 97 == 1
 
 
 def _compact(text: str) -> str:
@@ -296,13 +295,15 @@ ACCOUNTS: Final = {
 }
 
 
-def _review(sent: Document, merged: Document) -> Iterator[Message]:
+def _review(sent: Document, merged: Document) -> list[Message]:
+    warnings = find_implausible(sent)
     if "LeavingDate" in sent or "StartDate" in sent:
         start, leaving = merged.get("StartDate"), merged.get("LeavingDate")
         if start is not None and leaving is not None and leaving < start:
             detail = "it is before StartDate; check both"
-            yield Message(MessageId.VALUES_DISAGREE, "LeavingDate", as_sent(leaving), detail)
-    yield from find_implausible(sent)
+            order = Message(MessageId.VALUES_DISAGREE, "LeavingDate", as_sent(leaving), detail)
+            warnings.insert(0, order)
+    return warnings
 
 
 def lookups(document: Document) -> tuple[str, ...]:

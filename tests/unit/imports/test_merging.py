@@ -42,7 +42,7 @@ def decide(
         stored,
         Options(on_existing),
         model=Item,
-        exists=Message(10000, "ItemRef"),
+        exists=10000,
         review=lambda row, _merged: [Message(2002)] if "Count" in row else [],
         key_fields=KEY_FIELDS,
     )
@@ -122,7 +122,7 @@ def test_a_record_without_a_field_that_all_have_is_refused() -> None:
 def test_an_existing_record_is_an_error_if_the_integration_refuses_it() -> None:
     decision = decide(STORED, OnExisting.ERROR)
     assert (decision.outcome, decision.document) == (Outcome.FAILED, None)
-    assert decision.messages == (Message(10000, "ItemRef"),)
+    assert decision.messages == (Message(10000, "ItemRef", "I1"),)
     assert decide(None, OnExisting.ERROR, Name="lamp").outcome is Outcome.NEW
 
 

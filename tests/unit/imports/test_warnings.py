@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.imports.assignments.model import MAX_RATES, Assignment
@@ -26,12 +26,27 @@ from shared.imports.import_type import (
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.model import License
 from shared.imports.licenses.rules import read_license
-from shared.imports.merge_rules import MAX_REVIEW_MESSAGES, listed_form, unusual_values
+from shared.imports.merge_rules import (
+    MAX_REVIEW_MESSAGES,
+    _find_unusual,
+    listed_form,
+    unusual_values,
+)
 from shared.imports.messages import Message, MessageId
-from shared.imports.model import Record, normal_reference, shape_of
+from shared.imports.model import (
+    FieldShape,
+    Record,
+    Shape,
+    UsualDays,
+    UsualNumbers,
+    normal_reference,
+    shape_of,
+)
+from shared.imports.placements.model import Placement
 from shared.imports.results import Outcome
 from shared.imports.row_reader import read_row
 from shared.imports.text_checks import warn_of_reference
+from shared.imports.timesheets.model import Timesheet
 from shared.imports.workers.model import Worker
 from shared.imports.workers.rules import LISTED_FIELDS as WORKER_FIELDS
 from shared.imports.workers.rules import RULES as WORKERS
@@ -188,6 +203,42 @@ def test_a_moment_is_compared_by_its_day_and_a_list_by_its_distinct_values() -> 
     warnings = [*unusual_values(sent, shape_of(Item))]
     assert [(each.id, each.field) for each in warnings] == [(2003, "At"), (2003, "Offers")]
     assert "two elements have the same Code" in warnings[1].text
+
+
+_DAYS = ("1899-12-31", "1900-01-01", TODAY, "2026-03-02", "2199-12-31", "2200-01-01", "9999-12-31")
+_LENGTHS = (1, 2, 255, 256, 10_000, 10_001)
+
+
+def _values_of(shape: Shape) -> st.SearchStrategy[dict[str, Any]]:
+    """Some values of a row, usual ones and others."""
+    return st.fixed_dictionaries(
+        {}, optional={name: _value_of(each) for name, each in shape.fields.items()}
+    )
+
+
+def _value_of(field: FieldShape) -> st.SearchStrategy[Any]:
+    if field.nested is not None:
+        nested = _values_of(field.nested)
+        return st.none() | (st.lists(nested, max_size=3) if field.is_list else nested)
+    if isinstance(field.usual, UsualDays):
+        days = st.sampled_from(_DAYS)
+        return st.none() | days | days.map(lambda day: f"{day}T00:00:00")
+    if isinstance(field.usual, UsualNumbers):
+        return st.sampled_from((None, "-1", "0", "3.5", "10000001"))
+    return st.sampled_from(_LENGTHS).map(lambda length: "x" * length)
+
+
+@pytest.mark.parametrize("model", [Item, Worker, Placement, Timesheet])
+def test_no_unusual_value_is_overlooked(model: type[Record]) -> None:
+    shape = shape_of(model)
+
+    @settings(deadline=None, max_examples=100)
+    @given(_values_of(shape), st.sampled_from(("", TODAY)))
+    def check(sent: dict[str, Any], accepted_on: str) -> None:
+        found = [*_find_unusual(sent, shape, accepted_on, "")]
+        assert [*unusual_values(sent, shape, accepted_on)] == found
+
+    check()
 
 
 def test_a_list_of_unusual_values_has_a_bounded_number_of_messages() -> None:

@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.imports.import_type import Decision, Document
 from shared.imports.messages import Severity
@@ -13,7 +15,7 @@ from shared.imports.model import MergeKind, shape_of
 from shared.imports.registry import import_type
 from shared.imports.results import Outcome
 from shared.imports.workers.model import Worker
-from shared.imports.workers.rules import RULES, listed, lookups
+from shared.imports.workers.rules import RULES, is_iban, listed, lookups
 from tests.unit.house.source_tree import ROOT
 from tests.unit.imports.builders import a_worker, decide, read_rows, without
 from tests.unit.imports.row_types import ADDRESSES, BANK_DETAILS, WORKER_MODELS, WORKERS
@@ -224,3 +226,12 @@ def test_addresses_and_bank_details_are_one_value_and_payroll_details_merge() ->
 def test_secret_and_identity_values_are_never_shown(path: str) -> None:
     value = Decimal("90210.5")
     assert "90210" not in repr(RULES.read(0, WORKERS.row_with(path, value)).messages)
+
+
+@given(st.from_regex(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}", fullmatch=True))
+def test_the_check_digits_of_an_iban_make_the_remainder_one(iban: str) -> None:
+    moved = iban[4:] + iban[:2] + "00"
+    check = 98 - int("".join(str(int(character, 36)) for character in moved)) % 97
+    for digits in range(98 + 1):
+        candidate = f"{iban[:2]}{digits:02}{iban[4:]}"
+        assert is_iban(candidate) is (digits % 97 == check % 97), candidate
