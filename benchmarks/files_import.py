@@ -48,7 +48,7 @@ def run(options: Options) -> Outcome:
     memory = {each.name: _memory(each) for each in sending}
     large = _case(rows if options.is_quick else _ROWS_IN_MEMORY)
     note(f"reading a file of CSV: {large.title}")
-    memory[_LARGE_CSV] = _memory(_csv(large))
+    memory[_LARGE_CSV] = _memory(csv_of(large))
     rounds: list[Mapping[str, float]] = []
     with running_rig(options.folder / "logs") as rig:
         for count in range(1, options.rounds + 1):
@@ -68,12 +68,13 @@ def _sendings(case: Case) -> list[Sending]:
     return [
         Sending("json", WORKERS.address, "application/json", body_of(case)),
         Sending("ndjson", WORKERS.address, "application/x-ndjson", "\n".join(texts).encode()),
-        _csv(case),
+        csv_of(case),
         Sending("xlsx", WORKERS.address, XLSX_TYPE, _sheet(columns, texts)),
     ]
 
 
-def _csv(case: Case) -> Sending:
+def csv_of(case: Case) -> Sending:
+    """The payload as a file of CSV."""
     texts, columns = _texts(case)
     lines = [csv_export.record_header(columns)]
     lines += (csv_export.record_line(columns, text) for text in texts)

@@ -184,7 +184,7 @@ def compose(
         chunks=chunks,
         reporting=dependencies.reporting,
         failed_rows=failed_rows,
-        records=_records(dependencies, account),
+        records=compose_records(dependencies),
         license_export=LicenseExport(account.tables, dependencies.offload, settings.max_rows),
         changes=ChangeFeed(imports, dependencies.results, changed_types),
         retrying=compose_retrying(dependencies, failed_rows, authdata, chunks),
@@ -228,10 +228,11 @@ def sealed_fields(table: str) -> SealedFields | None:
     return SealedFields.of({name for kind in kinds for name in kind.sealed_names})
 
 
-def _records(dependencies: Dependencies, account: Account) -> RecordReader:
+def compose_records(dependencies: Dependencies) -> RecordReader:
+    """Compose the reader of stored records."""
     return RecordReader(
-        tables=account.tables,
-        blobs=account.blobs,
+        tables=dependencies.tables,
+        blobs=dependencies.blobs,
         imports=dependencies.imports,
         reporting=dependencies.reporting,
         clock=dependencies.clock,

@@ -38,6 +38,7 @@ from shared.telemetry import traced
 # Up to this size a payload is stored in the import record, which saves one write.
 INLINE_BYTES = 24 * 1024
 _CONCURRENT_SENDS = 8
+_SENDS_BESIDE_SMALL_IMPORTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,17 +220,7 @@ class ImportAcceptor:
         if not kind.has_queues:
             return record
         try:
-            # Send a message for each chunk that may start; the others wait for an earlier import.
-            earlier = self._hold_back.earlier(record)
-            queue = queue_for(record, kind.queue, kind.bulk_queue)
-            for at in range(0, len(record.chunks), _CONCURRENT_SENDS):
-                batch = record.chunks[at : at + _CONCURRENT_SENDS]
-                await asyncio.gather(
-                    *(
-                        self._send_message_or_wait(record, chunk.number, queue, earlier)
-                        for chunk in batch
-                    )
-                )
+            await self._send_messages(record, queue_for(record, kind.queue, kind.bulk_queue))
         except Exception as error:
             # The sweep sends the missing messages some minutes later, so the call does not wait for
             # the rows.
@@ -255,6 +246,22 @@ class ImportAcceptor:
             return await self._imports.accept(replace(draft, inline=lines), check)
         await self._blobs.put(IMPORT_PAYLOADS, draft.blob_name, plan.lines())
         return await self._imports.accept(draft, check)
+
+    async def _send_messages(self, record: ImportRecord, queue: str) -> None:
+        """Send a message for each chunk that may start; the others wait for an earlier import."""
+        earlier = self._hold_back.earlier(record)
+        chunks = list(record.chunks)
+        with self._small_first.turns(is_small=is_small(record.rows)) as next_turn:
+            while chunks:
+                has_small_beside = await next_turn()
+                most = _SENDS_BESIDE_SMALL_IMPORTS if has_small_beside else _CONCURRENT_SENDS
+                batch, chunks = chunks[:most], chunks[most:]
+                await asyncio.gather(
+                    *(
+                        self._send_message_or_wait(record, chunk.number, queue, earlier)
+                        for chunk in batch
+                    )
+                )
 
     async def _send_message_or_wait(
         self, record: ImportRecord, chunk: int, queue: str, earlier: OpenImportsBefore

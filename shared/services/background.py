@@ -108,15 +108,21 @@ class _Queue:
 #
 # A large import keeps storage and the processor busy with transactions of a hundred rows. A small
 # one takes about ten short requests, one after the other, and each would wait behind those
-# transactions. So while small imports come, the handlers of large ones commit in turn instead of
-# several at a time, and each pauses before its commit while a small import is accepted or
-# processed. The pause is short, so small imports without end slow a large one down and do not stop
-# it.
+# transactions. So while small imports come, large work goes on step by step and in turn instead of
+# several steps at a time: sending some messages of a large import, beginning one of its chunks, a
+# commit, recording its results, a slice of a download. Each step is put off while a small import is
+# accepted or processed. The pause is short, so small imports without end slow large work down and
+# do not stop it.
 
 _LONGEST_PAUSE = 0.5
 _LONGEST_WAIT_FOR_TURN = 5.0
 # Seconds for which a small import is expected to be followed by another one.
 _SMALL_IMPORTS_FOLLOW = 2.0
+
+
+# To be awaited before each step of large work; returns whether small imports are expected, so that
+# the step should be short.
+NextTurn = Callable[[], Awaitable[bool]]
 
 
 class SmallImportsFirst:
@@ -145,11 +151,8 @@ class SmallImportsFirst:
                 self._none_runs.set()
 
     @contextmanager
-    def turns(self, *, is_small: bool) -> Iterator[Callable[[], Awaitable[bool]]]:
-        """A function to be awaited by a handler before each of its commits.
-
-        It returns whether small imports are expected, so that a large step should be short.
-        """
+    def turns(self, *, is_small: bool) -> Iterator[NextTurn]:
+        """The turns of one handler or call. The last one ends with the block."""
         has_turn = False
 
         async def next_turn() -> bool:

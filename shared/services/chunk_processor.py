@@ -30,7 +30,12 @@ from shared.imports.results import (
     unpack_result,
 )
 from shared.process_stop import ProcessStop
-from shared.services.background import Completions, SmallImportsFirst, to_thread_if_large
+from shared.services.background import (
+    Completions,
+    NextTurn,
+    SmallImportsFirst,
+    to_thread_if_large,
+)
 from shared.services.chunk_messages import (
     AcceptedImports,
     ChunkMessage,
@@ -492,8 +497,9 @@ class ChunkProcessor:
                     chunk=message.chunk,
                 ),
                 self._small_first.working(is_small=is_small(record.rows)),
+                self._small_first.turns(is_small=is_small(record.rows)) as next_turn,
             ):
-                results = await self._run(message, record)
+                results = await self._run(message, record, next_turn)
             seconds = self._clock.elapsed() - started_at
             telemetry.note(telemetry.CHUNK_DURATION, seconds, type=record.type_name)
             return results
@@ -551,18 +557,21 @@ class ChunkProcessor:
             return None
         return record
 
-    async def _run(self, message: ChunkMessage, record: ImportRecord) -> Sequence[RowResult] | None:
+    async def _run(
+        self, message: ChunkMessage, record: ImportRecord, next_turn: NextTurn
+    ) -> Sequence[RowResult] | None:
         """Run the rows of a chunk. Returns the recorded results, or None if none were recorded."""
         if record.is_cancelled:
             await self._end_rows(message, record, MessageId.CANCELLED)
             return None
+        await next_turn()
         lines = await self._lines(record, message.chunk)
         try:
             try:
-                results = await self._run_lines(record, lines)
+                results = await self._run_lines(record, lines, next_turn)
             except UnreadablePayloadError:
                 lines = await self._lines(record, message.chunk, is_broken=True)
-                results = await self._run_lines(record, lines)
+                results = await self._run_lines(record, lines, next_turn)
         except ImportCancelledError:
             await self._end_rows(message, record, MessageId.CANCELLED)
             return None
@@ -571,15 +580,15 @@ class ChunkProcessor:
                 await self._requeue(message, record)
             return None
         results = _in_order(record, lines, results)
+        await next_turn()
         return results if await self._finish(message, record, results) else None
 
-    async def _run_lines(self, record: ImportRecord, lines: ChunkLines) -> Sequence[RowResult]:
+    async def _run_lines(
+        self, record: ImportRecord, lines: ChunkLines, next_turn: NextTurn
+    ) -> Sequence[RowResult]:
         if not lines.rows:
             return ()
-        with (
-            self._watch.watching(record) as watched,
-            self._small_first.turns(is_small=is_small(record.rows)) as next_turn,
-        ):
+        with self._watch.watching(record) as watched:
             record = await self._imports.repairs.with_retries(record)
             return await self._processors.for_import(record).run(
                 record, lines.usable, self._commit_guard(record, watched, next_turn)
@@ -630,7 +639,7 @@ class ChunkProcessor:
         return _in_order(record, lines, results)
 
     def _commit_guard(
-        self, record: ImportRecord, watched: WatchedImport, next_turn: Callable[[], Awaitable[bool]]
+        self, record: ImportRecord, watched: WatchedImport, next_turn: NextTurn
     ) -> BeforeCommit:
         """Make the function that checks the remaining time and the cancel flag before each commit,
         and lets small imports go first.

@@ -5,6 +5,7 @@ Rows of a record are folded and written once; records are read and written by th
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import (
     AsyncIterator,
@@ -75,6 +76,7 @@ from shared.telemetry import traced
 
 _MOST_BYTES = 3_500_000
 _MOST_CONFLICTS = 20
+_RESOLVED_AT_ONCE = 25
 # An upper bound for the keys, headers and short properties of one operation.
 _HEAD_BYTES = 1_024
 _SHORT_TEXT = 100
@@ -167,7 +169,13 @@ class RecordCommitter:
         stored |= {row: records.from_any_entity(entity) for row, entity in entities.items()}
         if self._prepare is not None:
             await self._prepare(list(stored.values()))
-        return [(rows, await self._resolve_rows(rows, stored.get(rows.key.row))) for rows in keys]
+        outcomes: list[tuple[KeyRows, RecordOutcome]] = []
+        for count, rows in enumerate(keys, 1):
+            outcomes.append((rows, await self._resolve_rows(rows, stored.get(rows.key.row))))
+            if count % _RESOLVED_AT_ONCE == 0:
+                # Other calls of this process go on after some milliseconds.
+                await asyncio.sleep(0)
+        return outcomes
 
     async def _commit_partition(self, outcomes: Iterable[tuple[KeyRows, RecordOutcome]]) -> None:
         batch = _Batch()
@@ -282,6 +290,8 @@ class RecordCommitter:
         # A union of sets computes no hash again.
         new = set[NamedRecord]().union(*names) - self._added_names
         if new and self._add_new_names is not None:
+            if len(new) > MAX_OPERATIONS:
+                await self._before_commit()
             await self._add_new_names(new)
             self._added_names |= new
 

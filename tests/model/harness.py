@@ -21,6 +21,7 @@ from shared.app import (
     compose_chunks,
     compose_dry_runs,
     compose_person_erasure,
+    compose_records,
     compose_retrying,
     compose_sweep,
     compose_undoing,
@@ -39,6 +40,7 @@ from shared.services.chunk_messages import ChunkMessage
 from shared.services.chunk_processor import ChunkProcessor
 from shared.services.import_log import ImportLog
 from shared.services.persons.erasure import PersonErasure
+from shared.services.records.reading import RecordReader
 from shared.services.retry_cancel import Cancelling, Retrying
 from shared.services.status import FailedRows, Reporting
 from shared.services.sweep import Sweep
@@ -257,6 +259,7 @@ class Process:
     changes: ChangeFeed
     erasure: PersonErasure
     reporting: Reporting
+    records: RecordReader
 
 
 _SETTINGS = settings_for(
@@ -330,6 +333,7 @@ def make_process(
         changes=ChangeFeed(dependencies.imports, dependencies.results, changed_types),
         erasure=compose_person_erasure(dependencies),
         reporting=dependencies.reporting,
+        records=compose_records(dependencies),
     )
 
 

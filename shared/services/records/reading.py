@@ -27,7 +27,7 @@ from shared.storage.ports import BlobReader, Entity, RangeTables
 
 _READ_AT_ONCE: Final = 1_000
 # The event loop takes some milliseconds for each hundred entities that the SDK converts.
-_READ_AT_ONCE_BESIDE_SMALL_IMPORTS: Final = 200
+_READ_AT_ONCE_BESIDE_SMALL_IMPORTS: Final = 100
 # Slices that one page reads: those with few records that are wanted end the page early.
 _MOST_READS: Final = 25
 _BYTES_PER_RECORD: Final = 2_000
