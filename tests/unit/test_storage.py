@@ -31,7 +31,7 @@ from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
 from shared.services.record_processor import operation_bytes
 from shared.services.row_processor import KeyRows, RecordOutcome, SupersededError
 from shared.storage import business_records
-from shared.storage.azure_tables import _check_answers, _format_request
+from shared.storage.azure_tables import _check_answers, _format_transaction
 from shared.storage.business_records import (
     MOST_ENDED,
     RecordKey,
@@ -143,8 +143,8 @@ def test_the_size_of_an_operation_is_never_taken_for_less(
 ) -> None:
     values: dict[str, Value] = {"Document0": text * times, "Short": text, "Sealed0": data * times}
     for operation in (Upsert(Entity("p", "r", values)), Insert(Entity("p", "r", {}))):
-        request = _format_request(operation, "https://an-account.table.core.windows.net/Workers")
-        assert len(request.encode()) <= operation_bytes(operation)
+        address = "https://an-account.table.core.windows.net/Workers"
+        assert len(_format_transaction([operation], address, "batch")) <= operation_bytes(operation)
 
 
 @given(
