@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from shared.imports.messages import CatalogueEntry, Message
 from shared.imports.queue_names import bulk_queue_of, queue_of
@@ -238,8 +238,7 @@ class ListedValue:
     is_sensitive: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FoundBy:
+class FoundBy(NamedTuple):
     """A name that finds a record without its group; `kind` is one lower-case word.
 
     See `shared.storage.record_indexes`.

@@ -19,6 +19,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from functools import cache
+from types import ModuleType
 from typing import Any, NamedTuple, NoReturn, Protocol, overload
 
 from shared.errors import (
@@ -826,8 +828,16 @@ def _number(text: str) -> dict[str, str]:
     return {"": text}
 
 
-# A stored document and its text, a few times as quickly as `json` does the same. The functions
-# import late, because the app does not need them to be indexed.
+# A stored document and its text, a few times as quickly as `json` does the same. The module is
+# imported late, because the app does not need it to be indexed.
+
+
+@cache
+def _quick_json() -> ModuleType:
+    # A statement that imports from it would take as long as a small text.
+    import pydantic_core
+
+    return pydantic_core
 
 
 def json_text(value: Any) -> str:
@@ -837,13 +847,10 @@ def json_text(value: Any) -> str:
 
 def json_bytes(value: Any) -> bytes:
     """The compact JSON text of a value, in UTF-8."""
-    from pydantic_core import to_json
-
-    return to_json(value)
+    text: bytes = _quick_json().to_json(value)
+    return text
 
 
 def read_json_text(text: str) -> Any:
     """The value of a JSON text that `json_text` has made. Raises ValueError for another text."""
-    from pydantic_core import from_json
-
-    return from_json(text)
+    return _quick_json().from_json(text)

@@ -74,28 +74,31 @@ def _are_usual(sent: Document, shape: Shape, accepted_on: str) -> bool:
     """
     usual = shape.usual
     for name, value in sent.items():
-        if type(value) is str and len(value) > SHORTEST and len(value) > _usual_length(name, usual):
-            return False
-    for name, days in usual.days.items():
-        value = sent.get(name)
-        if value is None or (value == OPEN_END and not days.is_past):
-            continue
-        last_day = accepted_on if days.is_past and accepted_on else LAST_DAY
-        # A time of day makes a text larger than its day alone.
-        if not FIRST_DAY <= value <= last_day:
-            return False
-    for name, numbers in usual.numbers.items():
-        value = sent.get(name)
-        if value is not None and not numbers.least <= Decimal(value) <= numbers.most:
-            return False
-    for name, nested in shape.nested.items():
-        value = sent.get(name)
-        if value is None:
-            continue
-        if name in usual.items and len(value) > 1:
-            return False
-        for item in value if isinstance(value, list) else (value,):
-            if not _are_usual(item, nested, accepted_on):
+        if type(value) is str:
+            if len(value) > SHORTEST and len(value) > _usual_length(name, usual):
+                return False
+        elif type(value) is dict:
+            if name in shape.nested and not _are_usual(value, shape.nested[name], accepted_on):
+                return False
+        elif type(value) is list and name in shape.nested:
+            if name in usual.items and len(value) > 1:
+                return False
+            for item in value:
+                if not _are_usual(item, shape.nested[name], accepted_on):
+                    return False
+    if usual.days:
+        for name, days in usual.days.items():
+            value = sent.get(name)
+            if value is None or (value == OPEN_END and not days.is_past):
+                continue
+            last_day = accepted_on if days.is_past and accepted_on else LAST_DAY
+            # A time of day makes a text larger than its day alone.
+            if not FIRST_DAY <= value <= last_day:
+                return False
+    if usual.numbers:
+        for name, numbers in usual.numbers.items():
+            value = sent.get(name)
+            if value is not None and not numbers.least <= Decimal(value) <= numbers.most:
                 return False
     return True
 

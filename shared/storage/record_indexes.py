@@ -13,7 +13,7 @@ import hashlib
 import zlib
 from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.imports.import_type import Document, FoundBy, ImportType
 from shared.storage.business_records import from_any_entity, partition_of
@@ -107,9 +107,8 @@ _PACKED_AT_ONCE = 1_000
 PACKED_NAMES = ("m|", "m|~")
 
 
-@dataclass(frozen=True, slots=True)
-class NamedRecord:
-    """A record and one of its names."""
+class NamedRecord(NamedTuple):
+    """A record and one of its names; a tuple, whose hash costs little."""
 
     found_by: FoundBy
     group: str
@@ -162,7 +161,7 @@ class NameIndex:
 
     async def note(self, kind: ImportType, tenant: str, names: Iterable[NamedRecord]) -> None:
         """Add names to the index, before their records are written."""
-        new = sorted(set(names), key=_as_list)
+        new = sorted(set(names))
         for at in range(0, len(new), _MOST_PACKED):
             some = new[at : at + _MOST_PACKED]
             if len(some) <= MAX_OPERATIONS:

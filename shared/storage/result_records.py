@@ -54,6 +54,7 @@ class ChunkResult:
     def counts(self) -> Counts:
         """The number of its rows by outcome."""
         outcomes = [result.outcome for result in self.results]
+        with_messages = [result for result in self.results if result.messages]
         return Counts(
             outcomes.count(Outcome.NEW),
             outcomes.count(Outcome.UPDATED),
@@ -61,14 +62,14 @@ class ChunkResult:
             outcomes.count(Outcome.FAILED) + self.lost,
             sum(
                 1
-                for result in self.results
+                for result in with_messages
                 if (
                     result.outcome is Outcome.FAILED
                     and any(message.id == MessageId.CANCELLED for message in result.messages)
                 )
             ),
-            sum(1 for result in self.results if result.count(Severity.WARNING)),
-            sum(1 for result in self.results if result.count(Severity.INFO)),
+            sum(1 for result in with_messages if result.count(Severity.WARNING)),
+            sum(1 for result in with_messages if result.count(Severity.INFO)),
             sum(1 for result in self.results if result.removed or result.restored),
         )
 
