@@ -282,7 +282,7 @@ class ThrottledTables(AzureTables):
 
 
 class _Transactions:
-    """In place of `TableBatches`."""
+    """In place of `TableRequests`."""
 
     def __init__(self, account: ThrottledAccount, processor: Processor) -> None:
         self._account = account

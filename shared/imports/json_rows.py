@@ -851,6 +851,6 @@ def json_bytes(value: Any) -> bytes:
     return text
 
 
-def read_json_text(text: str) -> Any:
+def read_json_text(text: str | bytes) -> Any:
     """The value of a JSON text that `json_text` has made. Raises ValueError for another text."""
     return _quick_json().from_json(text)

@@ -29,7 +29,12 @@ from shared.clock import StoredTime, same_time
 from shared.errors import PreconditionFailedError
 from shared.imports.documents.blobs import DocumentBlobs
 from shared.storage.azure_blobs import AzureBlobs, AzureRecordFiles
-from shared.storage.azure_tables import AzureTables, SharedKeyLitePolicy, TableBatches, token_policy
+from shared.storage.azure_tables import (
+    AzureTables,
+    SharedKeyLitePolicy,
+    TableRequests,
+    token_policy,
+)
 from shared.storage.dropped_blobs import DroppedBlobs, PoisonQueue
 from shared.storage.failures import check_answer, note_answer, remember_response, storage_call
 from shared.storage.names import (
@@ -197,7 +202,7 @@ class Account:
         # The tables as they are stored; what is sensitive in them may be sealed.
         self.unsealed_tables: StoredTables = AzureTables(
             self._table_service,
-            TableBatches(
+            TableRequests(
                 self._table_service.url.partition("?")[0].rstrip("/"),
                 self._authorization_policy(parts),
                 self._transports["table"],

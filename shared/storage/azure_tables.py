@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
 from azure.core import AsyncPipelineClient, MatchConditions
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import HttpResponseError, ServiceResponseError
+from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import (
     AsyncBearerTokenCredentialPolicy,
@@ -26,9 +27,10 @@ from azure.core.pipeline.policies import (
 from azure.core.rest import HttpRequest
 from azure.data.tables import EdmType, EntityProperty, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
+from yarl import URL
 
 from shared.errors import PreconditionFailedError, StorageUnavailableError
-from shared.imports.json_rows import json_bytes
+from shared.imports.json_rows import json_bytes, read_json_text
 from shared.storage.failures import error_for_status, storage_call
 from shared.storage.ports import (
     Delete,
@@ -40,17 +42,21 @@ from shared.storage.ports import (
     Operation,
     Replace,
     Upsert,
-    Value,
 )
 from shared.storage_time import retried, storage_time_now
 from shared.telemetry import traced
 
-# Entity-group transactions, whose request bodies are formatted here.
+# Entity-group transactions and reads, whose requests are made here.
 #
 # The SDK builds and parses its transactions with Python's e-mail package, which took more than
-# half of the CPU time of a first load (docs/decisions/0003-transaction-bodies.md). The body is a
-# simple text, so this module formats it. `azure-core` still does the rest (retries, tokens, the
-# connection pool), and the SDK all requests but `$batch`.
+# half of the CPU time of a first load (docs/decisions/0003-transaction-bodies.md), and it converts
+# each property that it reads. The body is a simple text, so this module formats it, and an answer
+# is JSON. `azure-core` still does the rest (tokens, the connection pool), and the SDK the writes
+# of single entities.
+
+# The headers of an answer that name the page behind it; empty where there is none.
+PageToken = Mapping[str, str]
+NO_OPTIONS: Final[Mapping[str, str]] = {}
 
 _VERSION = "2019-02-02"
 _SCOPE = "https://storage.azure.com/.default"
@@ -76,7 +82,8 @@ class SharedKeyLitePolicy(SansIOHTTPPolicy[Any, Any]):
     def on_request(self, request: PipelineRequest[Any]) -> None:
         """Add the date and the signature; called for each retry."""
         date = formatdate(usegmt=True)
-        path = urlsplit(request.http_request.url).path
+        # As aiohttp sends it, which quotes some characters in another way.
+        path = str(URL(urlsplit(request.http_request.url).path))
         text = f"{date}\n/{self._account}{path}"
         digest = hmac.new(self._key, text.encode(), hashlib.sha256).digest()
         signature = base64.b64encode(digest).decode()
@@ -89,15 +96,15 @@ def token_policy(credential: AsyncTokenCredential) -> AsyncHTTPPolicy[Any, Any]:
     return AsyncBearerTokenCredentialPolicy(credential, _SCOPE)
 
 
-class TableBatches:
-    """Sends transactions to the table service at `endpoint` (without a slash at the end).
+class TableRequests:
+    """Sends requests to the table service at `endpoint` (without a slash at the end).
 
     `signature` is the query of a shared access signature, or "".
     """
 
     def __init__(self, endpoint: str, authorize: Any, transport: Any, signature: str = "") -> None:
         self._endpoint = endpoint
-        self._url = f"{endpoint}/$batch" + (f"?{signature}" if signature else "")
+        self._signature = signature
         # Of each request. A policy that adds them would cost more than all of them.
         self._headers = {
             "x-ms-version": _VERSION,
@@ -116,15 +123,99 @@ class TableBatches:
         boundary = f"batch_{uuid.uuid4()}"
         request = HttpRequest(
             "POST",
-            self._url,
+            self._url_of("$batch"),
             headers={**self._headers, "Content-Type": f"multipart/mixed; boundary={boundary}"},
             content=_format_transaction(operations, f"{self._endpoint}/{table}", boundary),
         )
         async with storage_call(storage_time_now().longest_try):
-            response = await self._client.send_request(request)
-            if response.status_code != 202:
-                raise HttpResponseError(response=response)
+            response = await self._send(request, 202)
         _check_answers(response.content, len(operations))
+
+    async def read_entity(self, table: str, partition: str, row: str) -> Entity:
+        """Read one entity. Raises PreconditionFailedError if it is missing."""
+        key = f"PartitionKey={_quoted_literal(partition)},RowKey={_quoted_literal(row)}"
+        values, _ = await self._read(f"{table}({key})")
+        return _read_entity(values)
+
+    async def read_page(
+        self, table: str, filter_: str, columns: Sequence[str] | None, size: int, after: PageToken
+    ) -> tuple[list[Entity], PageToken]:
+        """A page of entities, and the token of the next one, which is empty after the last."""
+        options = {"$filter": filter_, "$top": str(size), **after}
+        if columns is not None:
+            options["$select"] = ",".join(columns)
+        content, headers = await self._read(f"{table}()", options)
+        token = {
+            name: headers[f"x-ms-continuation-{name}"]
+            for name in ("NextPartitionKey", "NextRowKey")
+            if headers.get(f"x-ms-continuation-{name}")
+        }
+        try:
+            return [_read_entity(values) for values in content["value"]], token
+        except (KeyError, TypeError) as error:
+            raise StorageUnavailableError("storage has answered with no list") from error
+
+    async def _read(
+        self, path: str, options: Mapping[str, str] = NO_OPTIONS
+    ) -> tuple[Any, Mapping[str, str]]:
+        """The JSON of an answer, and its headers."""
+        request = HttpRequest(
+            "GET",
+            self._url_of(path, options),
+            headers={**self._headers, "Accept": "application/json;odata=minimalmetadata"},
+        )
+        async with storage_call(storage_time_now().longest_try):
+            response = await self._send(request, 200)
+        if "json" not in response.headers.get("Content-Type", ""):
+            raise StorageUnavailableError("an answer of the table service is not JSON")
+        try:
+            return _read_json(response.content), response.headers
+        except ValueError as error:
+            raise StorageUnavailableError("an answer of the table service is not JSON") from error
+
+    async def _send(self, request: HttpRequest, status: int) -> Any:
+        """The response, which has this status. Raises the error of another one."""
+        response = await self._client.send_request(request)
+        if response.status_code != status:
+            raise error_for_status(response.status_code) or HttpResponseError(response=response)
+        return response
+
+    def _url_of(self, path: str, options: Mapping[str, str] = NO_OPTIONS) -> str:
+        query = [f"{name}={_quoted_text(value)}" for name, value in options.items()]
+        if self._signature:
+            query.append(self._signature)
+        return f"{self._endpoint}/{path}" + ("?" + "&".join(query) if query else "")
+
+
+def _read_json(content: bytes) -> Any:
+    try:
+        return read_json_text(content)
+    except ValueError:
+        return json.loads(content)  # it takes half of a surrogate pair too
+
+
+def _read_entity(values: dict[str, Any]) -> Entity:
+    """The entity of its JSON object, which is used up. Raises StorageUnavailableError."""
+    try:
+        partition, row = values.pop("PartitionKey"), values.pop("RowKey")
+        timestamp = values.pop("Timestamp", "")
+        etag = values.pop("odata.etag", "") or (
+            timestamp and f"W/\"datetime'{_quoted_text(timestamp)}'\""
+        )
+        for name in [name for name in values if "odata." in name]:
+            kind = values.pop(name)
+            property_, _, _ = name.partition("@")
+            if property_ not in values:
+                continue  # the type of the timestamp, or a remark on the whole answer
+            if kind == "Edm.Binary":
+                values[property_] = base64.b64decode(values[property_])
+            elif kind == "Edm.Int64":
+                values[property_] = int(values[property_])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StorageUnavailableError("storage has answered with what is no entity") from error
+    if not isinstance(partition, str) or not isinstance(row, str) or not etag:
+        raise StorageUnavailableError("storage has answered with what is no entity")
+    return Entity(partition, row, values, str(etag))
 
 
 def _format_transaction(operations: Sequence[Operation], address: str, boundary: str) -> bytes:
@@ -169,6 +260,14 @@ def _if_match(entity: Entity) -> str:
 @lru_cache(maxsize=16)
 def _quoted_partition(key: str) -> str:
     return _quoted(key)
+
+
+def _quoted_literal(key: str) -> str:
+    return _quoted_text(_literal(key))
+
+
+def _quoted_text(text: str) -> str:
+    return quote(text, safe="")
 
 
 def _quoted(key: str) -> str:
@@ -222,9 +321,9 @@ _KEYS = ("PartitionKey", "RowKey")
 class AzureTables:
     """The port `shared.storage.ports.Tables` on a table service."""
 
-    def __init__(self, service: TableServiceClient, batches: TableBatches) -> None:
+    def __init__(self, service: TableServiceClient, requests: TableRequests) -> None:
         self._service = service
-        self._batches = batches
+        self._requests = requests
         self._clients: dict[str, TableClient] = {}
 
     def _table(self, name: str) -> TableClient:
@@ -234,15 +333,8 @@ class AzureTables:
 
     async def get(self, table: str, partition: str, row: str) -> Entity | None:
         """See `Tables.get`."""
-        client = self._table(table)
-
-        async def attempt() -> Entity:
-            async with storage_call(storage_time_now().longest_try):
-                entity = await client.get_entity(partition, row, raw_response_hook=_check_json)
-            return _from_sdk(entity)
-
         try:
-            return await retried(attempt)
+            return await retried(lambda: self._requests.read_entity(table, partition, row))
         except PreconditionFailedError:
             return None
 
@@ -283,7 +375,7 @@ class AzureTables:
         filters = _range_filters(range_, after)
         columns = None if range_.select is None else [*_KEYS, *range_.select]
         for place, query in enumerate(filters, 1):
-            token: Any = None
+            token: PageToken = {}
             while True:
                 size = min(most - len(entities), _PAGE)
                 page, token = await self._read_page(table, query, columns, size, token)
@@ -298,7 +390,7 @@ class AzureTables:
         self, table: str, query: str, columns: list[str] | None, size: int, most: int | None
     ) -> list[Entity]:
         entities: list[Entity] = []
-        token: Any = None
+        token: PageToken = {}
         while True:
             page, token = await self._read_page(table, query, columns, size, token)
             entities += page
@@ -308,23 +400,9 @@ class AzureTables:
                 return entities
 
     async def _read_page(
-        self, table: str, query: str, columns: list[str] | None, size: int, token: Any
-    ) -> tuple[list[Entity], Any]:
-        """A page and the token of the next one, falsy after the last."""
-        client = self._table(table)
-
-        async def attempt() -> tuple[list[Entity], Any]:
-            # A new iterator for each attempt: after a page that cannot be read, the SDK's iterator
-            # reports the end.
-            results = client.query_entities(
-                query, select=columns, results_per_page=size, raw_response_hook=_check_json
-            )
-            pages: Any = results.by_page(token)
-            async with storage_call(storage_time_now().longest_try):
-                page = [entity async for entity in await anext(pages)]
-            return [_from_sdk(entity) for entity in page], pages.continuation_token
-
-        return await retried(attempt)
+        self, table: str, query: str, columns: list[str] | None, size: int, token: PageToken
+    ) -> tuple[list[Entity], PageToken]:
+        return await retried(lambda: self._requests.read_page(table, query, columns, size, token))
 
     async def write(self, table: str, operation: Operation) -> str:
         """See `Tables.write`. If the answer is lost, the entity is read before the write fails."""
@@ -338,7 +416,7 @@ class AzureTables:
         await self._write_once(
             table,
             _most_telling_operation(operations),
-            lambda: self._batches.transact(table, operations),
+            lambda: self._requests.transact(table, operations),
         )
 
     async def _write(self, table: str, operation: Operation) -> str:
@@ -412,13 +490,6 @@ class AzureTables:
         if isinstance(operation, Merge):
             values = {name: value for name, value in values.items() if name in written.values}
         return stored.etag if values == dict(written.values) else None
-
-
-def _check_json(response: Any) -> None:
-    """Raise ServiceResponseError for an answer in XML, which the SDK would read as empty."""
-    answer = response.http_response
-    if answer.status_code == 200 and "json" not in answer.headers.get("Content-Type", ""):
-        raise ServiceResponseError("an answer of the table service is not JSON")
 
 
 def _most_telling_operation(operations: Sequence[Operation]) -> Operation:
@@ -498,15 +569,3 @@ def _to_sdk(entity: Entity) -> dict[str, Any]:
         else:
             values[name] = value
     return values
-
-
-def _from_sdk(values: Mapping[str, Any]) -> Entity:
-    properties: dict[str, Value] = {}
-    for name, value in values.items():
-        if name not in _KEYS:
-            properties[name] = value.value if isinstance(value, EntityProperty) else value
-    metadata = getattr(values, "metadata", {})
-    etag = metadata.get("etag")
-    if "PartitionKey" not in values or "RowKey" not in values or not etag:
-        raise StorageUnavailableError("storage has answered with something that is no entity")
-    return Entity(values["PartitionKey"], values["RowKey"], properties, str(etag))

@@ -248,6 +248,39 @@ def test_every_kind_of_value_comes_back_as_it_went_in(connection_string: str) ->
             stored = await tables.get(WORKERS, partition, row)
             assert stored is not None
             assert dict(stored.values) == values
+        assert [entity.row for entity in await tables.query(WORKERS, partition)] == list(rows)
+        [first] = await tables.query(WORKERS, partition, last=rows[0], select=["Large", "Bytes"])
+        assert dict(first.values) == {name: values[name] for name in ("Large", "Bytes")}
+        assert first.etag == (await _read(tables, partition, rows[0])).etag
+
+    _on_tables(connection_string, work)
+
+
+@pytest.mark.parametrize(
+    "key", ["it's", "a''b", "50%", "%2F%27", "a+b c", "x&y=z,(1)", "ä語😀", "~"]
+)
+def test_an_entity_is_read_by_any_key_that_the_service_takes(
+    connection_string: str, key: str
+) -> None:
+    async def work(tables: Tables, partition: str) -> None:
+        partition += key
+        etag = await tables.write(WORKERS, Insert(Entity(partition, key, {"A": key})))
+        expected = Entity(partition, key, {"A": key}, etag)
+        assert await tables.get(WORKERS, partition, key) == expected
+        assert await tables.query(WORKERS, partition, key, key) == [expected]
+        assert await tables.get(WORKERS, partition, key + "'") is None
+
+    _on_tables(connection_string, work)
+
+
+def test_a_query_follows_its_pages(connection_string: str) -> None:
+    async def work(tables: Tables, partition: str) -> None:
+        rows = [f"{number:04}" for number in range(1_001)]
+        for at in range(0, len(rows), MAX_OPERATIONS):
+            some = rows[at : at + MAX_OPERATIONS]
+            await tables.transact(WORKERS, [Insert(Entity(partition, row, {})) for row in some])
+        assert [entity.row for entity in await tables.query(WORKERS, partition)] == rows
+        assert len(await tables.query(WORKERS, partition, rows[1], most=1_000)) == 1_000
 
     _on_tables(connection_string, work)
 
