@@ -7,6 +7,7 @@ The first call, message or timer builds the gateway in its event loop.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -110,6 +111,10 @@ class _Building:
 
 
 _PAUSE_SECONDS = 1.0
+# Python looks for cycles after so many new objects, 700 by default, and in the older generations
+# after so many looks. Rows are thousands of objects without cycles, so it looked too often: for a
+# twentieth of the processor time of an import.
+_COLLECTIONS = (10_000, 20, 10)
 # A thread that reads a large body keeps the interpreter for so long while the event loop has work,
 # which waits for it several times in each request to storage. Python's own 5 ms add up.
 _SWITCH_SECONDS = 0.0005
@@ -124,6 +129,7 @@ async def _build() -> Gateway:
     settings = settings_in_force()
     sys.setswitchinterval(_SWITCH_SECONDS)
     log.configure(settings.log_level)
+    gc.set_threshold(*_COLLECTIONS)
     announce_on_sigterm(PROCESS_STOP, settings.stop_seconds)
     built = compose(settings, _clock, PROCESS_STOP, stored_time=_stored_time)
     try:
