@@ -6,7 +6,6 @@ From a request to an accepted import, and from the results to the vendor's answe
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -18,6 +17,7 @@ from shared.auth.integrations import import_permission
 from shared.errors import InvalidRequestError, UnknownMessageTypeError
 from shared.gateway import Gateway
 from shared.imports.import_type import ImportType
+from shared.imports.json_rows import json_text
 from shared.imports.messages import Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE, Catalogue
 from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
@@ -153,7 +153,9 @@ def rendered_rows(
 
 def _rendered(kind: ImportType, result: RowResult, *, is_short: bool) -> str:
     # The counts are those of all messages, also where only the first one is shown.
-    errors, warnings, infos = (result.count(severity) for severity in Severity)
+    errors = warnings = infos = 0
+    if result.messages:
+        errors, warnings, infos = (result.count(severity) for severity in Severity)
     keys = dict(zip(kind.rules.key_fields, result.key, strict=True))
     shown = result.shortened() if is_short else result
     content = {
@@ -168,4 +170,4 @@ def _rendered(kind: ImportType, result: RowResult, *, is_short: bool) -> str:
         "infoCount": infos,
         "messages": [message_view(message) for message in shown.messages],
     }
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return json_text(content)
