@@ -244,6 +244,8 @@ MAX_PERCENTAGE: Final = 100
 
 _MAX_COEFFICIENT = 2**96
 _MAX_SCALE = 28
+# Any number of this form fits into .NET's decimal, and its digits are those of its text.
+_USUAL_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,13})(?:\.[0-9]{1,14})?")
 
 
 def _amount(value: Any) -> str:
@@ -265,6 +267,10 @@ def _exact_text(number: Decimal) -> str | None:
     That type has 96 bits of digits and a scale of 0 to 28. This drops zeros at the end of a
     fraction, so that equal numbers have equal texts. `Decimal.normalize` would round.
     """
+    text = str(number)
+    if _USUAL_NUMBER.fullmatch(text):
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        return "0" if text == "-0" else text
     sign, digits, exponent = number.as_tuple()
     significant = bytes(digits).rstrip(b"\0")
     if not significant or not isinstance(exponent, int):
@@ -444,19 +450,28 @@ class FieldShape:
     """One property of a model.
 
     `kind` is the Python type of its value (`str` where only some texts are allowed); text from XML
-    or a form is converted to it. `nested` is the shape of its object, or of its list's elements, at
-    most `max_items`; `is_sensitive` says that its value may be secret; `usual` is the range of its
-    usual values.
+    or a form is converted to it. `is_text` says that its value is sent as a string, `is_any_text`
+    that null and every text are valid, `is_any_flag` the same of flags. `nested` is the shape of
+    its object, or of its list's elements, at most `max_items`; `is_sensitive` says that its value
+    may be secret; `usual` is the range of its usual values.
     """
 
     name: str
     kind: type
+    is_text: bool
+    is_any_text: bool
+    is_any_flag: bool
     is_nullable: bool
     is_list: bool
     max_items: int | None
     is_sensitive: bool
     nested: Shape | None
     usual: Usual | None = None
+
+
+# The checks of `Text` and of `Flag`.
+_TEXT_CHECKS: Final = [Strict(), StringConstraints(max_length=MAX_TEXT)]
+_FLAG_CHECKS: Final = [Strict()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,12 +551,18 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> FieldShape:
     is_list = get_origin(bare.type) is list
     item = _unwrap(get_args(bare.type)[0]).type if is_list else bare.type
     nested = shape_of(item) if isinstance(item, type) and issubclass(item, Record) else None
+    kind = list if is_list else bare.type if isinstance(bare.type, type) else str
+    metadata = (*_parts(info.metadata), *bare.metadata)
+    checks = [each for each in metadata if not isinstance(each, (Mark, Usual))]
     return FieldShape(
         name=name,
-        kind=list if is_list else bare.type if isinstance(bare.type, type) else str,
+        kind=kind,
+        is_text=kind is str and not any(isinstance(each, PlainValidator) for each in checks),
+        is_any_text=bare.is_nullable and kind is str and checks == _TEXT_CHECKS,
+        is_any_flag=bare.is_nullable and kind is bool and checks == _FLAG_CHECKS,
         is_nullable=bare.is_nullable,
         is_list=is_list,
-        max_items=_max_length((*_parts(info.metadata), *bare.metadata)) if is_list else None,
+        max_items=_max_length(metadata) if is_list else None,
         is_sensitive=owner.is_sensitive
         or (nested is not None and bool(nested.sensitive))
         or name in _marked(owner, Mark.SENSITIVE),
@@ -556,6 +577,14 @@ def _field(name: str, info: FieldInfo, owner: type[Record]) -> FieldShape:
             None,
         ),
     )
+
+
+def list_of_anything(info: FieldInfo) -> Any:
+    """The annotation of a field that is a list, for the checks of the list without its elements."""
+    bare = _unwrap(info.annotation)
+    # Annotated needs metadata, which a field may lack; pydantic ignores the text.
+    kind: Any = Annotated[list[Any], "as in its model", *bare.metadata]
+    return Annotated[kind | None if bare.is_nullable else kind, "as in its model", *info.metadata]
 
 
 def _of_kind(fields: Mapping[str, FieldShape], kind: type[Declared]) -> dict[str, Declared]:

@@ -47,6 +47,7 @@ from shared.imports.text_checks import (
     trimmed,
     warn_of_reference,
 )
+from shared.imports.valid_rows import read_valid_row
 
 # Characters of a value, or of an unknown name, that a message repeats.
 MAX_SHOWN: Final = 200
@@ -151,6 +152,20 @@ def read_row(
     are replaced as a whole have no empty properties. For a row with an Error, `values` has the
     readable fields.
     """
+    shape = shape_of(model)
+    valid = read_valid_row(row, model)
+    if valid is not None:
+        key = tuple([valid[name] for name in key_fields])
+        references = [(name, valid.get(name)) for name in shape.references]
+        warnings = [warn_of_reference(name, each) for name, each in references if each is not None]
+        return ReadRow(index, key, valid, tuple([each for each in warnings if each is not None]))
+    return read_unusual_row(index, row, model, key_fields)
+
+
+def read_unusual_row(
+    index: int, row: Mapping[str, Any], model: type[Record], key_fields: tuple[str, ...]
+) -> ReadRow:
+    """The same as `read_row`, for any row; it is slower for one without messages."""
     shape = shape_of(model)
     unknown = _UnknownFields()
     sent = _rename_fields(row, shape, "", unknown)

@@ -388,7 +388,12 @@ Reading = Callable[[ImportType, Line], tuple[RowKey | None, ReadRow]]
 def read_by_rules(kind: ImportType, line: Line) -> tuple[RowKey | None, ReadRow]:
     """Read a row by the rules of its type, with the messages of its notes."""
     read = kind.record_rules.read(line.index, line.row)
-    return kind.rules.identify(fold_names(line.row)), with_notes(read, line.notes)
+    group, reference = read.key
+    if read.is_readable and group is not None and reference is not None:
+        key: RowKey | None = RowKey(group, reference)
+    else:
+        key = kind.rules.identify(fold_names(line.row))
+    return key, with_notes(read, line.notes)
 
 
 def read_key_only(kind: ImportType, line: Line) -> tuple[RowKey | None, ReadRow]:

@@ -16,10 +16,8 @@ commits the others, also a handler that only ends the rows.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from shared import log
@@ -29,6 +27,7 @@ from shared.errors import (
     StorageUnavailableError,
     UnreadableDataError,
 )
+from shared.imports.exact_json import read_exactly
 from shared.imports.files.notes import with_notes
 from shared.imports.import_type import Document, ReadRow
 from shared.imports.json_rows import Line, fold_names, read_line
@@ -101,7 +100,7 @@ class CompanyRows:
 
     def line(self, row: RowOutline) -> dict[str, Any]:
         """A row as it is in the payload."""
-        line: dict[str, Any] = json.loads(self.data[row.start : row.end], parse_float=Decimal)
+        line: dict[str, Any] = read_exactly(self.data[row.start : row.end])
         return line
 
 

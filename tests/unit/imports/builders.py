@@ -187,7 +187,9 @@ def _held_by(field: FieldShape) -> st.SearchStrategy[Any]:
 
 def good_rows(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Rows without a fault, but for the top level's required fields, which are left out."""
-    return _good_objects(schema | {"required": []}, schema["$defs"], schema.get("required", []))
+    return _good_objects(
+        schema | {"required": []}, schema.get("$defs", {}), schema.get("required", [])
+    )
 
 
 def _good_objects(
