@@ -16,6 +16,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+# When this process began to load the gateway's code, in seconds as files have them.
+PROCESS_STARTED: Final = time.time()
+
 
 class Clock(Protocol):
     """The time of day, and a monotonic time for measuring durations."""

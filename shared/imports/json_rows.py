@@ -58,6 +58,7 @@ _LINE_PREFIX = re.compile(rb"([0-9]{1,9}):[0-9a-f]{8}")
 _LINE_OVERHEAD = len(":01234567\t\n")
 # Between the JSON of a row and its notes. JSON has no raw control characters, so no row has it.
 _NOTES_SEPARATOR = "\x1f"
+_NOTES_BYTE = _NOTES_SEPARATOR.encode()
 LINE_BREAKS = str.maketrans("\r\n", "  ")
 # Characters of the text in which commas are counted at once: some hundred rows of workers.
 _WINDOW = 512 * 1024
@@ -359,13 +360,37 @@ def read_line(line: bytes, read: Callable[[bytes], Any] = read_exactly) -> Line:
     raise UnreadablePayloadError("a row in the payload of the import")
 
 
+class LinePlace(NamedTuple):
+    """Where a line of a chunk is: its start and end, and the start and end of its JSON.
+
+    The end of the line is that of its notes. `row` is the index of the row.
+    """
+
+    row: int
+    start: int
+    text: int
+    text_end: int
+    end: int
+
+
+def line_places(data: bytes) -> Iterator[LinePlace]:
+    """The places of the lines of a chunk, none of which is broken (`is_whole`)."""
+    start = 0
+    while (end := data.find(b"\n", start)) >= 0:
+        text = data.find(b"\t", start, end) + 1
+        row = int(data[start : data.find(b":", start, end)])
+        notes = data.find(_NOTES_BYTE, text, end)
+        yield LinePlace(row, start, text, end if notes < 0 else notes, end)
+        start = end + 1
+
+
 def split_line(line: bytes) -> tuple[int, bytes, bytes]:
     """Index, JSON and notes of a line. Raises ValueError where the line was changed since."""
     head, _, text = line.partition(b"\t")
     index = _parse_index(head)
     if int(head[-8:], 16) != _checksum(index, text):
         raise ValueError("the checksum does not fit")
-    text, _, notes = text.partition(_NOTES_SEPARATOR.encode())
+    text, _, notes = text.partition(_NOTES_BYTE)
     return index, text, notes
 
 

@@ -47,6 +47,7 @@ from shared.services.row_processor import (
     Resolver,
     SupersededError,
 )
+from shared.services.sent_rows import SentRows
 from shared.services.stamps import closed_through, ending
 from shared.storage import business_records as records
 from shared.storage.business_records import (
@@ -492,9 +493,28 @@ class RecordProcessor:
         kind = self._type(record)
         digests = self._digests(record.tenant)
         states = RecordStates(self._tables, kind.table, digests, lines.count(b"\n"))
+        sent = await self._offload(len(lines), SentRows.of_chunk, kind, record, digests, lines)
+        if sent is None:
+            return await self._run_lines(record, lines, before_commit, digests, states)
+        repeated = await sent.find_repeated(states, before_commit, self._offload)
+        if repeated:
+            await self._note_groups(kind, record, frozenset(str(row.key[0]) for row in repeated))
+            lines = sent.without(repeated)
+        results = await self._run_lines(record, lines, before_commit, digests, states, sent)
+        return in_order(sent.order, [*repeated, *results]) if repeated else results
+
+    async def _run_lines(
+        self,
+        record: ImportRecord,
+        lines: bytes,
+        before_commit: BeforeCommit,
+        digests: RecordDigests,
+        states: RecordStates,
+        sent: SentRows | None = None,
+    ) -> list[RowResult]:
         results: list[RowResult] = []
         async for part in self._parts(record, lines, read_by_rules):
-            results += await self._process_rows(record, part, before_commit, digests, states)
+            results += await self._process_rows(record, part, before_commit, digests, states, sent)
         return results
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
@@ -505,7 +525,7 @@ class RecordProcessor:
         results: list[RowResult] = []
         async for part in self._parts(record, lines, read_key_only):
             committed = await self._commit_records(record, kind, part.keys, resolve, _no_limit)
-            results += in_plan_order(part, [*fail_all_rows(part.without_key, message), *committed])
+            results += in_order(part.order, [*fail_all_rows(part.without_key, message), *committed])
         return results
 
     def _type(self, record: ImportRecord) -> ImportType:
@@ -524,10 +544,10 @@ class RecordProcessor:
         before_commit: BeforeCommit,
         digests: RecordDigests,
         states: RecordStates,
+        sent: SentRows | None,
     ) -> list[RowResult]:
         kind = self._type(record)
-        await self._names.begin(kind, record.tenant)
-        await self._groups.note(kind.table, record.tenant, part.groups)
+        await self._note_groups(kind, record, part.groups)
         rows = [row for key in part.keys for row in key.rows]
         references = await self._references.read(kind, record, [*rows, *part.without_key])
         size = BYTES_PER_ROW * len(part.without_key)
@@ -545,6 +565,7 @@ class RecordProcessor:
                 self._on_change,
                 unread_references,
                 digests,
+                sent,
             )
             results += await self._commit_records(
                 record,
@@ -560,7 +581,13 @@ class RecordProcessor:
             references = await self._references.read_more(record, references, unread_references)
             done_rows = {result.index for result in results}
             keys = [key for key in keys if key.rows[0].index not in done_rows]
-        return in_plan_order(part, results)
+        return in_order(part.order, results)
+
+    async def _note_groups(
+        self, kind: ImportType, record: ImportRecord, groups: frozenset[str]
+    ) -> None:
+        await self._names.begin(kind, record.tenant)
+        await self._groups.note(kind.table, record.tenant, groups)
 
     async def _commit_records(
         self,
@@ -614,7 +641,7 @@ async def _find_unchanged(
     unchanged: dict[str, StoredRecord] = {}
     changed: list[str] = []
     for rows in keys:
-        if not states.has(rows.key.row):
+        if not states.has(rows.key):
             continue
         stored = None
         document = kind.record_rules.alone(rows.rows[0]) if len(rows.rows) == 1 else None
@@ -628,10 +655,10 @@ async def _find_unchanged(
     return unchanged, changed
 
 
-def in_plan_order(part: ChunkRows, results: Sequence[RowResult]) -> list[RowResult]:
-    """The results of the rows of a slice in the order of the plan, without waiting rows."""
+def in_order(order: Sequence[int], results: Sequence[RowResult]) -> list[RowResult]:
+    """The results in the order of the indexes, without those of waiting rows."""
     by_index = {result.index: result for result in results}
-    return [by_index[index] for index in part.order if index in by_index]
+    return [by_index[index] for index in order if index in by_index]
 
 
 async def _no_limit() -> None:

@@ -25,6 +25,7 @@ from shared.imports.messages import TOO_LARGE_RECORD, Message, MessageId
 from shared.imports.results import RowResult, failed
 from shared.services.references import References
 from shared.services.row_processor import WAITING, KeyRows, RecordOutcome, Resolver
+from shared.services.sent_rows import SentRows
 from shared.services.stamps import recorded_results, stamped_record
 from shared.storage import business_records as records
 from shared.storage.business_records import RecordTooLargeError, Stamp, StoredRecord
@@ -42,6 +43,7 @@ def rules_resolver(
     on_change: ChangeListener | None = None,
     unread: set[Reference] | None = None,
     digests: RecordDigests | None = None,
+    sent: SentRows | None = None,
 ) -> Resolver:
     """Make a resolver that merges the rows by the rules, and writes once with this import's stamp.
 
@@ -98,7 +100,8 @@ def rules_resolver(
         try:
             names = new_names(kind, merged.document, document)
             spilled: Spilled = {}
-            operations = tuple(records.writing(new_record, stored, spilled, digests))
+            sent_digest = b"" if sent is None else sent.digest_of(rows, merged.results[0].messages)
+            operations = tuple(records.writing(new_record, stored, spilled, digests, sent_digest))
             return RecordOutcome(merged.results, operations, names, spilled)
         except RecordTooLargeError:
             return RecordOutcome(

@@ -22,7 +22,7 @@ from shared.services import undo
 from shared.services.record_processor import (
     ChunkRows,
     RecordProcessor,
-    in_plan_order,
+    in_order,
     read_key_only,
 )
 from shared.services.references import ReferenceReader, References
@@ -99,7 +99,7 @@ class RecordUndoProcessor(RecordProcessor):
         results += await self._commit_records(
             record, self._type(record), part.keys, resolve, before_commit, facts.read
         )
-        return in_plan_order(part, results)
+        return in_order(part.order, results)
 
 
 class UndoFacts:

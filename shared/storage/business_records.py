@@ -13,7 +13,8 @@ PreviousNumber, Previous, …         what it was before that import (`former_co
 Deleted                             a tombstone: there is a stamp, but no record
 Document0, Document1, …             the record as JSON, beside its promoted columns
 Digest                              a keyed digest of that JSON, so that a row can be compared with
-                                    the record without reading it; it may be missing
+                                    the record without reading it, and one of the row that wrote it
+                                    (`shared/services/sent_rows.py`); both may be missing
 x|<look-up>|reference               look-up entities, in the same partition and transaction
 """
 
@@ -289,17 +290,18 @@ def writing(
     before: StoredRecord | None,
     spilled: Spilled | None = None,
     digests: RecordDigests | None = None,
+    sent: bytes = b"",
 ) -> list[Operation]:
     """The operations that replace the record as it was read, and its look-ups.
 
     Former values that are too long for the record are added to `spilled`; without it they are lost.
-    With `digests` the record has the digest of its document.
+    With `digests` the record has the digest of its document, followed by `sent`.
 
     Raises RecordTooLargeError. Some bytes are reserved for imports that are ended later. A record
     that fits only without its former values is written without them.
     """
     former = pack_former(record.former, record.document, record.created)
-    entity = _to_entity(record, former, digests)
+    entity = _to_entity(record, former, digests, sent)
     if former.spilled and spilled is not None:
         spilled[record.key.row] = former.spilled
     most = MAX_ENTITY_BYTES - _ENDED_BYTES
@@ -353,7 +355,9 @@ def _lookup_entity(key: RecordKey, name: str, reference: str) -> Entity:
     return Entity(key.partition, lookup_range(name)[0] + reference, {})
 
 
-def _to_entity(record: StoredRecord, former: FormerValues, digests: RecordDigests | None) -> Entity:
+def _to_entity(
+    record: StoredRecord, former: FormerValues, digests: RecordDigests | None, sent: bytes
+) -> Entity:
     values: dict[str, Any] = {
         **(record.columns or {}),
         "Number": record.stamp.number,
@@ -380,7 +384,7 @@ def _to_entity(record: StoredRecord, former: FormerValues, digests: RecordDigest
         if record.unreadable:
             values["Unreadable"] = record.unreadable
         elif digests is not None and digests.are_known:
-            values["Digest"] = digests.make(record.key.partition, record.key.row, text)
+            values["Digest"] = digests.make(record.key.partition, record.key.row, text) + sent
     return Entity(record.key.partition, record.key.row, values)
 
 
@@ -405,7 +409,7 @@ WORTH_IT = 10
 SMALL = 60
 _POINTS_AT_ONCE = 8
 # Fewer records than these are read at once, without their states.
-_FEW_STATES = 50
+FEW_ROWS = 50
 _LAST_ROW = "r|~"
 
 
@@ -461,48 +465,75 @@ class RecordStates:
         self._digests = digests
         self._most = min(_READ_AT_ONCE, rows + _MARGIN)
         self._is_worth_it = digests.are_known
-        self._partition = self._first = self._last = ""
-        self._states: dict[str, Entity] = {}
+        self._spans: list[tuple[str, str, str]] = []
+        self._states: dict[RecordKey, Entity] = {}
 
     async def read(self, partition: str, rows: Sequence[str]) -> bool:
-        """Read the states of these records (sorted row keys); False if it is not worth it."""
-        if len(rows) < _FEW_STATES or not self._is_worth_it:
+        """Read the states of these records (sorted row keys), unless they have been read.
+
+        False if it is not worth it.
+        """
+        if not self._is_worth_it:
             return False
-        if partition != self._partition or not self._first <= rows[0] <= rows[-1] <= self._last:
-            page = await self._tables.query(
-                self._table, partition, rows[0], _LAST_ROW, select=_STATE, most=self._most
-            )
-            self._partition, self._first = partition, rows[0]
-            self._last = page[-1].row if len(page) == self._most else _LAST_ROW
-            self._states = {entity.row: entity for entity in page}
-            self._is_worth_it = rows[-1] <= self._last
+        if self._were_read(partition, rows):
+            return True
+        if len(rows) < FEW_ROWS:
+            return False
+        page = await self._tables.query(
+            self._table, partition, rows[0], _LAST_ROW, select=_STATE, most=self._most
+        )
+        last = page[-1].row if len(page) == self._most else _LAST_ROW
+        self._spans.append((partition, rows[0], last))
+        self._states |= {RecordKey(entity.partition, entity.row): entity for entity in page}
+        self._is_worth_it = rows[-1] <= last
         return self._is_worth_it
+
+    def _were_read(self, partition: str, rows: Sequence[str]) -> bool:
+        spans = [(first, last) for read, first, last in self._spans if read == partition]
+        return bool(spans) and all(
+            any(first <= row <= last for first, last in spans) for row in rows
+        )
 
     def note(self, unchanged: int, changed: int) -> None:
         """Read no more of them where rows change most of their records."""
         self._is_worth_it = unchanged >= changed
 
-    def has(self, row: str) -> bool:
+    def has(self, key: RecordKey) -> bool:
         """Whether the record, or a tombstone or mark in its place, is stored."""
-        return row in self._states
+        return key in self._states
+
+    def digest(self, key: RecordKey, number: int) -> tuple[int, bytes] | None:
+        """The digest of the record and the number of the import that wrote it.
+
+        None where it has none, or where rows of import `number` may not be decided by it: they may
+        have results already, or the record may not be written any more.
+        """
+        entity = self._states.get(key)
+        if entity is None:
+            return None
+        state = entity.values
+        digest, stamp = state.get("Digest"), state.get("Number")
+        if (
+            not isinstance(digest, bytes)
+            or not isinstance(stamp, int)
+            or not 0 < stamp < number
+            or "Ended" in state
+            or state.get("Deleted")
+        ):
+            return None
+        return stamp, digest
 
     def unchanged(self, key: RecordKey, document: Document, number: int) -> StoredRecord | None:
         """The stored record, if its document is this one and an import before `number` wrote it.
 
         It has what is needed to decide about a row that changes nothing, and cannot be written.
         """
-        state = self._states[key.row]
-        digest, stamp = state.values.get("Digest"), state.values.get("Number")
-        if (
-            not isinstance(digest, bytes)
-            or not isinstance(stamp, int)
-            or not 0 < stamp < number
-            or "Ended" in state.values
-            or state.flag("Deleted")
-            or not self._digests.matches(digest, key.partition, key.row, json_text(document))
+        found = self.digest(key, number)
+        if found is None or not self._digests.matches(
+            found[1], key.partition, key.row, json_text(document)
         ):
             return None
-        return StoredRecord(key, document, Stamp(stamp, -1, "[]"))
+        return StoredRecord(key, document, Stamp(found[0], -1, "[]"))
 
 
 async def load_lookups(

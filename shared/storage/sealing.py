@@ -48,6 +48,10 @@ _FORMAT: Final = 1
 _HEADER: Final = struct.Struct(">BI")
 _NUMBER: Final = struct.Struct(">I")
 _DIGEST_BYTES: Final = 16
+_DAY: Final = struct.Struct(">I")
+# The bytes of a digest of a document, and those that a digest of a row as it was sent adds.
+_DOCUMENT_BYTES: Final = _NUMBER.size + _DIGEST_BYTES
+_SENT_BYTES: Final = _DIGEST_BYTES + _DAY.size
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
 # By how much a sealed value is longer than its content.
@@ -73,7 +77,7 @@ def key_number(sealed: bytes) -> int:
 
 def digest_number(digest: bytes) -> int:
     """The number of the data key to which the key of a digest belongs; -1 where it has none."""
-    is_whole = len(digest) == _NUMBER.size + _DIGEST_BYTES
+    is_whole = len(digest) in (_DOCUMENT_BYTES, _DOCUMENT_BYTES + _SENT_BYTES)
     return int(_NUMBER.unpack_from(digest)[0]) if is_whole else -1
 
 
@@ -96,19 +100,47 @@ class RecordDigests:
 
     def make(self, partition: str, row: str, text: str) -> bytes:
         """The digest of a document, as JSON, at its place."""
-        return self._digest(self.current, f"{partition}\n{row}\n{text}")
+        return self._digest(self.current, f"{partition}\n{row}\n{text}".encode())
 
     def matches(self, digest: bytes, partition: str, row: str, text: str) -> bool:
         """Whether a stored digest is that of this document."""
-        made = self._digest(digest_number(digest), f"{partition}\n{row}\n{text}")
-        return made != b"" and hmac.compare_digest(digest, made)
+        number = digest_number(digest)
+        made = self._digest(number, f"{partition}\n{row}\n{text}".encode())
+        return made != b"" and hmac.compare_digest(digest[:_DOCUMENT_BYTES], made)
 
-    def _digest(self, number: int, text: str) -> bytes:
+    def make_sent(self, parts: Sequence[bytes], day: int) -> bytes:
+        """What may follow the digest of a document: that of the row which has written it.
+
+        `parts` are all that has decided about the row but for the day on which it did.
+        """
+        made = self._digest(self.current, _sent_message(parts))
+        return made[_NUMBER.size :] + _DAY.pack(day) if made else b""
+
+    def matches_sent(self, digest: bytes, parts: Sequence[bytes], day: int) -> bool:
+        """Whether a stored digest is of a document that this row has written, on `day` or before.
+
+        False where the digest is of the document alone.
+        """
+        if len(digest) != _DOCUMENT_BYTES + _SENT_BYTES:
+            return False
+        if _DAY.unpack_from(digest, _DOCUMENT_BYTES + _DIGEST_BYTES)[0] > day:
+            return False
+        made = self._digest(digest_number(digest), _sent_message(parts))
+        sent = digest[_DOCUMENT_BYTES : _DOCUMENT_BYTES + _DIGEST_BYTES]
+        return made != b"" and hmac.compare_digest(sent, made[_NUMBER.size :])
+
+    def _digest(self, number: int, message: bytes) -> bytes:
         key = self.keys.get(number)
         if key is None:
             return b""
-        made = hmac.digest(key, text.encode(), hashlib.sha256)
+        made = hmac.digest(key, message, hashlib.sha256)
         return _NUMBER.pack(number) + made[:_DIGEST_BYTES]
+
+
+def _sent_message(parts: Sequence[bytes]) -> bytes:
+    """What is digested of a row; it begins with a zero, and no document with its place does."""
+    lengths = struct.pack(f">{len(parts)}I", *map(len, parts))
+    return b"".join((b"\0", lengths, *parts))
 
 
 # The digests of a gateway without GATEWAY_DATA_KEYS.

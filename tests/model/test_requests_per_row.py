@@ -124,7 +124,7 @@ def licenses() -> Rows:
             {"JobTitle": "Cook"},
             [
                 (Cost(blob=4, get=12, put=1, query=13, queue=12, transaction=14, write=5), 1_001),
-                (Cost(blob=4, get=12, put=1, query=13, queue=12, transaction=2, write=4), 0),
+                (Cost(blob=4, get=8, put=1, query=13, queue=12, transaction=2, write=4), 0),
                 (Cost(blob=4, get=12, put=1, query=17, queue=12, transaction=14, write=4), ROWS),
             ],
         ),

@@ -86,12 +86,17 @@ def line_notes(line: int) -> str:
     return f'{{"line":{line}}}'
 
 
+def matter(notes: str) -> bool:
+    """Whether notes may change how a row is read; those of nearly all rows say only their line."""
+    return any(name in notes for name in _NAMES_OF_NOTES)
+
+
 def with_notes(row: ReadRow, notes: str) -> ReadRow:
     """A row as it was read, with the messages of its notes. An Error among them fails the row.
 
     A field whose cell has a fault is not in the row, so that it is not missing too.
     """
-    if not notes or not any(name in notes for name in _NAMES_OF_NOTES):
+    if not matter(notes):
         return row
     read = Notes.from_text(notes)
     return replace(
