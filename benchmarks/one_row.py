@@ -3,10 +3,16 @@
 The yardstick is as many single upserts, one after the other, as such a call takes storage requests,
 plus the mean time that a message waited for the host's next poll. The emulator's access log shows
 that time: from the request that sends the message to the poll behind it.
+
+Calls without a pause wait 100 ms minus what the gateway itself takes from one message to the next,
+since the host polls 100 ms after the last message. So a second wait is that of calls with pauses of
+random length between them.
 """
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import dataclass, field
 
 from benchmarks.catalogue import Outcome
@@ -24,6 +30,8 @@ from shared.imports.workers.definition import WORKERS
 _CALLS = 50
 _QUICK_CALLS = 5
 _CALLS_BEFORE = 5
+_PAUSED_CALLS = 15
+_LONGEST_PAUSE = 0.5
 
 
 @dataclass(slots=True)
@@ -33,6 +41,7 @@ class Readings:
     calls: list[list[float]] = field(default_factory=list)
     upserts: list[list[float]] = field(default_factory=list)
     waits: list[list[float]] = field(default_factory=list)
+    paused_waits: list[list[float]] = field(default_factory=list)
     requests_per_call: list[float] = field(default_factory=list)
 
     def milliseconds(self, percent: int) -> float | None:
@@ -47,7 +56,12 @@ class Readings:
     @property
     def wait(self) -> float | None:
         """Mean milliseconds from a message to the poll that fetches it."""
-        return middle(sum(waits) / len(waits) * 1_000 for waits in self.waits if waits)
+        return _mean_milliseconds(self.waits)
+
+    @property
+    def paused_wait(self) -> float | None:
+        """The same for calls with pauses of random length between them."""
+        return _mean_milliseconds(self.paused_waits)
 
     @property
     def over_raw(self) -> float | None:
@@ -58,6 +72,10 @@ class Readings:
             for calls, upserts, waits, requests in rounds
             if waits
         )
+
+
+def _mean_milliseconds(rounds: list[list[float]]) -> float | None:
+    return middle(sum(waits) / len(waits) * 1_000 for waits in rounds if waits)
 
 
 def run(options: Options) -> Outcome:
@@ -87,6 +105,11 @@ def _round(rig: Rig, readings: Readings, calls: int) -> None:
             readings.calls.append(call_seconds(connection, calls, _CALLS_BEFORE))
             readings.requests_per_call.append(log.settled().total / calls)
         readings.waits.append(arrivals.waits())
+        with ArrivalTimes(rig.access_log) as arrivals:
+            for at in range(min(calls, _PAUSED_CALLS)):
+                time.sleep(random.uniform(0, _LONGEST_PAUSE))
+                call_seconds(connection, 1, _CALLS_BEFORE + calls + at)
+        readings.paused_waits.append(arrivals.waits())
     entities = rig.stored(WORKERS.table)
     with rig.standing_still():
         readings.upserts.append(single_upserts(rig.connection_string, entities[:calls]))
@@ -99,6 +122,7 @@ def _outcome(readings: Readings) -> Outcome:
         "requestsPerCall": rounded(readings.requests),
         "p50OverRawRequests": rounded(readings.over_raw),
         "meanWaitMilliseconds": rounded(readings.wait),
+        "meanWaitWithPausesMilliseconds": rounded(readings.paused_wait),
         "notComparableBetweenRuns": {
             "p50Milliseconds": rounded(p50),
             "p95Milliseconds": rounded(p95),
@@ -112,6 +136,7 @@ def _outcome(readings: Readings) -> Outcome:
         Line("  storage requests", (number(readings.requests, 1),)),
         Line("  p50 ÷ (as many upserts + the mean wait)", (number(readings.over_raw),)),
         Line("  mean wait for a poll, ms", (number(readings.wait, 0),)),
+        Line("  the same with pauses between the calls, ms", (number(readings.paused_wait, 0),)),
         Line("  p50, ms (not comparable between runs)", (number(p50, 0),)),
         Line("  p95, ms (not comparable between runs)", (number(p95, 0),)),
     ]

@@ -690,7 +690,8 @@ class ChunkProcessor:
         closing = await self._imports.close(record, to_iso(self._clock.now()), known_counts)
         if closing is not None and closing.is_first:
             self._completions.announce(record.import_id, _all_results(record, result))
-        await self._wake(record, message.chunk if closing is None else None)
+        if closing is None or not closing.is_unawaited:
+            await self._wake(record, message.chunk if closing is None else None)
         if closing is not None:
             await self._follow_up(record)
 

@@ -108,11 +108,12 @@ class Closing:
     """The counts of a closed import.
 
     `is_first` is False if it was closed before, perhaps by an attempt of the same call whose answer
-    was lost.
+    was lost. `is_unawaited`: no chunk waits for the import, and none will.
     """
 
     counts: Counts
     is_first: bool
+    is_unawaited: bool = False
 
 
 class EndedNumbers:
@@ -448,8 +449,18 @@ class ImportLog:
         return len(await self._tables.query(IMPORTS, tenant, first, last, select=[], most=most))
 
     async def add_waiting(self, chunk: WaitingChunk) -> None:
-        """Add a waiting chunk. Adding it twice has the same effect."""
-        await self._tables.write(IMPORTS, waiting.wait_operation(chunk))
+        """Add a waiting chunk. Adding it twice has the same effect.
+
+        Of two transactions that delete the mark that no chunk waits, this one and that of the end
+        of the import, only one succeeds.
+        """
+        operation = waiting.wait_operation(chunk)
+        if chunk.awaited_chunk is None:
+            mark = Entity(chunk.tenant, records.unawaited_row(chunk.awaited_number), {})
+            with suppress(PreconditionFailedError):
+                await self._tables.transact(IMPORTS, [operation, Delete(mark)])
+                return
+        await self._tables.write(IMPORTS, operation)
 
     async def waiting_for(self, record: ImportRecord, chunk: int | None) -> list[WaitingChunk]:
         """The chunks that wait for this chunk, or for any part of the import if it is None."""
@@ -564,11 +575,9 @@ class ImportLog:
             if not is_done and not record.is_broken:
                 return None
             counts = final_counts(record, progress)
+        is_unawaited = False
         try:
-            repairs = await self.repairs.repair_operations(record)
-            await self._tables.transact(
-                IMPORTS, records.close_operations(record, counts, now, repairs)
-            )
+            is_unawaited = await self._close_open(record, counts, now)
             is_first = True
         except PreconditionFailedError:
             is_first = await self._close_alone(record, counts, now)
@@ -588,7 +597,18 @@ class ImportLog:
             for outcome in ("new", "updated", "unchanged", "failed"):
                 rows = getattr(counts, outcome)
                 telemetry.note(telemetry.ROWS, rows, type=record.type_name, outcome=outcome)
-        return Closing(counts, is_first=is_first)
+        return Closing(counts, is_first=is_first, is_unawaited=is_unawaited)
+
+    async def _close_open(self, record: ImportRecord, counts: Counts, now: str) -> bool:
+        """End an import that has its open-import entity; whether it is known that none waits."""
+        repairs = await self.repairs.repair_operations(record)
+        operations = records.close_operations(record, counts, now, repairs)
+        if unawaited := records.close_unawaited_operations(record):
+            with suppress(PreconditionFailedError):
+                await self._tables.transact(IMPORTS, [*operations, *unawaited])
+                return True
+        await self._tables.transact(IMPORTS, operations)
+        return False
 
     @retry_on_conflict(
         _MOST_TRIES, lambda: StorageUnavailableError("the record of an import keeps changing")

@@ -1,6 +1,6 @@
 """Imports in storage: the record, its index entity and its open-import entity.
 
-They are in the tenant's partition of `Imports`. One transaction writes the first six:
+They are in the tenant's partition of `Imports`. One transaction writes the first seven:
 
     n|<inverted number>     the record; a query lists the newest first
     id|<import id>          the number of an import id
@@ -12,6 +12,8 @@ They are in the tenant's partition of `Imports`. One transaction writes the firs
                             imported
     file|<type>|<SHA-256>|<inverted number>    finds the import by its body, newest first
     undone|<number>         the undo of that import; a second undo cannot be inserted
+    unawaited|<number>      exists while an import of one chunk is open and no chunk waits for its
+                            end; the transaction that adds the first such chunk deletes it
     wait|<number>|…         a chunk that waits for that import (`waiting_chunks`)
 
 The fourth exists for retries only, one for each ancestor. The fifth exists if the hash of the body
@@ -287,6 +289,10 @@ def open_range(type_name: str, before: int, lowest: int = 0) -> tuple[str, str]:
     return open_row(type_name, lowest), open_row(type_name, before - 1)
 
 
+def unawaited_row(number: int) -> str:
+    return f"unawaited|{number:012d}"
+
+
 OPEN_OF_ALL_TYPES = ("open|", "open|~")
 
 
@@ -353,6 +359,7 @@ def acceptance_operations(record: ImportRecord) -> list[Operation]:
     operations: list[Operation] = [
         Insert(_to_entity(record)),
         Insert(index),
+        *([Insert(_unawaited(record))] if len(record.chunks) == 1 else []),
         Insert(_open_entity(record)),
         *map(Insert, _barriers(record)),
     ]
@@ -388,6 +395,10 @@ def _open_entity(record: ImportRecord) -> Entity:
         values["IsUndo"] = True
     values["Sum"] = _checksum(values)
     return Entity(record.tenant, open_row(record.type_name, record.number), values)
+
+
+def _unawaited(record: ImportRecord) -> Entity:
+    return Entity(record.tenant, unawaited_row(record.number), {})
 
 
 def _barriers(record: ImportRecord) -> list[Entity]:
@@ -451,6 +462,14 @@ def close_operations(
         *(Delete(Entity(each.partition, each.row, {})) for each in barriers),
         *repairs,
     ]
+
+
+def close_unawaited_operations(record: ImportRecord) -> list[Operation]:
+    """What ends an import only if no chunk waits for its end, beside `close_operations`.
+
+    Empty for an import for which that is not known.
+    """
+    return [Delete(_unawaited(record))] if len(record.chunks) == 1 else []
 
 
 def close_lost_import_operation(record: ImportRecord, counts: Counts, ended_at: str) -> Operation:
