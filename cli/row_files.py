@@ -31,7 +31,7 @@ from shared.imports.files.ndjson_rows import Wrapping
 from shared.imports.files.notes import Notes
 from shared.imports.files.text import is_zip, not_utf8_error, utf8_body
 from shared.imports.import_type import Rules
-from shared.imports.json_rows import member_text, read_payload
+from shared.imports.json_rows import member_text, read_text_payload
 from shared.imports.messages import Message
 
 # The number of rows of a file is limited by memory only, that of a call by its part.
@@ -219,7 +219,7 @@ def read_array(text: str) -> RowFile:
     if not text.strip():
         return RowFile((), ())
     wrapping = Wrapping()
-    payload = read_payload(text.encode(), wrapping.note, FAR_MORE_THAN_ANY)
+    payload = read_text_payload(text.encode(), wrapping.note, FAR_MORE_THAN_ANY)
     rows = [payload.text[row.start : row.end] for row in payload.rows]
     lines = _lines_of(payload.text, [row.start for row in payload.rows])
     if wrapping.member:

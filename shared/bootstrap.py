@@ -124,10 +124,12 @@ _BUILDING: WeakKeyDictionary[asyncio.AbstractEventLoop, _Building] = WeakKeyDict
 async def _build() -> Gateway:
     from shared import log
     from shared.app import compose
+    from shared.process_memory import return_large_blocks
     from shared.settings import settings_in_force
 
     settings = settings_in_force()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    return_large_blocks()
     log.configure(settings.log_level)
     gc.set_threshold(*_COLLECTIONS)
     announce_on_sigterm(PROCESS_STOP, settings.stop_seconds)

@@ -60,6 +60,7 @@ _LINE_OVERHEAD = len(":01234567\t\n")
 _NOTES_SEPARATOR = "\x1f"
 _NOTES_BYTE = _NOTES_SEPARATOR.encode()
 LINE_BREAKS = str.maketrans("\r\n", "  ")
+_LINE_BREAK_BYTES = bytes.maketrans(b"\r\n", b"  ")
 # Characters of the text in which commas are counted at once: some hundred rows of workers.
 _WINDOW = 512 * 1024
 _MANY_COMMAS = re.compile(f"(?:[^,]*+,){{{MAX_VALUES}}}")
@@ -210,7 +211,48 @@ class TextPayload:
         return line_of(row.index, *self.row_text(row))
 
 
+@dataclass(frozen=True, slots=True)
+class AsciiPayload:
+    """The same for a body in ASCII, which is its own text: memory holds it once."""
+
+    body: bytes
+    rows: Sequence[RawRow]
+    notes: Mapping[int, str] = field(default_factory=dict)
+    skipped: int = 0
+
+    def row_text(self, row: RawRow) -> RowText:
+        """See `Payload.row_text`; line breaks of the JSON become blanks."""
+        return RowText(self._row(row).decode(), self.notes.get(row.index, ""))
+
+    def line_size(self, row: RawRow) -> int:
+        """See `Payload.line_size`."""
+        if row.index in self.notes:
+            return len(self.line(row))
+        return len(str(row.index)) + row.end - row.start + _LINE_OVERHEAD
+
+    def line(self, row: RawRow) -> bytes:
+        """See `Payload.line`."""
+        if row.index in self.notes:
+            return line_of(row.index, *self.row_text(row))
+        return _line(row.index, self._row(row))
+
+    def _row(self, row: RawRow) -> bytes:
+        return self.body[row.start : row.end].translate(_LINE_BREAK_BYTES)
+
+
 def read_payload(
+    body: bytes,
+    sort_key: SortKey,
+    max_rows: int,
+    max_row_bytes: int = MAX_ROW_BYTES,
+) -> TextPayload | AsciiPayload:
+    """Split a JSON array of objects into its rows, as `read_text_payload` does."""
+    payload = read_text_payload(body, sort_key, max_rows, max_row_bytes)
+    is_ascii = len(payload.text) == len(body)
+    return AsciiPayload(body, payload.rows) if is_ascii else payload
+
+
+def read_text_payload(
     body: bytes,
     sort_key: SortKey,
     max_rows: int,
@@ -315,7 +357,10 @@ def line_of(index: int, text: str, notes: str = "") -> bytes:
     A byte that storage garbles may leave valid JSON. Without the checksum a wrong amount would be
     imported.
     """
-    data = (f"{text}{_NOTES_SEPARATOR}{notes}" if notes else text).encode()
+    return _line(index, (f"{text}{_NOTES_SEPARATOR}{notes}" if notes else text).encode())
+
+
+def _line(index: int, data: bytes) -> bytes:
     return b"%d:%08x\t%b\n" % (index, _checksum(index, data), data)
 
 
@@ -337,15 +382,25 @@ def read_lines(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
 
     For rows that have no notes, or whose notes do not matter; see `read_noted_lines`.
     """
-    for line in map(read_line, data.splitlines()):
+    for line in map(read_line, _split_lines(data)):
         yield line.index, line.row
 
 
 def read_noted_lines(data: bytes) -> Iterator[Line]:
     """The inverse of `Payload.line`. Raises UnreadablePayloadError for a broken line."""
     read = ExactReader().read
-    for line in data.splitlines():
+    for line in _split_lines(data):
         yield read_line(line, read)
+
+
+def _split_lines(data: bytes) -> Iterator[bytes]:
+    """The lines one by one; in a list they would be in memory a second time."""
+    start = 0
+    while (end := data.find(b"\n", start)) >= 0:
+        yield data[start:end]
+        start = end + 1
+    if start < len(data):
+        yield data[start:]
 
 
 def read_line(line: bytes, read: Callable[[bytes], Any] = read_exactly) -> Line:
@@ -404,7 +459,7 @@ def _parse_index(head: bytes) -> int:
 def read_row_texts(data: bytes) -> Iterator[tuple[int, RowText]]:
     """Index and text of the row of each line, the JSON as it was sent; skips broken lines."""
     seen_indexes: set[int] = set()
-    for line in data.split(b"\n"):
+    for line in _split_lines(data):
         with suppress(ValueError):
             index, text, notes = split_line(line)
             if index not in seen_indexes:
@@ -438,11 +493,10 @@ def is_whole(data: bytes, rows: int, rows_of_import: int) -> bool:
 
     This does not parse the JSON; the type's own processor does that once.
     """
-    lines = data.split(b"\n")
-    if len(lines) != rows + 1 or lines.pop():
+    if data.count(b"\n") != rows or (data and not data.endswith(b"\n")):
         return False
     try:
-        indexes = {split_line(line)[0] for line in lines}
+        indexes = {split_line(line)[0] for line in _split_lines(data)}
     except ValueError:
         return False
     return len(indexes) == rows and max(indexes, default=0) < rows_of_import
@@ -858,7 +912,7 @@ def read_corrections(body: bytes, max_rows: int) -> dict[int, RowText]:
     def note_index(item: Mapping[str, Any]) -> None:
         indexes.append(index_of_correction(item))
 
-    payload = read_payload(body, note_index, max_rows)
+    payload = read_text_payload(body, note_index, max_rows)
     corrections: dict[int, RowText] = {}
     for raw, index in zip(payload.rows, indexes, strict=True):
         if index is None:

@@ -16,6 +16,7 @@ from shared.imports.json_rows import Payload, RawRow
 # Up to this many rows an import is one chunk, and its message goes to the quick queue.
 SMALL_IMPORT = 100
 _TARGET_CHUNKS = 4
+_PART_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,17 @@ class Plan:
             places = self.order[start : start + chunk.rows]
             yield b"".join(self.payload.line(self.payload.rows[place]) for place in places)
             start += chunk.rows
+
+    def parts(self) -> Iterator[bytes]:
+        """The lines in parts of about `_PART_BYTES`, for writing them: a chunk may be large."""
+        part = bytearray()
+        for place in self.order:
+            part += self.payload.line(self.payload.rows[place])
+            if len(part) >= _PART_BYTES:
+                yield bytes(part)
+                part.clear()
+        if part:
+            yield bytes(part)
 
 
 def plan(payload: Payload, *, chunk_rows: int, chunk_bytes: int) -> Plan:

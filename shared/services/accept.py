@@ -242,9 +242,9 @@ class ImportAcceptor:
         self, draft: ImportRecord, plan: Plan, check: AcceptanceCheck | None
     ) -> ImportRecord:
         if plan.size <= INLINE_BYTES:
-            lines = b"".join(plan.lines()).decode()
+            lines = b"".join(plan.parts()).decode()
             return await self._imports.accept(replace(draft, inline=lines), check)
-        await self._blobs.put(IMPORT_PAYLOADS, draft.blob_name, plan.lines())
+        await self._blobs.put(IMPORT_PAYLOADS, draft.blob_name, plan.parts())
         return await self._imports.accept(draft, check)
 
     async def _send_messages(self, record: ImportRecord, queue: str) -> None:

@@ -28,10 +28,10 @@ from shared.imports.files.formats import MAX_UNPACKED
 from shared.imports.files.mapping import ProfileMapping, cell_faults, is_same_sent
 from shared.imports.files.notes import Notes
 from shared.imports.json_rows import (
+    Payload,
     RowText,
     SortKey,
     StoredBytes,
-    TextPayload,
     check_indexes,
     is_same_row,
     max_stored_bytes,
@@ -230,7 +230,7 @@ class _RetryPayload:
     notes: Mapping[int, str]
     origins: Origins
 
-    def read(self, body: bytes, sort_key: SortKey, max_rows: int) -> TextPayload:
+    def read(self, body: bytes, sort_key: SortKey, max_rows: int) -> Payload:
         """A `Reader` of the body."""
         return replace(read_payload(body, sort_key, max_rows), notes=self.notes)
 

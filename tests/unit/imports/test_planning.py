@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from shared.errors import UnreadableDataError
 from shared.imports.import_type import Options
-from shared.imports.json_rows import Payload, read_lines, read_payload
+from shared.imports.json_rows import (
+    AsciiPayload,
+    Payload,
+    TextPayload,
+    read_lines,
+    read_payload,
+    read_text_payload,
+)
 from shared.imports.planning import SMALL_IMPORT, Plan, Span, plan, rows_per_chunk
 from shared.imports.results import (
     pack_rows,
@@ -71,6 +78,38 @@ def test_the_ranges_of_the_chunks_are_those_of_the_lines(
     assert all(before.end == after.start for before, after in pairwise(chunk_plan.chunks))
     assert chunk_plan.size == sum(len(part) for part in parts)
     assert [chunk.rows for chunk in chunk_plan.chunks] == [len(part.splitlines()) for part in parts]
+    assert b"".join(chunk_plan.parts()) == b"".join(parts)
+
+
+def test_a_large_plan_is_written_in_parts_of_about_a_mebibyte() -> None:
+    rows = [{"k": index, "text": "x" * 10_000} for index in range(400)]
+    payload = read_payload(json.dumps(rows).encode(), lambda row: str(row["k"]), 10_000)
+    parts = list(plan(payload, chunk_rows=1_000, chunk_bytes=4 * 1024 * 1024).parts())
+    assert len(parts) == 4
+    assert all(len(part) < 1024 * 1024 + 11_000 for part in parts)
+
+
+@given(
+    st.lists(st.dictionaries(st.text("ab\t ", max_size=3), st.text("xy\r\n ", max_size=5))),
+    st.sampled_from([None, 0, 2]),
+    st.dictionaries(st.integers(0, 3), st.text("é\n", min_size=1, max_size=3)),
+)
+def test_a_body_in_ascii_has_the_lines_of_its_text(
+    rows: list[dict[str, str]], indent: int | None, notes: dict[int, str]
+) -> None:
+    body = json.dumps(rows, indent=indent).replace("\n", "\r\n").encode()
+    of_text = replace(read_text_payload(body, str, 100), notes=notes)
+    of_body = replace(read_payload(body, str, 100), notes=notes)
+    assert (type(of_text), type(of_body)) == (TextPayload, AsciiPayload)
+    for row in of_text.rows:
+        assert of_body.line(row) == of_text.line(row)
+        assert of_body.line_size(row) == of_text.line_size(row) == len(of_text.line(row))
+        assert of_body.row_text(row) == of_text.row_text(row)
+
+
+@pytest.mark.parametrize("body", ['[{"a": "é"}]'.encode(), b'\xef\xbb\xbf[{"a": "e"}]'])
+def test_a_body_that_is_not_its_own_text_is_decoded(body: bytes) -> None:
+    assert isinstance(read_payload(body, lambda _row: None, 100), TextPayload)
 
 
 def test_chunks_are_small_for_small_imports_and_four_at_least_for_larger_ones() -> None:
