@@ -650,12 +650,13 @@ class ChunkProcessor:
         started_at = self._clock.elapsed()
         has_queues = import_type(record.type_name, record.type_version).has_queues
 
-        async def before_commit() -> None:
-            await next_turn()
+        async def before_commit() -> bool:
+            is_beside_small_imports = await next_turn()
             is_time_up = self._clock.elapsed() - started_at > self._handler_seconds
             if is_time_up or (has_queues and self._stop.is_announced):
                 raise HandlerTimeUpError
             await watched.check()
+            return is_beside_small_imports
 
         return before_commit
 

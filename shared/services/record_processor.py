@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -36,9 +36,10 @@ from shared.imports.merge_rules import ChangeListener, fail_all_rows
 from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageId
 from shared.imports.registry import import_type
 from shared.imports.results import RowResult, failed
-from shared.services.background import Offload
+from shared.services.background import KeyedLocks, Offload
+from shared.services.chunk_messages import is_small
 from shared.services.record_rules import results_without_key, rules_resolver
-from shared.services.references import EarlierImports, ReferenceReader
+from shared.services.references import EarlierImports, ReferenceReader, References
 from shared.services.row_processor import (
     BYTES_PER_ROW,
     BeforeCommit,
@@ -76,6 +77,8 @@ from shared.telemetry import traced
 # conditional write succeeds.
 
 _MOST_BYTES = 3_500_000
+# Transactions of one chunk at a time.
+_AT_ONCE = 2
 _MOST_CONFLICTS = 20
 _RESOLVED_AT_ONCE = 25
 # An upper bound for the keys, headers and short properties of one operation.
@@ -99,11 +102,15 @@ FindUnchanged = Callable[
 ]
 
 
+# The rows of a record, and what was decided about them.
+DecidedRecord = tuple[KeyRows, RecordOutcome]
+
+
 class RecordCommitter:
     """Commits the records of one chunk in one table.
 
-    `before_commit` is awaited before records are read and before each transaction, and may raise
-    an error to stop there.
+    `before_commit` is awaited before each transaction, and may raise an error to stop there.
+    `at_once` is the number of transactions at a time: 1 where a record may name another one.
     `number` is the number of the import, to recognise its own stamps on records that cannot be
     read. `blobs` takes former values that are too long for a record, under the import's id,
     `correlation_id`. `one_in` is that of `load_records`. `prepare` is awaited with records as they
@@ -116,15 +123,17 @@ class RecordCommitter:
         blobs: Blobs,
         table: str,
         resolve: Resolver,
-        before_commit: Callable[[], Awaitable[None]],
+        before_commit: BeforeCommit,
         correlation_id: str,
         offload: Offload,
         number: int,
         one_in: int = WORTH_IT,
+        at_once: int = 1,
         add_names: AddNames | None = None,
         prepare: Prepare | None = None,
         find_unchanged: FindUnchanged | None = None,
     ) -> None:
+        self._at_once = at_once
         self._prepare = prepare
         self._find_unchanged = find_unchanged
         self._number = number
@@ -140,26 +149,42 @@ class RecordCommitter:
         self._added_names: set[NamedRecord] = set()
         self._results: list[RowResult] = []
 
-    @traced("rows.commit")
     async def commit(self, keys: Sequence[KeyRows]) -> list[RowResult]:
-        """Commit these records, sorted by key. Returns the results of all rows that need not wait.
+        """Decide about these records, sorted by key, and write them; see `write`."""
+        await self._before_commit()
+        return await self.write(await self.decide(keys))
+
+    async def decide(self, keys: Sequence[KeyRows]) -> list[DecidedRecord]:
+        """Read these records, sorted by key, and decide about their rows.
+
+        Raises StorageUnavailableError if storage does not answer, SupersededError for a straggler.
+        """
+        decided: list[DecidedRecord] = []
+        for partition, group in groupby(keys, key=lambda rows: rows.key.partition):
+            decided += await self._resolve_partition(partition, list(group))
+        return decided
+
+    @traced("rows.commit")
+    async def write(self, decided: Sequence[DecidedRecord]) -> list[RowResult]:
+        """Write the records. Returns the results of all rows that need not wait.
 
         Raises StorageUnavailableError if storage does not answer, SupersededError for a straggler,
         and the errors of `before_commit`.
         """
-        outcomes: list[tuple[KeyRows, RecordOutcome]] = []
-        for partition, group in groupby(keys, key=lambda rows: rows.key.partition):
-            outcomes += await self._resolve_partition(partition, list(group))
         # The names of all records at once, since many of them share an entity of the index.
-        await self._add_names(outcome.names for _, outcome in outcomes)
-        for _, in_partition in groupby(outcomes, key=lambda pair: pair[0].key.partition):
-            await self._commit_partition(in_partition)
+        await self._add_names(outcome.names for _, outcome in decided)
+        batches = [
+            batch
+            for _, in_partition in groupby(decided, key=lambda pair: pair[0].key.partition)
+            for batch in self._batches(in_partition)
+        ]
+        for batch in await self._transact_all(batches):
+            await self._commit_singly(batch)
         return self._results
 
     async def _resolve_partition(
         self, partition: str, keys: Sequence[KeyRows]
-    ) -> list[tuple[KeyRows, RecordOutcome]]:
-        await self._before_commit()
+    ) -> list[DecidedRecord]:
         wanted = list(dict.fromkeys(rows.key.row for rows in keys))
         stored: dict[str, StoredRecord] = {}
         if self._find_unchanged is not None:
@@ -178,17 +203,51 @@ class RecordCommitter:
                 await asyncio.sleep(0)
         return outcomes
 
-    async def _commit_partition(self, outcomes: Iterable[tuple[KeyRows, RecordOutcome]]) -> None:
+    def _batches(self, decided: Iterable[DecidedRecord]) -> Iterator[_Batch]:
+        """The transactions for records of one partition. Rows without writes have their results."""
         batch = _Batch()
-        for rows, outcome in outcomes:
+        for rows, outcome in decided:
             if not outcome.operations:
                 self._results.extend(outcome.results)
-                continue
-            if not batch.add(rows, outcome):
-                await self._commit_batch(batch)
+            elif not batch.add(rows, outcome):
+                yield batch
                 batch = _Batch()
                 batch.add(rows, outcome)
-        await self._commit_batch(batch)
+        if batch.entries:
+            yield batch
+
+    async def _transact_all(self, batches: Sequence[_Batch]) -> list[_Batch]:
+        """Carry out the transactions, some at a time. Returns those that storage refused.
+
+        No transaction runs any more when it ends, also with an error.
+        """
+        running: set[asyncio.Task[None]] = set()
+        refused: list[_Batch] = []
+        is_alone = False
+
+        async def leave(most: int) -> None:
+            nonlocal running
+            while len(running) > most:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for error in [task.exception() for task in done]:
+                    if error is not None:
+                        raise error
+
+        try:
+            for batch in batches:
+                await leave(0 if is_alone else self._at_once - 1)
+                is_alone = bool(await self._before_commit())
+                if is_alone:
+                    await leave(0)
+                running.add(asyncio.create_task(self._transact(batch, refused)))
+            await leave(0)
+        except asyncio.CancelledError:
+            for task in running:
+                task.cancel()
+            raise
+        finally:
+            await asyncio.gather(*running, return_exceptions=True)
+        return refused
 
     async def _resolve_rows(self, rows: KeyRows, stored: StoredRecord | None) -> RecordOutcome:
         """Resolve the rows of a record. An unexpected error becomes the result of these rows."""
@@ -224,20 +283,17 @@ class RecordCommitter:
             MessageId.COULD_NOT_BE_PROCESSED, detail=SEND_AGAIN.format(id=self._correlation_id)
         )
 
-    async def _commit_batch(self, batch: _Batch) -> None:
-        if not batch.entries:
-            return
-        await self._before_commit()
-        operations = await self._keep_spilled(batch.operations, batch.spilled)
+    async def _transact(self, batch: _Batch, refused: list[_Batch]) -> None:
         try:
+            operations = await self._keep_spilled(batch.operations, batch.spilled)
             await self._tables.transact(self._table, operations)
         except PreconditionFailedError:
-            await self._commit_singly(batch)
+            refused.append(batch)
         except StorageUnavailableError:
             raise
         except Exception as error:
             log.failure("transaction.refused", error, correlation_id=self._correlation_id)
-            await self._commit_singly(batch)
+            refused.append(batch)
         else:
             for _, outcome in batch.entries:
                 self._results.extend(outcome.results)
@@ -454,6 +510,21 @@ def _group_by_record(tenant: str, rows: Sequence[tuple[RowKey | None, ReadRow]])
     return ChunkRows(keys, without_key, [row.index for _, row in rows], groups)
 
 
+@dataclass(slots=True)
+class _ChunkWork:
+    """A chunk that is processed by the rules, slice by slice. `size` is that of its lines."""
+
+    record: ImportRecord
+    kind: ImportType
+    size: int
+    slices: Iterator[ChunkRows]
+    rows_left: int
+    before_commit: BeforeCommit
+    digests: RecordDigests
+    states: RecordStates
+    sent: SentRows | None
+
+
 def _plain_digests(_tenant: str) -> RecordDigests:
     return PLAIN_DIGESTS
 
@@ -485,6 +556,7 @@ class RecordProcessor:
         self._on_change = on_change
         self._type_of = type_of
         self._digests = digests
+        self._deciding = KeyedLocks()
 
     async def run(
         self, record: ImportRecord, lines: bytes, before_commit: BeforeCommit
@@ -512,9 +584,22 @@ class RecordProcessor:
         states: RecordStates,
         sent: SentRows | None = None,
     ) -> list[RowResult]:
+        kind = self._type(record)
+        slices = read_slices(kind, record.tenant, lines, read_by_rules)
+        work = _ChunkWork(
+            record,
+            kind,
+            len(lines),
+            slices,
+            lines.count(b"\n"),
+            before_commit,
+            digests,
+            states,
+            sent,
+        )
         results: list[RowResult] = []
-        async for part in self._parts(record, lines, read_by_rules):
-            results += await self._process_rows(record, part, before_commit, digests, states, sent)
+        while work.rows_left > 0:
+            results += await self._process_slice(work)
         return results
 
     async def end(self, record: ImportRecord, lines: bytes, code: int) -> list[RowResult]:
@@ -537,16 +622,39 @@ class RecordProcessor:
         """See `RowProcessor`. Every row is readable: the rules report what is wrong with it."""
         return True
 
-    async def _process_rows(
-        self,
-        record: ImportRecord,
-        part: ChunkRows,
-        before_commit: BeforeCommit,
-        digests: RecordDigests,
-        states: RecordStates,
-        sent: SentRows | None,
-    ) -> list[RowResult]:
-        kind = self._type(record)
+    async def _process_slice(self, work: _ChunkWork) -> list[RowResult]:
+        """Process the next slice of a chunk."""
+        await work.before_commit()
+        # A slice of a large import is decided at one go, so that storage gets its writes while the
+        # next handler decides. With slices in turns all would decide first, and then all write.
+        is_large = not is_small(work.record.rows)
+        async with self._deciding.take("") if is_large else nullcontext():
+            part = await self._offload(work.size, next, work.slices, None)
+            if part is None:
+                work.rows_left = 0
+                return []
+            work.rows_left -= len(part.order)
+            references, results = await self._prepare(work, part)
+            unread: set[Reference] = set()
+            committer = self._committer(work, references, unread)
+            decided = await committer.decide(part.keys)
+        while True:
+            results += await committer.write(decided)
+            if not unread:
+                return in_order(part.order, results)
+            # A row and its stored record together may have a reference that neither has alone.
+            references = await self._references.read_more(work.record, references, unread)
+            done_rows = {result.index for result in results}
+            keys = [key for key in part.keys if key.rows[0].index not in done_rows]
+            unread = set()
+            committer = self._committer(work, references, unread)
+            decided = await committer.decide(keys)
+
+    async def _prepare(
+        self, work: _ChunkWork, part: ChunkRows
+    ) -> tuple[References, list[RowResult]]:
+        """What must be known and stored before a slice; the results of its rows without a key."""
+        record, kind = work.record, work.kind
         await self._note_groups(kind, record, part.groups)
         rows = [row for key in part.keys for row in key.rows]
         references = await self._references.read(kind, record, [*rows, *part.without_key])
@@ -554,34 +662,36 @@ class RecordProcessor:
         results = await self._offload(
             size, results_without_key, kind, record, references, part.without_key
         )
-        keys = part.keys
-        while keys:
-            unread_references: set[Reference] = set()
-            resolve = rules_resolver(
-                kind,
-                record,
-                references,
-                self._clock.now(),
-                self._on_change,
-                unread_references,
-                digests,
-                sent,
-            )
-            results += await self._commit_records(
-                record,
-                kind,
-                keys,
-                resolve,
-                before_commit,
-                find_unchanged=partial(_find_unchanged, states, kind, record.number),
-            )
-            if not unread_references:
-                break
-            # A row and its stored record together may have a reference that neither has alone.
-            references = await self._references.read_more(record, references, unread_references)
-            done_rows = {result.index for result in results}
-            keys = [key for key in keys if key.rows[0].index not in done_rows]
-        return in_order(part.order, results)
+        return references, results
+
+    def _committer(
+        self, work: _ChunkWork, references: References, unread: set[Reference]
+    ) -> RecordCommitter:
+        """A committer that decides by the rules. `unread` gets the references to be read first."""
+        record, kind = work.record, work.kind
+        resolve = rules_resolver(
+            kind,
+            record,
+            references,
+            self._clock.now(),
+            self._on_change,
+            unread,
+            work.digests,
+            work.sent,
+        )
+        return RecordCommitter(
+            self._tables,
+            self._blobs,
+            kind.table,
+            resolve,
+            work.before_commit,
+            record.import_id,
+            self._offload,
+            record.number,
+            at_once=_AT_ONCE,
+            add_names=partial(self._names.note, kind, record.tenant),
+            find_unchanged=partial(_find_unchanged, work.states, kind, record.number),
+        )
 
     async def _note_groups(
         self, kind: ImportType, record: ImportRecord, groups: frozenset[str]
@@ -597,7 +707,6 @@ class RecordProcessor:
         resolve: Resolver,
         before_commit: BeforeCommit,
         prepare: Prepare | None = None,
-        find_unchanged: FindUnchanged | None = None,
     ) -> list[RowResult]:
         committer = RecordCommitter(
             self._tables,
@@ -610,7 +719,6 @@ class RecordProcessor:
             record.number,
             add_names=partial(self._names.note, kind, record.tenant),
             prepare=prepare,
-            find_unchanged=find_unchanged,
         )
         return await committer.commit(keys)
 

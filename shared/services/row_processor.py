@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from shared.services.references import EarlierImports
     from shared.storage.ports import Blobs, Tables
 
-# Awaited before each transaction. It raises an error to stop there (cancelled, time is up).
-BeforeCommit = Callable[[], Awaitable[None]]
+# Awaited before each transaction. It raises an error to stop there (cancelled, time is up), and
+# returns True where one transaction has to follow the other, because small imports are expected.
+BeforeCommit = Callable[[], Awaitable[bool | None]]
 # About the size of a row for the rules, for the choice of a thread.
 BYTES_PER_ROW = 1_024
 
