@@ -20,6 +20,7 @@ from itertools import groupby
 from typing import Any
 
 from azure.core import AsyncPipelineClient
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.data.tables import EdmType, EntityProperty, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
@@ -93,8 +94,10 @@ def floor_c(connection: str, entities: Sequence[Entity], emulator: Meter) -> Rea
 
     async def write(_: TableClient) -> None:
         waiting = iter(transactions)
+        # The gateway does not look for proxies before each request either.
+        transport = AioHttpTransport(use_env_settings=False)
         async with AsyncPipelineClient[HttpRequest, AsyncHttpResponse](
-            endpoint, policies=policies
+            endpoint, policies=policies, transport=transport
         ) as client:
 
             async def work() -> None:

@@ -36,7 +36,7 @@ class ExactReader:
         from pydantic_core import from_json
 
         try:
-            value = from_json(text)
+            value = from_json(text, cache_strings="keys")
         except ValueError:
             # Half a surrogate pair, for example, which only the standard library reads.
             return _DECODER.decode(text.decode())

@@ -1003,4 +1003,4 @@ def json_bytes(value: Any) -> bytes:
 
 def read_json_text(text: str | bytes) -> Any:
     """The value of a JSON text that `json_text` has made. Raises ValueError for another text."""
-    return _quick_json().from_json(text)
+    return _quick_json().from_json(text, cache_strings="keys")
