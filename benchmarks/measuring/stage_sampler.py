@@ -49,7 +49,7 @@ STAGES: Final = {
     ),
     "transactions: text, size, answers": (
         ("shared/services/record_processor.py", "operation_bytes"),
-        ("shared/storage/azure_tables.py", "_format_request"),
+        ("shared/storage/azure_tables.py", "_format_transaction"),
         ("shared/storage/azure_tables.py", "_check_answers"),
     ),
     "results and answer": (
