@@ -2,6 +2,8 @@
 
 Both apps run on a local host of their own and one emulator, and the other stands still. The time
 of the tutorial's app goes until its caller has read all results, for which it asks every 0.2 s.
+Both are called after the same pause, in which the host polls less and less often; the pauses of the
+rounds differ by parts of the longest time between two polls.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from local_host.setup.messages import note
 
 _APP = Path(__file__).parent / "tutorial_app"
 _PAUSE = 0.2
+_LONGEST_POLL = 1.0  # as host.json of both says
+_IDLE_SECONDS = 3.0
 _SECONDS = 600.0
 
 
@@ -45,9 +49,11 @@ def run(options: Options) -> Outcome:
         first_load_speed(rig, body, case)
         for count in range(1, options.rounds + 1):
             note(f"round {count} of {options.rounds}")
+            pause = _IDLE_SECONDS + _LONGEST_POLL * (count - 0.5) / options.rounds
             with stopped(host):
-                ours.append(first_load_speed(rig, body, case))
+                ours.append(first_load_speed(rig, body, case, pause))
             with rig.standing_still():
+                time.sleep(pause)
                 tutorial.append(case.rows / _import_seconds(host, body, case.rows))
     by_tutorial = middle(in_rounds(ours, tutorial))
     document = {
