@@ -221,8 +221,12 @@ class RecordCommitter:
 
         No transaction runs any more when it ends, also with an error.
         """
-        running: set[asyncio.Task[None]] = set()
         refused: list[_Batch] = []
+        if len(batches) == 1:
+            await self._before_commit()
+            await self._transact(batches[0], refused)
+            return refused
+        running: set[asyncio.Task[None]] = set()
         is_alone = False
 
         async def leave(most: int) -> None:

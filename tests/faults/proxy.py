@@ -315,8 +315,14 @@ class FaultProxy:
 
     async def _close(self) -> None:
         await self._refuse(tuple(Service))
-        # A connection that was just taken begins a task of its own after this.
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        while True:
+            # A connection that was just taken gets a task of its own in one of the next turns of
+            # the loop. A task that is cancelled before it has begun would not close its connection.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            if not others:
+                return
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
