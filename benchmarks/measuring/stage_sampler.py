@@ -36,7 +36,10 @@ STAGES: Final = {
     "read the chunk: parse, names, fields": (
         ("shared/services/record_processor.py", "read_slices"),
     ),
-    "unchanged: compare digests": (("shared/services/record_processor.py", "_find_unchanged"),),
+    "unchanged: compare digests": (
+        ("shared/services/sent_rows.py", ""),
+        ("shared/services/record_processor.py", "_find_unchanged"),
+    ),
     "stored records: parse": (
         ("shared/storage/business_records.py", "from_any_entity"),
         ("shared/storage/business_records.py", "from_entity"),
