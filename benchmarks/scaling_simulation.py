@@ -35,6 +35,7 @@ from shared.imports.authdata.services import compose_authdata
 from shared.imports.workers.definition import WORKERS
 from shared.process_stop import ProcessStop
 from shared.services.chunk_messages import ChunkMessage
+from shared.services.early_polls import EARLY_POLL
 from shared.services.import_log import ImportLog
 from shared.services.poisoned_chunks import PoisonedChunks, poison_queue
 from shared.settings import Settings
@@ -158,7 +159,8 @@ class _Process:
     async def _handle(self, queue: str, message: ReceivedMessage) -> None:
         try:
             with storage_time(BACKGROUND_SECONDS):
-                await self._chunks.process(ChunkMessage.from_text(message.text))
+                if message.text != EARLY_POLL:
+                    await self._chunks.process(ChunkMessage.from_text(message.text))
         except StorageUnavailableError:
             self.came_back += 1
             stored = message.handle

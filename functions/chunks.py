@@ -46,7 +46,10 @@ def _add_trigger(blueprint: func.Blueprint, name: str, queue: str) -> None:
 async def _process(app: Gateway, name: str, msg: func.QueueMessage) -> None:
     from shared import log
     from shared.services.chunk_messages import ChunkMessage, UnreadableMessageError
+    from shared.services.early_polls import EARLY_POLL
 
+    if msg.get_body() == EARLY_POLL.encode():
+        return
     try:
         message = ChunkMessage.from_text(msg.get_body())
     except UnreadableMessageError as error:

@@ -36,6 +36,7 @@ ACCOUNTS = (
     "clients",
     "keys",
     "telemetry",
+    "early",
     "tls",
     "changes",
     "killed",

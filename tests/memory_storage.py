@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from shared.errors import PreconditionFailedError
+from shared.services.early_polls import EARLY_POLL
 from shared.storage.ports import (
     MAX_OPERATIONS,
     Delete,
@@ -264,14 +265,19 @@ class Message:
 
 
 class MemoryQueues:
-    """`Queues` in memory; `messages` are in the order in which they were sent."""
+    """`Queues` in memory; `messages` are in the order in which they were sent.
+
+    Requests for early polls are kept apart, since the queue triggers drop them.
+    """
 
     def __init__(self, gate: RequestGate | None = None) -> None:
         self._gate = gate or CountedRequests()
         self.messages: list[Message] = []
+        self.early_polls: list[Message] = []
 
-    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
-        await self._gate.passed("queue", lambda: self.messages.append(Message(queue, text)))
+    async def send(self, queue: str, text: str, *, delay: int = 0, expires: int = -1) -> None:
+        messages = self.early_polls if text == EARLY_POLL else self.messages
+        await self._gate.passed("queue", lambda: messages.append(Message(queue, text)))
 
 
 class ForwardingTables:

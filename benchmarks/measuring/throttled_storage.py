@@ -107,6 +107,7 @@ class StoredMessage:
 
     text: str
     visible_at: float
+    expires_at: float = math.inf
     received: int = 0
 
 
@@ -356,12 +357,13 @@ class ThrottledQueues:
         self._account = account
         self._processor = processor
 
-    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+    async def send(self, queue: str, text: str, *, delay: int = 0, expires: int = -1) -> None:
         """See `Queues.send`."""
 
         async def put() -> None:
-            visible_at = asyncio.get_running_loop().time() + delay
-            self._account.messages[queue].append(StoredMessage(text, visible_at))
+            now = asyncio.get_running_loop().time()
+            expires_at = math.inf if expires < 0 else now + expires
+            self._account.messages[queue].append(StoredMessage(text, now + delay, expires_at))
 
         await retried(lambda: self._request("queue", queue, put))
 
@@ -371,6 +373,8 @@ class ThrottledQueues:
         messages = self._account.messages[queue]
 
         async def take() -> list[ReceivedMessage]:
+            while messages and messages[0].expires_at <= now():
+                messages.popleft()
             found = [each for each in messages if each.visible_at <= now()][:most]
             for message in found:
                 message.visible_at = now() + hidden

@@ -26,6 +26,7 @@ from shared.imports.sender import NO_SENDER, Sender
 from shared.services.background import UNPACKED, Offload, SmallImportsFirst
 from shared.services.chunk_messages import AcceptedImports, ChunkMessage, is_small, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore
+from shared.services.early_polls import EarlyPolls
 from shared.services.import_log import AcceptanceCheck, ImportLog
 from shared.services.record_processor import sort_key_reader
 from shared.storage.business_records import tenant_span
@@ -74,6 +75,7 @@ class ImportAcceptor:
         self._accepted = accepted
         self._blobs = blobs
         self._queues = queues
+        self._early_polls = EarlyPolls(queues)
         self._hold_back = hold_back
         self._clock = clock
         self._ids = ids
@@ -99,6 +101,7 @@ class ImportAcceptor:
         Raises what `read` raises, and StorageUnavailableError if storage does not answer before the
         import is accepted.
         """
+        self._ask_for_early_poll(kind, len(body))
         plan = await self.read(kind, caller.tenant, body, reader)
         if not plan.rows:
             return None
@@ -207,6 +210,8 @@ class ImportAcceptor:
             draft = replace(
                 draft, chunks=tuple(replace(chunk, span=span) for chunk in draft.chunks)
             )
+        if not is_small(draft.rows):
+            self._ask_for_early_poll(kind, plan.size)
         record = await self._write_payload_and_record(draft, plan, check)
         log.event(
             "import.accepted",
@@ -227,6 +232,10 @@ class ImportAcceptor:
             log.failure("import.messages_missing", error, import_id=record.import_id)
             storage_time_now().spend(math.inf)
         return record
+
+    def _ask_for_early_poll(self, kind: ImportType, size: int) -> None:
+        if kind.has_queues:
+            self._early_polls.ask(kind.bulk_queue, size)
 
     def _read_plan(self, kind: ImportType, tenant: str, body: bytes, reader: Reader) -> Plan:
         return self._plan(reader(body, sort_key_reader(kind, tenant), self._limits.max_rows))

@@ -61,7 +61,7 @@ class AzureQueues:
     def __init__(self, service: QueueServiceClient) -> None:
         self._service = service
 
-    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+    async def send(self, queue: str, text: str, *, delay: int = 0, expires: int = -1) -> None:
         """See `Queues.send`."""
         client = self._service.get_queue_client(
             queue, message_encode_policy=TextBase64EncodePolicy()
@@ -69,7 +69,7 @@ class AzureQueues:
 
         async def attempt() -> None:
             async with storage_call(storage_time_now().longest_try):
-                await client.send_message(text, visibility_timeout=delay, time_to_live=-1)
+                await client.send_message(text, visibility_timeout=delay, time_to_live=expires)
 
         await retried(attempt)
 

@@ -370,8 +370,10 @@ class RecordFiles(Protocol):
 class Queues(Protocol):
     """Queue storage, for sending messages to the queues of the app."""
 
-    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+    async def send(self, queue: str, text: str, *, delay: int = 0, expires: int = -1) -> None:
         """Send one message, which becomes visible after `delay` seconds.
+
+        Storage removes it after `expires` seconds; never for -1.
 
         Raises StorageUnavailableError if storage does not answer.
         """

@@ -512,7 +512,7 @@ async def set_columns(
 class RefusingQueues:
     """A queue service that is away: what is sent there is lost."""
 
-    async def send(self, queue: str, text: str, *, delay: int = 0) -> None:
+    async def send(self, queue: str, text: str, *, delay: int = 0, expires: int = -1) -> None:
         """See `Queues.send`."""
         raise StorageUnavailableError("the queue is away")
 
