@@ -1,7 +1,7 @@
 """Early polls: the host begins to poll a bulk queue often while a large payload is still read.
 
 The host polls an idle queue every `maxPollingInterval`. After a message it polls at once, and its
-pauses begin again at 100 ms (docs/platform.md#2.2). So a message without content, sent when the
+pauses begin again at 100 ms (docs/platform.md#2.3). So a message without content, sent when the
 reading begins, lets the first chunks wait less. Nothing depends on it: the trigger drops it, and it
 expires where no host runs.
 """
