@@ -196,7 +196,7 @@ async def try_file(
     """Judge the rows that a profile makes of a file. Raises refusals."""
     kind, mapping = version.profile.kind, version.mapping
     file_format, content = read_content(file)
-    reader = reader_of(file_format, kind.rules, ReadOptions(sheet, mapping))
+    reader = reader_of(file_format, kind.rules, ReadOptions(sheet, mapping, is_file=True))
     plan = await gateway.intake.read(kind, tenant, content, reader)
     draft = replace(gateway.intake.draft(kind, tenant, plan, Options()), profile=version.ref)
     dry_run = await gateway.dry_runs.judge(kind, draft, plan, with_changes=False)

@@ -224,7 +224,7 @@ def read_array(text: str) -> RowFile:
     lines = _lines_of(payload.text, [row.start for row in payload.rows])
     if wrapping.member:
         rows = [member_text(row, 0, wrapping.member) for row in rows]
-    return RowFile(rows, lines)
+    return RowFile(rows, lines, faults=wrapping.faults)
 
 
 def _lines_of(text: str, starts: Iterable[int]) -> list[int]:

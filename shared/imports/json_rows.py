@@ -888,49 +888,9 @@ _ROW_DECODER = json.JSONDecoder(
 _UNCONVERTED_DECODER = json.JSONDecoder(parse_float=str, parse_int=str)
 
 
-# The body of a retry: corrected rows by their index in the parent (docs/contracts.md#5).
-#
-#     [{"index": 5, "row": {…}}, …]
-#
-# `failed-rows` returns this JSON, so a user can correct a file and send it back. Rows stay text, so
-# that no digit changes. The gateway ignores other properties of an item.
+# The rows of a retry: what is said about their indexes, and whether they were corrected.
 
-_ROW_PROPERTY = "row"
 _MAX_NAMED_INDEXES = 5
-
-
-def read_corrections(body: bytes, max_rows: int) -> dict[int, RowText]:
-    """Each corrected row by its index; an empty body has none.
-
-    Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError; the messages never quote
-    the body.
-    """
-    if not body.strip():
-        return {}
-    indexes: list[int | None] = []
-
-    def note_index(item: Mapping[str, Any]) -> None:
-        indexes.append(index_of_correction(item))
-
-    payload = read_text_payload(body, note_index, max_rows)
-    corrections: dict[int, RowText] = {}
-    for raw, index in zip(payload.rows, indexes, strict=True):
-        if index is None:
-            raise InvalidRequestError(
-                f"Item {raw.index} (counted from 0) needs an index (a whole number) and a row "
-                "(an object)."
-            )
-        if index in corrections:
-            raise InvalidRequestError(f"The body has the row of index {index} twice: send it once.")
-        corrections[index] = RowText(member_text(payload.text, raw.start, _ROW_PROPERTY))
-    return corrections
-
-
-def index_of_correction(item: Mapping[str, Any]) -> int | None:
-    """The index of a corrected row; None for what is none."""
-    index = item.get("index")
-    is_correction = type(index) is int and index >= 0 and isinstance(item.get(_ROW_PROPERTY), dict)
-    return index if is_correction else None
 
 
 def check_indexes(corrections: Collection[int], failed: Collection[int], repaired: int) -> None:

@@ -23,7 +23,7 @@ from shared.errors import (
     NotBuiltError,
     StorageUnavailableError,
 )
-from shared.imports.files.corrections import CorrectionsReader
+from shared.imports.files.corrections import CorrectionsReader, read_corrections
 from shared.imports.files.formats import MAX_UNPACKED
 from shared.imports.files.mapping import ProfileMapping, cell_faults, is_same_sent
 from shared.imports.files.notes import Notes
@@ -36,7 +36,6 @@ from shared.imports.json_rows import (
     is_same_row,
     max_stored_bytes,
     name_indexes,
-    read_corrections,
     read_payload,
 )
 from shared.imports.registry import import_type

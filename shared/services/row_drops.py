@@ -217,7 +217,7 @@ class FileReaders:
                 "The file has a Content-Encoding other than gzip: drop it as it is, or as gzip."
             )
         special = None if mapping else self._special.get(segment.kind.name)
-        options = ReadOptions(mapping=mapping, max_bytes=self._max_bytes)
+        options = ReadOptions(mapping=mapping, is_file=True, max_bytes=self._max_bytes)
         read = special(file_format) if special else None
         read = read or reader_of(file_format, segment.kind.rules, options)
 

@@ -30,9 +30,10 @@ from shared.imports.authdata.rules import BatchOptions, classify
 from shared.imports.documents.http import content_of, read_upload, row_from_text
 from shared.imports.documents.model import FILE_TYPES, past_moment, read_path
 from shared.imports.file_names import safe_name
+from shared.imports.files.corrections import read_corrections
 from shared.imports.files.text import utf8_body
 from shared.imports.import_type import ImportType, Options
-from shared.imports.json_rows import is_same_row, read_corrections, read_payload
+from shared.imports.json_rows import is_same_row, read_payload
 from shared.imports.licenses.actions import LicenseAction
 from shared.imports.licenses.answer import import_answer
 from shared.imports.licenses.definition import LICENSES

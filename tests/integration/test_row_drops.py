@@ -195,6 +195,28 @@ def test_files_of_every_format_are_imported(delivered: str) -> None:
     boxes(delivered, scenario)
 
 
+@pytest.mark.parametrize("ending", ["json", "ndjson"])
+def test_failed_rows_in_json_can_be_corrected_and_dropped_again(
+    delivered: str, ending: str
+) -> None:
+    async def scenario(box: Box) -> None:
+        message = {"fieldName": "Gender", "message": "It is wrong: the cell D2 shows a percentage"}
+        rows = [
+            {"index": 3, "row": a_worker("P1"), "messages": [message]},
+            {"index": 7, "row": a_worker("P2", Gender=2), "messages": [message]},
+        ]
+        lines = [json.dumps(row) for row in rows]
+        body = f"[{','.join(lines)}]" if ending == "json" else "\n".join(lines)
+        result = await box.imported(body.encode(), f"workers/failed.{ending}")
+        assert (result["rows"]["new"], result["rows"]["failed"]) == (1, 1)
+        [row] = await box.failed_rows()
+        assert row["PersonnelRef"] == "P1"
+        assert "1002 Gender: " in row["_error"]
+        assert "refused and is empty" in row["_error"]
+
+    boxes(delivered, scenario)
+
+
 @pytest.mark.parametrize(
     ("read", "permissions"),
     [

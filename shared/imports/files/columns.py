@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol
 from shared.errors import InvalidRequestError, TooLargeError
 from shared.imports.csv_export import ERROR, INDEX, LINE, MORE, WORDS, is_guarded, restored
 from shared.imports.files.notes import Notes, line_notes
+from shared.imports.files.refused_cells import RefusedCells, refused_cell_fault
 from shared.imports.json_rows import (
     MAX_DEPTH,
     MAX_NAME,
@@ -155,51 +156,6 @@ class MissingCells:
             )
 
 
-class RefusedCells:
-    """The cells of a spreadsheet that were refused, in a file of failed rows as CSV.
-
-    Such a cell is empty there, and `_error` names it. While both are so, the row fails again, so
-    that it does not come in without the value.
-    """
-
-    _PART: Final = re.compile(r"; (?=[0-9]{4} )")
-    _REFUSED: Final = re.compile(
-        r"[0-9]{4} (?P<place>.+?): (?:[^:]*: )?the cell (?:[A-Z]{1,3}[0-9]+|was refused)\b"
-    )
-
-    def __init__(self, names: Sequence[str]) -> None:
-        """`names`: those of the columns, as messages show them."""
-        lower = [name.lower() for name in names]
-        self._at = lower.index(ERROR) if ERROR in lower else len(names)
-        self._names = lower
-
-    def still_empty(self, cells: Sequence[Cell]) -> Sequence[int]:
-        """The places of the cells of a row that were refused and are empty."""
-        error = cells[self._at] if self._at < len(cells) else ""
-        if not isinstance(error, str) or ": the cell " not in error:
-            return ()
-        refused: set[str] = set()
-        for part in self._PART.split(error):
-            match = self._REFUSED.match(part)
-            if match is not None:
-                # A field, and behind it the sender's column in brackets.
-                field, _, column = match["place"].lower().partition(" (")
-                refused |= {match["place"].lower(), field, column.removesuffix(")")}
-        return [
-            at
-            for at, name in enumerate(self._names)
-            if name in refused and (at >= len(cells) or not cells[at])
-        ]
-
-    def fault(self, name: str) -> Message:
-        """The fault of such a cell."""
-        detail = (
-            f"the cell was refused and is empty: enter the value as text, or clear {ERROR} in this "
-            "row to send none"
-        )
-        return Message(MessageId.WRONG_TYPE, escaped(name)[:_MAX_SHOWN], None, detail)
-
-
 class Header:
     """The columns of a file under contract names; a `RowRenderer`."""
 
@@ -254,7 +210,7 @@ class Header:
         name = row_name(index, line)
         check_names(cells, self._nameless, len(self._columns), name, self._line)
         faults = [
-            self._refused.fault(self._contract_name(at)) for at in self._refused.still_empty(cells)
+            refused_cell_fault(self._contract_name(at)) for at in self._refused.still_empty(cells)
         ]
         if self._layout is not None and not self._has_more(cells):
             texts = self._texts(cells, faults)

@@ -1,16 +1,19 @@
-"""Corrected rows of a retry in files: what failed-rows gave as CSV, NDJSON or a spreadsheet.
+"""The body of a retry: corrected rows by their index in the parent (docs/contracts.md#5).
 
-Each row names its index in the parent: CSV and spreadsheets in the column `_index`, NDJSON as
-`{"index", "row"}`.
+    [{"index": 5, "row": {…}}, …]
+
+`failed-rows` returns this JSON, so a user can correct a file and send it back; NDJSON has such an
+object in each line, CSV and spreadsheets the index in the column `_index`. Rows stay text, so that
+no digit changes. Of the other members of an object only `messages` count: they name refused cells.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from shared.errors import InvalidRequestError
 from shared.imports.csv_export import INDEX
@@ -18,13 +21,14 @@ from shared.imports.files.columns import Cell, CellError, MakeRenderer, RowRende
 from shared.imports.files.formats import FileFormat, ReadOptions, header_maker, reader_of
 from shared.imports.files.mapping import ProfileMapping
 from shared.imports.files.ndjson_rows import numbered_lines, text_of_lines
+from shared.imports.files.notes import Notes
+from shared.imports.files.refused_cells import refused_cell_faults
 from shared.imports.import_type import Rules
 from shared.imports.json_rows import (
     RowText,
-    index_of_correction,
     member_text,
-    read_corrections,
     read_row_of_line,
+    read_text_payload,
     too_many_rows_error,
 )
 from shared.imports.text_checks import trimmed
@@ -54,20 +58,64 @@ def corrections_reader(
     return partial(_read_columns, file_format, rules, options, make_renderer)
 
 
+def read_corrections(body: bytes, max_rows: int) -> dict[int, RowText]:
+    """Each corrected row by its index; an empty body has none.
+
+    Raises InvalidRequestError, UnsupportedPayloadError or TooLargeError; the messages never quote
+    the body.
+    """
+    if not body.strip():
+        return {}
+    indexes: list[int | None] = []
+    notes: list[str] = []
+
+    def note_item(item: Mapping[str, Any]) -> None:
+        indexes.append(_index_of(item))
+        notes.append(_notes_of(item))
+
+    payload = read_text_payload(body, note_item, max_rows)
+    corrections: dict[int, RowText] = {}
+    for raw, index in zip(payload.rows, indexes, strict=True):
+        if index is None:
+            raise InvalidRequestError(
+                f"Item {raw.index} (counted from 0) needs an index (a whole number) and a row "
+                "(an object)."
+            )
+        if index in corrections:
+            raise InvalidRequestError(f"The body has the row of index {index} twice: send it once.")
+        text = member_text(payload.text, raw.start, "row")
+        corrections[index] = RowText(text, notes[raw.index])
+    return corrections
+
+
+def _index_of(item: Mapping[str, Any]) -> int | None:
+    """The index of a corrected row; None for what is none."""
+    index = item.get("index")
+    is_correction = type(index) is int and index >= 0 and isinstance(item.get("row"), dict)
+    return index if is_correction else None
+
+
+def _notes_of(item: Mapping[str, Any]) -> str:
+    """The notes of a corrected row: the faults of refused cells that are still empty."""
+    return Notes(messages=refused_cell_faults(item)).to_text()
+
+
 def _read_ndjson(body: bytes, max_rows: int) -> dict[int, RowText]:
     corrections: dict[int, RowText] = {}
     for number, match in numbered_lines(text_of_lines(body)):
         line, place = match[0], len(corrections)
         if place >= max_rows:
             raise too_many_rows_error(f"more than {max_rows}", max_rows)
-        index = index_of_correction(read_row_of_line(line, place, number))
+        item = read_row_of_line(line, place, number)
+        index = _index_of(item)
         if index is None:
             raise InvalidRequestError(
                 f"Line {number} needs an index (a whole number) and a row (an object)."
             )
         if index in corrections:
             raise _index_twice_error(index)
-        corrections[index] = RowText(member_text(line, line.index("{"), "row"))
+        text = member_text(line, line.index("{"), "row")
+        corrections[index] = RowText(text, _notes_of(item))
     return corrections
 
 

@@ -16,7 +16,7 @@ from shared.errors import InvalidRequestError, UnsupportedMediaTypeError
 from shared.imports.files.columns import Header, MakeRenderer
 from shared.imports.files.csv_rows import read_csv
 from shared.imports.files.mapping import ProfileMapping, read_mapped
-from shared.imports.files.ndjson_rows import read_ndjson
+from shared.imports.files.ndjson_rows import read_json_file, read_ndjson
 from shared.imports.files.text import describe_binary, utf8_body, without_end_mark
 from shared.imports.import_type import Rules
 from shared.imports.json_rows import (
@@ -74,12 +74,14 @@ class ReadOptions:
     rows of what is in the layout of its sender; without it, columns are fields of the type.
     `blank_clears`: an empty cell is null instead of leaving the field out. `max_bytes` limits what
     is unpacked of a spreadsheet, and with it what the rows of a file become (`max_stored_bytes`).
+    `is_file`: an array of JSON may be one of failed rows or records, as NDJSON always may.
     `make_renderer` makes the rows of files with a header in another way.
     """
 
     sheet: str = ""
     mapping: ProfileMapping | None = None
     blank_clears: bool = False
+    is_file: bool = False
     max_bytes: int = MAX_UNPACKED
     make_renderer: MakeRenderer | None = None
 
@@ -129,7 +131,7 @@ def reader_of(file_format: FileFormat, rules: Rules, options: ReadOptions) -> Re
     make_renderer = header_maker(rules, options)
     match file_format:
         case FileFormat.JSON:
-            return _mapped(read_payload, options)
+            return _mapped(read_json_file if options.is_file else read_payload, options)
         case FileFormat.NDJSON:
             return _mapped(read_ndjson, options)
         case FileFormat.CSV:

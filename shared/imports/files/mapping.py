@@ -20,7 +20,6 @@ from shared.imports.files.columns import (
     DATE,
     Cell,
     CellError,
-    RefusedCells,
     Tree,
     TypedCell,
     check_names,
@@ -44,6 +43,7 @@ from shared.imports.files.profile import (
     column_key,
     fields_of,
 )
+from shared.imports.files.refused_cells import RefusedCells, refused_cell_fault
 from shared.imports.json_rows import (
     LINE_BREAKS,
     Payload,
@@ -523,7 +523,7 @@ class MappedHeader:
         width = len(cells)
         self._header.check(cells, row)
         refused = self._refused.still_empty(cells)
-        faults += [self._refused.fault(self._name_of_field(at)) for at in refused]
+        faults += [refused_cell_fault(self._name_of_field(at)) for at in refused]
         for at, name, target, skip in self._columns:
             cell = cells[at] if at < width else ""
             # Most cells are plain text, so this is quick.
@@ -659,8 +659,10 @@ class MappedPayload:
         sent = read_row_of_line(text, raw.index, 0)
         mapped = self._mapping.render_object(sent, f"The row of index {raw.index}")
         assert mapped is not None, "a skipped row is no row of the payload"
-        messages = (*mapped.faults, *(() if row.index else _unknown_messages(self._unknown)))
-        notes = Notes(Notes.from_text(source_notes).line, messages, lists=mapped.lists, sent=text)
+        source = Notes.from_text(source_notes)
+        unknown = () if row.index else _unknown_messages(self._unknown)
+        messages = (*source.messages, *mapped.faults, *unknown)
+        notes = Notes(source.line, messages, lists=mapped.lists, sent=text)
         return RowText(mapped.text, notes.to_text())
 
     def line_size(self, row: RawRow) -> int:

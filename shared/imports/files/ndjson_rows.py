@@ -1,7 +1,8 @@
 """NDJSON as rows: a JSON object per line, read as strictly as an array (`json_rows`).
 
-Blank lines are ignored. Failed rows and records that the gateway has returned are read too: the row
-of `{"index", "row", "messages"}`, the record of `{"record", "type", "createdAt", …}`.
+Blank lines are ignored. Failed rows and records that the gateway has returned are read too, here
+and in a file with an array (`read_json_file`): the row of `{"index", "row", "messages"}`, the
+record of `{"record", "type", "createdAt", …}`.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from shared.errors import InvalidRequestError
-from shared.imports.files.notes import line_notes
+from shared.imports.files.notes import Notes, line_notes
+from shared.imports.files.refused_cells import refused_cell_faults
 from shared.imports.files.text import check_not_empty, not_utf8_error
 from shared.imports.json_rows import (
+    Payload,
     RawRow,
     RowTable,
     SortKey,
     TextPayload,
     fold_names,
     member_span,
+    read_payload,
     read_row_of_line,
     too_many_rows_error,
 )
+from shared.imports.messages import Message
 
 _LINE: Final = re.compile(r"[^\r\n]+")
 _LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
@@ -37,6 +42,7 @@ class Wrapping:
     def __init__(self) -> None:
         self._members = {"row", "record"}
         self._count = 0
+        self._faults: dict[int, Sequence[Message]] = {}
 
     def note(self, row: Mapping[str, Any]) -> None:
         """Look at the next row. Raises InvalidRequestError for a record without a row to import."""
@@ -44,6 +50,8 @@ class Wrapping:
         self._count += 1
         if not (FAILED_ROW.issuperset(row) and isinstance(row.get("row"), dict)):
             self._members.discard("row")
+        elif faults := refused_cell_faults(row):
+            self._faults[index] = faults
         if not RECORD.issubset(row):
             self._members.discard("record")
         elif row["record"] is None:
@@ -56,6 +64,11 @@ class Wrapping:
     def member(self) -> str:
         """The member that has the row; "" where the rows stand alone."""
         return next(iter(self._members)) if self._count and len(self._members) == 1 else ""
+
+    @property
+    def faults(self) -> Mapping[int, Sequence[Message]]:
+        """The faults of refused cells that are still empty in failed rows, by the row's index."""
+        return self._faults if self.member == "row" else {}
 
 
 def read_ndjson(body: bytes, sort_key: SortKey, max_rows: int) -> TextPayload:
@@ -78,6 +91,28 @@ def read_ndjson(body: bytes, sort_key: SortKey, max_rows: int) -> TextPayload:
         notes[index] = line_notes(number)
     if wrapping.member:
         rows = _unwrap(text, rows, wrapping.member, sort_key)
+    for index, faults in wrapping.faults.items():
+        notes[index] = Notes(Notes.from_text(notes[index]).line, faults).to_text()
+    return TextPayload(text, rows, notes)
+
+
+def read_json_file(body: bytes, sort_key: SortKey, max_rows: int) -> Payload:
+    """The rows of a file with a JSON array, which may be failed rows or records.
+
+    Raises what `read_payload` raises.
+    """
+    wrapping = Wrapping()
+
+    def note(row: Mapping[str, Any]) -> str | None:
+        wrapping.note(row)
+        return sort_key(row)
+
+    payload = read_payload(body, note, max_rows)
+    if not wrapping.member:
+        return payload
+    text = payload.text if isinstance(payload, TextPayload) else payload.body.decode()
+    rows = _unwrap(text, payload.rows, wrapping.member, sort_key)
+    notes = {index: Notes(messages=faults).to_text() for index, faults in wrapping.faults.items()}
     return TextPayload(text, rows, notes)
 
 

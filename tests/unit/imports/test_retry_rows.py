@@ -20,7 +20,8 @@ from shared.imports.csv_export import (
     restored,
     row_line,
 )
-from shared.imports.json_rows import is_same_row, read_corrections
+from shared.imports.files.corrections import read_corrections
+from shared.imports.json_rows import is_same_row
 from shared.imports.results import NO_ORIGINS, Origins, unpack_origins
 from shared.imports.workers.definition import WORKERS
 from shared.services.failed_rows import row_masks
