@@ -2,8 +2,11 @@ import { addressOf, isAborted, newIdempotencyKey } from "../gateway.js";
 import { countOf, formatCount } from "../formatting.js";
 import { html, useRef, useState } from "../html.js";
 import { useLoaded } from "../loading.js";
+import { Changes } from "./Changes.js";
 import { ConfirmDialog } from "./ConfirmDialog.js";
+import { MessageList } from "./MessageText.js";
 import { ErrorNotice, Notice } from "./Notice.js";
+import { PagedTable } from "./PagedTable.js";
 import { Value } from "./Value.js";
 
 const TOO_LARGE = 413;
@@ -78,6 +81,7 @@ export function UndoDialog({ gateway, importId, hasRetries, onUndone, onClose })
             `)}
           </ul>
         `}
+        <${UndoneRows} gateway=${gateway} path=${path} />
       `}
       ${((rows && rows.failed > 0) || isTooLarge) && html`
         <label>
@@ -87,5 +91,41 @@ export function UndoDialog({ gateway, importId, hasRetries, onUndone, onClose })
       `}
       <${ErrorNotice} error=${error} />
     <//>
+  `;
+}
+
+const OUTCOMES = /** @type {Record<string, string>} */ ({ reversed: "put back", unchanged: "put back already", failed: "kept" });
+
+/**
+ * What the undo would do to each row, once the caller asks for it.
+ *
+ * @param {{ gateway: import("../gateway.js").Gateway, path: string }} properties
+ */
+function UndoneRows({ gateway, path }) {
+  const [isOpen, setOpen] = useState(false);
+  const rows = useLoaded(
+    async (signal) => {
+      if (!isOpen) return undefined;
+      const address = addressOf(path, { dryRun: true, view: "rows" });
+      return (await gateway.send("POST", address, null, {}, { signal, isExact: true })).body.items;
+    },
+    [path, isOpen],
+  );
+  if (!isOpen) {
+    return html`<button type="button" class="secondary small" onClick=${() => setOpen(true)}>Show the rows</button>`;
+  }
+  const columns = [
+    { key: "index", title: "Row", isNumber: true, render: (/** @type {any} */ item) => formatCount(item.index + 1) },
+    { key: "key", title: "Record", isHeader: true, render: (/** @type {any} */ item) => html`<${Value} value=${Object.values(item.key).join(" · ")} />` },
+    { key: "outcome", title: "Outcome", render: (/** @type {any} */ item) => OUTCOMES[item.outcome] ?? item.outcome },
+    { key: "changes", title: "What would change", render: (/** @type {any} */ item) => html`<${Changes} changes=${item.changes ?? []} />` },
+    { key: "messages", title: "Messages", render: (/** @type {any} */ item) => html`<${MessageList} messages=${item.messages} />` },
+  ];
+  return html`
+    ${rows.isLoading && html`<p role="status" aria-busy="true">Reading the rows…</p>`}
+    <${ErrorNotice} error=${rows.error} onRetry=${rows.reload} />
+    ${rows.value && html`
+      <${PagedTable} label="Rows of the undo" columns=${columns} items=${rows.value} keyOf=${(/** @type {any} */ item) => item.index} />
+    `}
   `;
 }

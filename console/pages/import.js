@@ -33,24 +33,41 @@ const UNSENT = new WeakMap();
  *
  * @param {import("../gateway.js").Gateway} gateway
  * @param {string} importId
- * @returns {[Corrections, (corrections: Corrections) => void]}
+ * @returns {[Corrections, (change: (corrections: Corrections) => Corrections) => void]}
  */
 function useCorrections(gateway, importId) {
   const [corrections, setCorrections] = useState(() => UNSENT.get(gateway)?.get(importId) ?? {});
-  const hasSome = Object.keys(corrections).length > 0;
+  const hasSome = unsent(corrections).length > 0;
   useEffect(() => {
     if (!hasSome) return undefined;
     const ask = (/** @type {Event} */ event) => event.preventDefault();
     addEventListener("beforeunload", ask);
     return () => removeEventListener("beforeunload", ask);
   }, [hasSome]);
-  /** @param {Corrections} next */
-  const keep = (next) => {
+  /** @param {(corrections: Corrections) => Corrections} change */
+  const keep = (change) => {
     const kept = UNSENT.get(gateway) ?? new Map();
+    const next = change(kept.get(importId) ?? {});
     UNSENT.set(gateway, kept.set(importId, next));
     setCorrections(next);
   };
   return [corrections, keep];
+}
+
+/**
+ * @param {Corrections} corrections
+ * @returns {[string, import("../components/FailedRows.js").Correction][]} Those that no retry has.
+ */
+function unsent(corrections) {
+  return Object.entries(corrections).filter(([, { state }]) => state !== "sent");
+}
+
+/**
+ * @param {Corrections} corrections
+ * @returns {Corrections} The same after a retry was accepted with them.
+ */
+function sent(corrections) {
+  return Object.fromEntries(Object.entries(corrections).map(([index, each]) => [index, { ...each, state: "sent" }]));
 }
 
 /**
@@ -103,12 +120,17 @@ export function ImportPage({ gateway, parameters, query }) {
   const isError = (query["severity"] ?? "error") === "error";
   // Rows that appear while an import runs would move what is below them.
   const areRowsShown = Boolean(item.endedAt) || wantsRows || filter.error !== "";
-  const changed = Object.keys(corrections).length;
+  const typed = unsent(corrections);
+  const changed = typed.length;
+  const failedAgain = typed.filter(([, { state }]) => state).length;
+  const children = shown.value?.children ?? [];
+  const isFollowed = !notice || children.some((each) => each.importId === notice.importId);
+  const isRetrying = !isFollowed || children.some((each) => !each.endedAt);
   /** @param {string} text */
   const follow = (text) => (/** @type {any} */ child) => {
     setDialog(null);
     setNotice({ text, importId: child.importId });
-    if (dialog === "retry") setCorrections({});
+    if (dialog === "retry") setCorrections(sent);
     wasOpen.current = true;
   };
 
@@ -125,7 +147,7 @@ export function ImportPage({ gateway, parameters, query }) {
     `}
     <${OutcomeChart} rows=${item.rows} />
     <${Actions} gateway=${gateway} item=${item} open=${open} changed=${changed} onChoose=${setDialog} />
-    <${Facts} item=${item} children=${shown.value?.children ?? []} />
+    <${Facts} item=${item} children=${children} />
 
     ${item.links.failures
       ? html`
@@ -141,7 +163,7 @@ export function ImportPage({ gateway, parameters, query }) {
             <h2 id="failed-rows">${filter.error ? "Failed rows of this group" : "Failed rows"}</h2>
             ${filter.error && html`<p><a href=${hashOf("/imports/{importId}", { importId })}>Show all failed rows</a></p>`}
             <${FailedRows} gateway=${gateway} importId=${importId} type=${item.type} keyFields=${messageType?.keyFields ?? []}
-              filter=${filter} corrections=${corrections} revision=${revision} onCorrections=${setCorrections}
+              filter=${filter} corrections=${corrections} revision=${revision} isRetrying=${isRetrying} onCorrections=${setCorrections}
               isReadOnly=${!item.links.retry || Boolean(item.undoes)} />
           </section>
         `}
@@ -157,13 +179,13 @@ export function ImportPage({ gateway, parameters, query }) {
 
     ${changed > 0 && html`
       <div class="bar" role="region" aria-label="Corrections">
-        <span role="status">${countOf(changed, "row")} corrected, not sent yet</span>
+        <span role="status">${countOf(changed, "row")} corrected, ${failedAgain ? `${formatCount(failedAgain)} failed again` : "not sent yet"}</span>
         <button type="button" onClick=${() => setDialog("retry")}>Send again…</button>
-        <button type="button" class="secondary" onClick=${() => setCorrections({})}>Discard</button>
+        <button type="button" class="secondary" onClick=${() => setCorrections(() => ({}))}>Discard</button>
       </div>
     `}
     ${dialog === "retry" && html`
-      <${RetryDialog} gateway=${gateway} importId=${importId} failed=${open} schema=${messageType?.schema ?? ""} corrections=${corrections}
+      <${RetryDialog} gateway=${gateway} importId=${importId} failed=${open} schema=${messageType?.schema ?? ""} corrections=${Object.fromEntries(typed)}
         onRetried=${follow("The failed rows are sent again, as a new import.")} onClose=${() => setDialog(null)} />
     `}
     ${dialog === "undo" && html`

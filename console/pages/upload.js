@@ -1,5 +1,6 @@
 /** @file Upload: choose a file, see what it would change, import it and follow the import. */
 
+import { Changes } from "../components/Changes.js";
 import { FileDrop } from "../components/FileDrop.js";
 import { MessageList } from "../components/MessageText.js";
 import { ErrorNotice, Notice } from "../components/Notice.js";
@@ -353,32 +354,6 @@ function Judgement({ items }) {
       <${PagedTable} label="Rows of the dry run" columns=${outcome === "failed" ? columns.filter(({ key }) => key !== "changes") : columns} items=${shown} pageOf=${outcome}
         keyOf=${(/** @type {any} */ item) => item.index} empty="The file has no rows." />
     </section>
-  `;
-}
-
-const MOST_CHANGES = 12;
-
-/** @param {{ changes: { field: string, before: any, after: any }[] }} properties */
-function Changes({ changes }) {
-  const [isOpen, setOpen] = useState(false);
-  const shown = isOpen ? changes : changes.slice(0, MOST_CHANGES);
-  return html`
-    <ul class="changes">
-      ${shown.map((each) => html`
-        <li key=${each.field}>
-          <strong><${Value} value=${each.field} /></strong>${": "}
-          ${each.before !== null && html`<del><${Value} value=${each.before} /></del>${" → "}`}
-          <ins>${each.after === null ? "(empty)" : html`<${Value} value=${each.after} />`}</ins>
-        </li>
-      `)}
-      ${shown.length < changes.length && html`
-        <li key="more">
-          <button type="button" class="secondary small" onClick=${() => setOpen(true)}>
-            ${countOf(changes.length - shown.length, "further field")}
-          </button>
-        </li>
-      `}
-    </ul>
   `;
 }
 

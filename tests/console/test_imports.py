@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Response, Route, expect
+from playwright.sync_api import Locator, Page, Response, Route, expect
 
 from shared.auth.integrations import READ
 from tests.builders import a_worker
@@ -64,6 +64,36 @@ def test_a_failing_file_is_uploaded_and_repaired_from_its_group_to_a_corrected_c
     assert (record["Gender"], record["StartDate"]) == (2, "2026-01-05")
 
 
+def test_a_corrected_row_that_fails_again_shows_what_was_typed_last(
+    console: Console, gateway: GatewayProcess, sender: Sender
+) -> None:
+    rows = [a_worker("P1", Gender="female"), a_worker("P2", Gender="male")]
+    import_id = send(gateway, sender, rows, "again.json")
+    page = console.page
+    console.open(f"#/imports/{import_id}")
+    console.sign_in(sender)
+
+    def cell(row: int) -> Locator:
+        return page.get_by_label(f"Gender of row {row}", exact=True)
+
+    def send_again(failed: str) -> None:
+        page.get_by_role("button", name="Send again…").click()
+        page.get_by_role("dialog").get_by_role("button", name=f"Send {failed} again").click()
+
+    cell(1).fill("two")
+    cell(2).fill("2")
+    send_again("2 rows")
+    page.get_by_text("1 row corrected, 1 failed again").wait_for()
+    expect(cell(1)).to_have_value("two")
+    expect(cell(2)).to_have_count(0)
+    cell(1).fill("1")
+    page.get_by_text("1 row corrected, not sent yet").wait_for()
+    send_again("1 row")
+    page.get_by_text("retries have imported all of them").first.wait_for()
+    stored = gateway.get("/api/records/workers?EmployerRef=E1&PersonnelRef=P1", sender).json
+    assert [item["record"]["Gender"] for item in stored["items"]] == [1]
+
+
 def press_until(page: Page, name: str) -> None:
     """Press Tab until the element of that name has the focus."""
     focused = """() => {
@@ -99,7 +129,11 @@ def test_a_wrong_import_is_undone_with_the_keyboard_alone(
     assert page.evaluate("document.activeElement.id") == "main"
     press_until(page, "Undo…")
     page.keyboard.press("Enter")
-    page.get_by_role("dialog").get_by_text("What would happen").wait_for()
+    page.get_by_role("dialog").get_by_text("nothing is done yet").wait_for()
+    press_until(page, "Show the rows")
+    page.keyboard.press("Enter")
+    undone = page.get_by_role("region", name="Rows of the undo")
+    expect(undone.get_by_role("row").filter(has_text="P1")).to_contain_text("Wrong → Sample")
     console.check_accessibility()
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Undo…")).to_be_focused()
