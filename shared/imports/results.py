@@ -46,7 +46,7 @@ class Outcome(StrEnum):
 
 
 # The outcomes that are stored. The results of an undo are only shown as reversed
-# (`shared.services.undo`).
+# (`shared.services.undo_rules`).
 STORED_OUTCOMES: Final = (Outcome.NEW, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.FAILED)
 
 # The meaning of each outcome, for the OpenAPI document and the docs.

@@ -19,7 +19,7 @@ from shared.imports.results import MAX_FULL_ANSWER
 from shared.imports.text_checks import MASK, masked_value
 from shared.services.import_views import message_view
 from shared.services.status import FailedRow, FailedRowPage, FailedRows
-from shared.services.undo import shown_results
+from shared.services.undo_rules import shown_results
 from shared.storage.import_records import ImportRecord
 
 

@@ -93,7 +93,7 @@ from shared.services.import_views import import_view, result_view
 from shared.services.profiles import ProfileService
 from shared.services.status import FailedRows
 from shared.services.tenant_shares import TenantShares
-from shared.services.undo import shown_results
+from shared.services.undo_rules import shown_results
 from shared.storage.dropped_blobs import Drop, DroppedBlobs
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import ROW_DONE, ROW_PENDING, ROW_REJECTED, ROW_RESULTS

@@ -42,7 +42,7 @@ from shared.services.background import Completions
 from shared.services.import_log import ImportLog
 from shared.services.profiles import ProfileService
 from shared.services.results import Payloads, Results
-from shared.services.undo import shown_results
+from shared.services.undo_rules import shown_results
 from shared.storage.import_records import Counts, ImportRecord, RetryLink
 from shared.storage.result_records import StoredResult
 from shared.storage_time import storage_time_now

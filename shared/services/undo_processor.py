@@ -1,8 +1,8 @@
 """The work of an undo of a type whose rows each name one record by its key.
 
-It is that of an import (`record_processor`) with another decision: `undo` instead of the rules of
-the type. The records before the import, the records that refer to them, and the records that they
-refer to are read for many records at once.
+It is that of an import (`record_processor`) with another decision: by `undo_rules` instead of the
+rules of the type. The records before the import, the records that refer to them, and the records
+that they refer to are read for many records at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shared.imports.messages import Message, MessageId
 from shared.imports.registry import IMPORT_TYPES, TYPE_CATALOGUE, types_referring_to
 from shared.imports.results import Outcome, RowResult
 from shared.imports.row_reader import as_sent
-from shared.services import undo
+from shared.services import undo_rules
 from shared.services.record_processor import (
     ChunkRows,
     RecordProcessor,
@@ -338,10 +338,10 @@ def undo_resolver(
         before = recorded_results(record, rows, stored)
         if before is not None:
             return RecordOutcome(before)
-        if stored is not None and undo.is_reversed(record, stored.stamp.number):
+        if stored is not None and undo_rules.is_reversed(record, stored.stamp.number):
             return RecordOutcome(_results(rows, Outcome.UNCHANGED, _NOTHING_TO_CHANGE))
         state, former = facts.former_of(stored)
-        fault = undo.refusal(record, None if stored is None else stored.stamp.number, state)
+        fault = undo_rules.refusal(record, None if stored is None else stored.stamp.number, state)
         if stored is None or fault is not None:
             return RecordOutcome(fail_all_rows(rows.rows, fault or _NOT_KEPT))
         if former is None:

@@ -1,7 +1,7 @@
 """Accepting and judging the undo of an import (docs/contracts.md#9, docs/design.md#1.11).
 
 The rows of an undo come from the results of the undone import, since its payload may have expired.
-The undo has the type and the options of that import. It is processed by the rules of `undo`.
+The undo has the type and the options of that import. It is processed by the rules of `undo_rules`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shared.imports.planning import Plan
 from shared.imports.registry import import_type
 from shared.imports.results import Outcome, RowResult, row_set
 from shared.imports.sender import NO_SENDER, Sender
-from shared.services import undo
+from shared.services import undo_rules
 from shared.services.accept import ImportAcceptor
 from shared.services.background import Offload
 from shared.services.chunk_messages import RunDirectly, run_without_queues
@@ -80,9 +80,9 @@ class UndoJudgement:
     @property
     def shown(self) -> DryRunResult:
         """The results and the changes with the indexes of the import that is undone."""
-        indexes = undo.shown_indexes(self.draft)
+        indexes = undo_rules.shown_indexes(self.draft)
         return DryRunResult(
-            tuple(undo.shown_results(self.draft, self.result.results)),
+            tuple(undo_rules.shown_results(self.draft, self.result.results)),
             {indexes[index]: text for index, text in self.result.changes.items()},
         )
 
@@ -267,8 +267,8 @@ def _undo_rows(kind: ImportType, tenant: str, results: Sequence[RowResult]) -> l
     sort_key_of = sort_key_reader(kind, tenant)
     rows: list[_UndoRow] = []
     for result in results:
-        if undo.has_effect(result):
-            row = undo.undo_row(kind, result)
+        if undo_rules.has_effect(result):
+            row = undo_rules.undo_row(kind, result)
             text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
             rows.append(_UndoRow(result.index, sort_key_of(fold_names(row)), text))
     return rows

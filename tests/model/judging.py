@@ -32,7 +32,7 @@ from shared.imports.licenses.undo import LicenseUndo, UndoneRow, read_undone_row
 from shared.imports.messages import Message
 from shared.imports.registry import IMPORT_TYPES, import_type, types_of_table
 from shared.imports.results import STORED_OUTCOMES, Outcome, RowResult, rows_in
-from shared.services.undo import is_reversed
+from shared.services.undo_rules import is_reversed
 from shared.storage import business_records, import_records, result_records
 from shared.storage.import_records import ImportRecord
 from shared.storage.names import LICENSE_DOCUMENTS

@@ -26,7 +26,7 @@ from shared.imports.json_rows import read_lines
 from shared.imports.merge_rules import fail_all_rows
 from shared.imports.messages import UNREADABLE_ROW, Message, MessageId
 from shared.imports.results import Outcome, RowResult, failed
-from shared.services import undo
+from shared.services import undo_rules
 from shared.services.record_processor import RecordCommitter
 from shared.services.row_processor import (
     BeforeCommit,
@@ -88,7 +88,11 @@ def read_undone_rows(lines: bytes) -> tuple[list[UndoneRow], list[RowResult]]:
     rows: list[UndoneRow] = []
     broken: list[RowResult] = []
     for index, line in read_lines(lines):
-        ids = [line.get(EMPLOYEE_ID), *line.get(undo.REMOVED, ()), *line.get(undo.RESTORED, ())]
+        ids = [
+            line.get(EMPLOYEE_ID),
+            *line.get(undo_rules.REMOVED, ()),
+            *line.get(undo_rules.RESTORED, ()),
+        ]
         if all(isinstance(each, str) for each in ids):
             rows.append(UndoneRow(index, ids[0], tuple(dict.fromkeys(ids))))
         else:
@@ -208,7 +212,7 @@ class UndoResolver:
         recorded = recorded_results(self._record, keyed, own)
         if recorded is not None:
             return RecordOutcome(recorded)
-        if own is not None and undo.is_reversed(self._record, own.stamp.number):
+        if own is not None and undo_rules.is_reversed(self._record, own.stamp.number):
             unchanged = Message(MessageId.NOTHING_TO_CHANGE)
             return RecordOutcome(
                 (RowResult(read.index, read.key, Outcome.UNCHANGED, (unchanged,)),)
@@ -233,7 +237,7 @@ class UndoResolver:
         for stored in undone.values():
             state, former = self._employees.former_of(stored)
             number = None if stored is None else stored.stamp.number
-            fault = undo.refusal(self._record, number, state)
+            fault = undo_rules.refusal(self._record, number, state)
             if former is not None and former.document[EMPLOYEE_ID] not in undone:
                 # Without its id the employee would be lost.
                 fault = fault or Message(MessageId.FORMER_VALUES_NOT_KEPT)

@@ -33,7 +33,7 @@ from shared.imports.messages import BROKEN_RECORD, SEND_AGAIN, Message, MessageI
 from shared.imports.results import Outcome, RowResult
 from shared.imports.text_checks import escaped
 from shared.imports.workers.definition import WORKERS
-from shared.services import undo
+from shared.services import undo_rules
 from shared.services.import_log import ImportLog
 from shared.services.references import EarlierImports, was_there
 from shared.services.row_processor import (
@@ -281,12 +281,12 @@ class DocumentUndoProcessor(DocumentProcessor):
                 return RecordOutcome(before)
             [row] = rows.rows
             number = None if stored is None else stored.stamp.number
-            if number is not None and undo.is_reversed(record, number):
+            if number is not None and undo_rules.is_reversed(record, number):
                 unchanged = Message(MessageId.NOTHING_TO_CHANGE)
                 return RecordOutcome(
                     (RowResult(row.index, row.key, Outcome.UNCHANGED, (unchanged,)),)
                 )
-            fault = undo.refusal(record, number, state) or missing_worker
+            fault = undo_rules.refusal(record, number, state) or missing_worker
             if stored is None or fault is not None:
                 return RecordOutcome(
                     fail_all_rows(rows.rows, fault or Message(MessageId.FORMER_VALUES_NOT_KEPT))

@@ -70,7 +70,7 @@ from shared.imports.messages import (
 from shared.imports.results import RowResult, failed
 from shared.services.background import Offload
 from shared.services.row_processor import BeforeCommit, SupersededError
-from shared.services.undo import is_reversed
+from shared.services.undo_rules import is_reversed
 from shared.storage.business_records import partition_of
 from shared.storage.former_columns import former_values, keep_spilled
 from shared.storage.import_records import LAST_NUMBER, ImportRecord

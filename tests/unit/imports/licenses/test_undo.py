@@ -13,7 +13,7 @@ from shared.imports.licenses.license_set import LicenseSet, StoredLicense, as_to
 from shared.imports.licenses.undo import FormerLicenses, LicenseUndo, UndoneRow, read_undone_row
 from shared.imports.messages import MessageId
 from shared.imports.results import MAX_REMOVED, Outcome, RowResult
-from shared.services.undo import has_effect, undo_row
+from shared.services.undo_rules import has_effect, undo_row
 from tests.unit.imports.licenses.company import KEYS, Company, of_employee, of_key, outcomes_of
 
 OVERRIDE, MERGE, REPLACE, DELETE = (
