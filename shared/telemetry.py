@@ -109,12 +109,6 @@ def turn_on() -> None:
         log.failure("telemetry.packages_missing", error)
 
 
-def turn_off() -> None:
-    """Make no spans and measurements from now on."""
-    global _instruments  # noqa: PLW0603
-    _instruments = None
-
-
 def span(name: str, parent: str = "", **fields: Unpack[Fields]) -> AbstractContextManager[Any]:
     """A span around a block; one of OpenTelemetry, or None where telemetry is off.
 

@@ -44,6 +44,9 @@ _DELIMITERS: Final = ",;\t"
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]*', re.IGNORECASE)
 # The characters of a line of blank cells, with any delimiter.
 _BLANK_CELLS: Final = ENDS + _DELIMITERS + "\"'"
+_NO_HEADER: Final = (
+    "The file has no header: its first line must name the columns, by the paths of the fields."
+)
 _LONGEST_CELL: Final = 16 * 1024 * 1024
 # The stored lines of the first rows are kept, so that they need not be made again: up to so many
 # times the size of the file.
@@ -125,8 +128,6 @@ def read_csv(
     check_not_empty(body)
     try:
         start, lines_above, delimiter = _find_header(body)
-        if not delimiter:
-            delimiter = max(_DELIMITERS, key=lambda mark: _count_columns(body, start, mark))
     except UnicodeDecodeError:
         raise not_utf8_error(body) from None
     source = _Lines(body, start)
@@ -140,10 +141,7 @@ def read_csv(
     try:
         header = next(reader, None)
         if header is None:
-            raise InvalidRequestError(
-                "The file has no header: its first line must name the columns, by the paths of the "
-                "fields."
-            )
+            raise InvalidRequestError(_NO_HEADER)
         check_row_size(sum(map(len, header)), f"The header in line {line}")
         renderer = make_renderer(header, line)
         width = max(at for at, name in enumerate(header, 1) if name.strip())
@@ -201,7 +199,9 @@ class _Lines:
 
 
 def _find_header(body: bytes) -> tuple[int, int, str]:
-    """The offset of the header, the number of lines above it, and the delimiter that they name."""
+    """The offset of the header, the number of lines above it, and the delimiter: the one that they
+    name, else the one that gives the header most columns.
+    """
     start = 0
     while body.startswith(BOM_UTF8, start):
         # Some editors put a second byte order mark in front of the first.
@@ -214,6 +214,8 @@ def _find_header(body: bytes) -> tuple[int, int, str]:
             break
         delimiter = separator[1] if separator else delimiter
         start, count = lines.offset, count + 1
+    if not delimiter:
+        delimiter = max(_DELIMITERS, key=lambda mark: _count_columns(body, start, mark))
     return start, count, delimiter
 
 

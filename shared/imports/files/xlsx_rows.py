@@ -46,6 +46,9 @@ from shared.imports.text_checks import is_blank
 # 100,000 rows of a template, whose columns are mostly empty, are 11,500,000.
 MAX_AREA: Final = 20_000_000
 # Faults of cells; each begins with the name of the cell.
+_NO_HEADER: Final = (
+    "The sheet has no header: its first row must name the columns, by the paths of the fields."
+)
 _SAVE: Final = "open the file in a spreadsheet program and save it"
 _NO_VALUE: Final = f"has a formula without its value; {_SAVE}"
 _ERROR: Final = "has an error of the spreadsheet; correct its formula, or clear the cell"
@@ -218,8 +221,7 @@ def read_xlsx(
     """Read the rows of a sheet: of that name, else of the first visible one.
 
     `max_bytes` limits what is unpacked of the body, `max_stored` the bytes of the rows as they are
-    stored. Raises InvalidRequestError with the problem and
-    its place, TooLargeError.
+    stored. Raises InvalidRequestError with the problem and its place, TooLargeError.
     """
     payload = SheetPayload()
     stored_bytes = StoredBytes(max_stored)
@@ -263,10 +265,7 @@ def read_xlsx(
             stored_bytes.add(len(line))
             payload.add(sort_key(values), line, row.number)
     if renderer is None:
-        raise InvalidRequestError(
-            "The sheet has no header: its first row must name the columns, by the paths of the "
-            "fields."
-        )
+        raise InvalidRequestError(_NO_HEADER)
     return payload
 
 

@@ -144,21 +144,22 @@ async def licenses_call(
     allow_same = deletes or requests.boolean(query, "allowSameFile", default=True)
     requests.check_size(req, gateway.settings.max_body_bytes)
     dry_run = requests.dry_run(query)
-    is_by_row = dry_run is DryRun.ROWS
-    media_type = accepted_media_type(
-        req, _JSON_TYPES if is_by_row else offered_types(_media_type(req))
-    )
+    offered = _JSON_TYPES if dry_run is DryRun.ROWS else offered_types(_media_type(req))
+    media_type = accepted_media_type(req, offered)
     sent = sent_rows(req, LICENSES.rules, gateway.settings.max_body_bytes)
     format_ = _body_format(req) if sent.format is None else None
-    max_document_bytes = gateway.settings.max_document_bytes
     body = req.get_body()
     options = replace(caller.options, action=action.value)
+
+    async def read_rows() -> tuple[SentRows, Plan]:
+        text = await _text_body(req, sent, format_)
+        rows = await _with_profile(gateway, caller.tenant, query, sent, format_)
+        reader = BodyReader.of_rows(rows, format_, gateway.settings.max_document_bytes)
+        return rows, await gateway.intake.read(LICENSES, caller.tenant, text, reader)
+
     if dry_run is not DryRun.NO:
         async with gateway.shares.acceptance.place(caller.tenant):
-            text = await _text_body(req, sent, format_)
-            rows = await _with_profile(gateway, caller.tenant, query, sent, format_)
-            reader = BodyReader.of_rows(rows, format_, max_document_bytes)
-            planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
+            rows, planned = await read_rows()
         gateway.dry_runs.check_rows(planned)
         if not allow_same:
             hashes = await gateway.fingerprint_keys.body_hashes(body)
@@ -168,10 +169,7 @@ async def licenses_call(
     keyed = await keyed_call(req, caller.tenant, [body], gateway.fingerprint_keys)
 
     async def accept(import_id: str) -> ImportRecord | None:
-        text = await _text_body(req, sent, format_)
-        rows = await _with_profile(gateway, caller.tenant, query, sent, format_)
-        reader = BodyReader.of_rows(rows, format_, max_document_bytes)
-        planned = await gateway.intake.read(LICENSES, caller.tenant, text, reader)
+        rows, planned = await read_rows()
         if not planned.rows:
             return None
         sender = await sender_of(gateway, caller, req)
