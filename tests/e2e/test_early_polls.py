@@ -45,7 +45,8 @@ def test_a_large_call_sends_it_before_its_chunks_and_it_expires(
     with QueueServiceClient.from_connection_string(storage) as queues:
         first, *rest = queues.get_queue_client(_BULK).peek_messages(max_messages=32)
     assert base64.b64decode(first.content).decode() == EARLY_POLL
-    assert first.expires_on and first.inserted_on
+    assert first.expires_on
+    assert first.inserted_on
     assert 0 < (first.expires_on - first.inserted_on).total_seconds() <= 60
     for each in rest:
         message = ChunkMessage.from_text(base64.b64decode(each.content))
