@@ -113,8 +113,9 @@ class _Building:
 _PAUSE_SECONDS = 1.0
 # Python looks for cycles after so many new objects, 700 by default, and in the older generations
 # after so many looks. Rows are thousands of objects without cycles, so it looked too often: for a
-# twentieth of the processor time of an import.
-_COLLECTIONS = (10_000, 20, 10)
+# twentieth of the processor time of an import. The rows that are in memory at a time stay below
+# this number, nearly always.
+_COLLECTIONS = (40_000, 20, 10)
 # A thread that reads a large body keeps the interpreter for so long while the event loop has work,
 # which waits for it several times in each request to storage. Python's own 5 ms add up.
 _SWITCH_SECONDS = 0.0005

@@ -145,6 +145,8 @@ _BLOB_RETRIES = 2
 _BLOCK_BYTES = 1024 * 1024
 # The same for a download that no call waits for: the rows of a whole chunk come with one request.
 _BACKGROUND_READ_BYTES = 9 * 512 * 1024
+# Bytes of a download that are passed on at a time; azure-core's default is 4 KiB.
+_STREAM_BYTES = 64 * 1024
 _SERVICES = ("table", "queue", "blob")
 # The key that the health check writes. No tenant has this id.
 _HEALTH = "health"
@@ -156,7 +158,9 @@ class CountingTransport(AioHttpTransport):  # type: ignore[misc]  # it is loaded
     def __init__(self) -> None:
         # Else aiohttp looks up proxies and ~/.netrc before each request, in two threads. That takes
         # a third of the processor time of a small request, and waits while other threads are busy.
-        super().__init__(use_env_settings=bool(getproxies()))
+        super().__init__(
+            use_env_settings=bool(getproxies()), connection_data_block_size=_STREAM_BYTES
+        )
         self.requests = 0
 
     async def open(self) -> None:

@@ -61,6 +61,7 @@ NO_OPTIONS: Final[Mapping[str, str]] = {}
 _VERSION = "2019-02-02"
 _SCOPE = "https://storage.azure.com/.default"
 _INT32 = range(-(2**31), 2**31)
+_OWN_KEY = re.compile(r"[A-Za-z0-9._=|-]*")
 _STATUS = re.compile(rb"^HTTP/1\.1 ([0-9]{3})", re.MULTILINE)
 _STATUS_LINE = b"HTTP/1.1 "
 _NO_CONTENT = b"\nHTTP/1.1 204 "
@@ -271,7 +272,9 @@ def _quoted_text(text: str) -> str:
 
 
 def _quoted(key: str) -> str:
-    """Quote a key, which has only letters, digits and `._-=|` (`shared.storage.entities`)."""
+    """Quote a key. Our own have only letters, digits and `._-=|` (`shared.storage.entities`)."""
+    if _OWN_KEY.fullmatch(key):
+        return key.replace("=", "%3D").replace("|", "%7C")
     return quote(key, safe="._-")
 
 

@@ -28,6 +28,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -195,6 +196,8 @@ class StoredRecord:
         )
 
 
+# The rows of an import name few groups.
+@lru_cache(maxsize=256)
 def partition_of(tenant: str, group: str) -> str:
     """Partition key of the records of one group (an employer, a company) of a tenant."""
     return join(tenant, group)

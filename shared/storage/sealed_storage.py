@@ -101,15 +101,13 @@ class SealedFields:
         parts: list[str] = []
         values: list[str] = []
         start = shorter = 0
-        for at, quoted in self._found(text):
-            first = at + len(quoted)
-            if at < start or text.startswith("null", first):
-                continue  # the former is within a value that is sealed as a whole
+        for at, first in self._found(text):
+            if at < start or text[first] == "n":
+                continue  # it is within a value that is sealed as a whole, or null
             last = _end_of(text, first)
-            value = text[first:last]
             parts.append(text[start:first])
-            values.append(f"{at - shorter}{quoted}{value}")
-            shorter += len(value) - len(_MARK)
+            values.append(f"{at - shorter}{text[at:last]}")
+            shorter += last - first - len(_MARK)
             start = last
         if not values:
             return text, ""
@@ -138,16 +136,17 @@ class SealedFields:
         """Whether a document says that it has sealed values."""
         return any(marked in text for marked in self.marked)
 
-    def _found(self, text: str) -> list[tuple[int, str]]:
-        """Where the fields are in a document, in order. Inside a text every quote is escaped, so
-        what is found is always the name of a field.
+    def _found(self, text: str) -> list[tuple[int, int]]:
+        """Where the fields and their values begin in a document, in order. Inside a text every
+        quote is escaped, so what is found is always the name of a field.
         """
-        places: list[tuple[int, str]] = []
+        places: list[tuple[int, int]] = []
         for quoted in self.quoted:
             at = text.find(quoted)
             while at >= 0:
-                places.append((at, quoted))
-                at = text.find(quoted, at + len(quoted))
+                first = at + len(quoted)
+                places.append((at, first))
+                at = text.find(quoted, first)
         if len(places) > 1:
             places.sort()
         return places

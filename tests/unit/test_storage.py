@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -145,6 +146,13 @@ def test_the_size_of_an_operation_is_never_taken_for_less(
     for operation in (Upsert(Entity("p", "r", values)), Insert(Entity("p", "r", {}))):
         address = "https://an-account.table.core.windows.net/Workers"
         assert len(_format_transaction([operation], address, "batch")) <= operation_bytes(operation)
+
+
+@given(st.text("aZ09._=|-", max_size=9) | st.text(st.characters(codec="utf-8"), max_size=9))
+def test_a_row_key_is_quoted_in_the_address_of_its_operation(row: str) -> None:
+    body = _format_transaction([Upsert(Entity("p", row, {}))], "http://storage/T", "batch")
+    line = f"PUT http://storage/T(PartitionKey='p',RowKey='{quote(row, safe='._-')}') HTTP/1.1\r\n"
+    assert line.encode() in body
 
 
 @given(
