@@ -1,8 +1,9 @@
-"""What triggers call is imported late, because cold starts count (docs/design.md#3).
+"""Imports the services after the app is indexed, so that cold starts are short (docs/design.md#3).
 
-The host needs only names, routes and queues to index the app. So a trigger imports what it calls
-when it is called. A thread imports all of that (`functions.called`) right after the app is indexed.
-Calls, messages and timers wait for it; the event loop goes on meanwhile.
+The host needs only names, routes and queues to index the app. So a trigger imports the services
+inside its function. Right after the indexing, a thread imports all of them
+(`functions.late_imports`). Calls, messages and timers wait for that thread without blocking the
+event loop.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 Handler = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
 
 
-async def loaded() -> None:
-    """Wait until what triggers import late is there. Raises what a module raises at its import."""
+async def wait_until_loaded() -> None:
+    """Wait until `functions.late_imports` is imported. Raises what its import raises."""
     loading = _start_loading()
     if not loading.done():
         await asyncio.shield(asyncio.wrap_future(loading))
@@ -60,7 +61,7 @@ def _start_loading() -> Future[ModuleType]:
     with _lock:
         if _loading is None or (_loading.done() and _loading.exception() is not None):
             thread = ThreadPoolExecutor(1, "loading")
-            _loading = thread.submit(importlib.import_module, "functions.called")
+            _loading = thread.submit(importlib.import_module, "functions.late_imports")
             _loading.add_done_callback(_log_failure)
             thread.shutdown(wait=False)
         return _loading
@@ -84,7 +85,7 @@ async def gateway() -> Gateway:
 @asynccontextmanager
 async def gateway_in_background() -> AsyncIterator[Gateway]:
     """The gateway for a message, a timer or a drop, which may wait longer for storage."""
-    await loaded()
+    await wait_until_loaded()
     from shared.storage_time import BACKGROUND_SECONDS, storage_time
 
     with storage_time(BACKGROUND_SECONDS):
@@ -96,7 +97,7 @@ def answered(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def answer(req: func.HttpRequest) -> func.HttpResponse:
-        await loaded()
+        await wait_until_loaded()
         from shared.web.responses import answer_call
 
         return await answer_call(handler, req)
@@ -110,7 +111,7 @@ def answered_with(load_answers: Callable[[], FaultAnswers]) -> Callable[[Handler
     def decorate(handler: Handler) -> Handler:
         @functools.wraps(handler)
         async def answer(req: func.HttpRequest) -> func.HttpResponse:
-            await loaded()
+            await wait_until_loaded()
             from shared.web.responses import answer_call
 
             return await answer_call(handler, req, load_answers())

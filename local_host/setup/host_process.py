@@ -21,7 +21,7 @@ from local_host.setup.paths import PYTHON, ROOT
 _READY = re.compile(r"ready (https?://\S+)\s*")
 _PAUSE = 0.1
 # What the app imports at its first call. A start that waits for that call imports it earlier.
-_CALLED = "functions.called"
+_LATE_IMPORTS = "functions.late_imports"
 _HEALTH_SECONDS = 60.0
 # The host lets running functions end before it does.
 _STOP_SECONDS = 40.0
@@ -100,7 +100,7 @@ def running_host(
     `snapshots`.
     """
     command = [str(PYTHON), "-m", "local_host", "--port", str(port)]
-    command += ["--late-settings", "--preload", _CALLED]
+    command += ["--late-settings", "--preload", _LATE_IMPORTS]
     command += ["--standin", "--snapshots", str(snapshots)] if snapshots is not None else []
     if certificate is not None:
         key = certificate.with_name("key.pem")

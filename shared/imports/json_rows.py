@@ -30,7 +30,7 @@ from shared.errors import (
     UnsupportedPayloadError,
 )
 from shared.imports.exact_json import ExactReader, read_exactly
-from shared.imports.object_names import ByNames
+from shared.imports.object_names import NamesCache
 from shared.imports.results import rows_in
 
 # Levels of nesting in the whole body, including the array of the rows.
@@ -213,7 +213,7 @@ class TextPayload:
 
 @dataclass(frozen=True, slots=True)
 class AsciiPayload:
-    """The same for a body in ASCII, which is its own text: memory holds it once."""
+    """The rows of a body in ASCII. Its bytes are its text, so memory holds it once."""
 
     body: bytes
     rows: Sequence[RawRow]
@@ -848,7 +848,7 @@ def _find_folded(names: tuple[str, ...]) -> Mapping[str, str] | None:
         return None
 
 
-_FOLDED = ByNames(_find_folded)
+_FOLDED = NamesCache(_find_folded)
 
 
 def _check_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -69,8 +69,9 @@ def unusual_values(sent: Document, shape: Shape, accepted_on: str = "") -> Itera
 
 
 def _are_usual(sent: Document, shape: Shape, accepted_on: str) -> bool:
-    """Whether `_find_unusual` finds nothing for certain. That is so for nearly all rows, and takes
-    half of its time.
+    """Whether it is certain that `_find_unusual` finds nothing, which is so for nearly all rows.
+
+    This check takes half the time of `_find_unusual`.
     """
     usual = shape.usual
     for name, value in sent.items():

@@ -1,4 +1,4 @@
-"""Remembers what follows from the names of a JSON object.
+"""A cache of what follows from the names of a JSON object alone.
 
 The objects of a payload nearly always have the same names in the same order. So what depends on the
 names alone is computed once for each list of names, and looked up for the next object.
@@ -11,13 +11,15 @@ from typing import Final, Generic, TypeVar
 
 _T = TypeVar("_T")
 
-# Lists of names that are remembered, and the characters of one: a payload may have other names in
-# each row. The largest object of the contracts has 62 names of 20 characters at most.
+# Limits, because each row of a payload may have other names. The largest object of the contracts
+# has 62 names of 20 characters at most.
 MAX_REMEMBERED: Final = 256
+"""Lists of names that are remembered."""
 MAX_CHARACTERS: Final = 8_192
+"""The characters of one list of names."""
 
 
-class ByNames(Generic[_T]):
+class NamesCache(Generic[_T]):
     """Calls `find` with the names of an object, and remembers what it returns."""
 
     def __init__(self, find: Callable[[tuple[str, ...]], _T]) -> None:

@@ -29,7 +29,7 @@ from shared.imports.model import (
     list_of_anything,
     shape_of,
 )
-from shared.imports.object_names import ByNames
+from shared.imports.object_names import NamesCache
 from shared.imports.text_checks import MASK, is_blank
 
 _Values = tuple[Any, ...]
@@ -43,9 +43,11 @@ class _UnusualError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What the names of an object say: its fields in that order, and which of them are what.
+    """What is known of an object by its names alone: `fields` are their fields in that order.
 
-    `objects` and `lists` are the nested ones.
+    `is_as_sent` says that the names are spelled as in the contract. `texts` and `flags` take the
+    values of those types out of all values. `objects` read the fields that are objects or lists of
+    objects.
     """
 
     fields: tuple[str, ...]
@@ -65,7 +67,7 @@ class _ObjectReader:
             name for name, info in model.model_fields.items() if info.is_required()
         )
         self._validate = _make_validator(self._shape)
-        self._layouts = ByNames(self._find_layout)
+        self._layouts = NamesCache(self._find_layout)
 
     def read(self, sent: Mapping[str, Any], *, is_reduced: bool) -> Document:
         """The object under contract names. Raises _UnusualError or ValidationError.

@@ -6,7 +6,7 @@ is decided without parsing it (docs/design.md#digests). A record has such a dige
 
 * the row was the only one for its record in its chunk,
 * its result had no message,
-* it had no notes that matter, since they stand beside the JSON.
+* it had no notes that may change it, since they are not part of the JSON.
 
 What else decides about a row is in the digest, too: the version of its type, and the gateway's code
 (`code_digest`). The day stands beside it. A date of birth in the future gets a message, so there
@@ -29,7 +29,7 @@ from typing import Final
 import shared
 from shared import log
 from shared.clock import PROCESS_STARTED
-from shared.imports.files.notes import matter
+from shared.imports.files.notes import may_change_row
 from shared.imports.import_type import ImportType, OnExisting
 from shared.imports.json_rows import LinePlace, line_places
 from shared.imports.messages import Message, MessageId
@@ -140,7 +140,7 @@ class SentRows:
         """
         first = rows.rows[0]
         place = self._places.get(first.index)
-        if len(rows.rows) > 1 or messages or place is None or self._has_notes(place):
+        if len(rows.rows) > 1 or messages or place is None or self._may_change_by_notes(place):
             return b""
         return self._digests.make_sent(self._parts(place, rows.key, first.key), self._day)
 
@@ -197,7 +197,7 @@ class SentRows:
         for place in places:
             group = group_field.search(self._data, place.text, place.text_end)
             reference = reference_field.search(self._data, place.text, place.text_end)
-            if group is not None and reference is not None and not self._has_notes(place):
+            if group is not None and reference is not None and not self._may_change_by_notes(place):
                 key = group[1].decode(), reference[1].decode()
                 record = RecordKey(partition_of(self._tenant, key[0]), row_of(key[1]))
                 found.append(_Found(place, key, record))
@@ -222,8 +222,8 @@ class SentRows:
         parts = [text.encode() for text in texts]
         return [*parts, self.code, self._data[place.text : place.text_end]]
 
-    def _has_notes(self, place: LinePlace) -> bool:
-        return place.text_end < place.end and matter(
+    def _may_change_by_notes(self, place: LinePlace) -> bool:
+        return place.text_end < place.end and may_change_row(
             self._data[place.text_end : place.end].decode()
         )
 

@@ -86,8 +86,8 @@ def line_notes(line: int) -> str:
     return f'{{"line":{line}}}'
 
 
-def matter(notes: str) -> bool:
-    """Whether notes may change how a row is read; those of nearly all rows say only their line."""
+def may_change_row(notes: str) -> bool:
+    """Whether a row may be read differently because of its notes. Most notes have only the line."""
     return any(name in notes for name in _NAMES_OF_NOTES)
 
 
@@ -96,7 +96,7 @@ def with_notes(row: ReadRow, notes: str) -> ReadRow:
 
     A field whose cell has a fault is not in the row, so that it is not missing too.
     """
-    if not matter(notes):
+    if not may_change_row(notes):
         return row
     read = Notes.from_text(notes)
     return replace(

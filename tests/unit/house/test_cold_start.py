@@ -24,7 +24,7 @@ SLOW = (
     "xlsxwriter",
 )
 FOR_FEW_CALLS = {"shared.web.console_files"}
-"""What a trigger imports late and `functions.called` does not import."""
+"""What a trigger imports late and `functions.late_imports` does not import."""
 
 
 def _printed(program: str) -> list[str]:
@@ -39,13 +39,13 @@ def _printed(program: str) -> list[str]:
 def test_indexing_the_app_imports_the_triggers_and_nothing_else_of_ours() -> None:
     loaded = set(_printed("import sys, function_app; print(*sys.modules, sep='\\n')"))
     assert [name for name in loaded if name.startswith(SLOW)] == []
-    triggers = {module.name for module in modules("functions")} - {"functions.called"}
+    triggers = {module.name for module in modules("functions")} - {"functions.late_imports"}
     names = {"shared", "shared.early_settings", "shared.imports", "shared.imports.queue_names"}
     assert {name for name in loaded if name.startswith(("functions", "shared"))} == triggers | names
 
 
 def test_what_triggers_import_late_is_imported_in_advance() -> None:
-    loaded = set(_printed("import sys, functions.called; print(*sys.modules, sep='\\n')"))
+    loaded = set(_printed("import sys, functions.late_imports; print(*sys.modules, sep='\\n')"))
     assert {"pydantic", "azure.data.tables", "azure.storage.blob", "azure.storage.queue"} <= loaded
     known = {module.name for module in modules("shared")}
     late = {
@@ -61,12 +61,12 @@ import asyncio, sys, threading
 
 async def index():
     import function_app
-    print("functions.called" in sys.modules)
+    print("functions.late_imports" in sys.modules)
     await asyncio.sleep(0)
     print(*[thread.name for thread in threading.enumerate()][1:])
-    from functions.loading import loaded
-    await loaded()
-    print("functions.called" in sys.modules)
+    from functions.loading import wait_until_loaded
+    await wait_until_loaded()
+    print("functions.late_imports" in sys.modules)
 
 asyncio.run(index())
 """
@@ -84,13 +84,13 @@ sys.modules["pydantic"] = None
 async def call():
     import function_app
     from functions.documents import documents_list
-    from functions.loading import loaded
+    from functions.loading import wait_until_loaded
     try:
-        await loaded()
+        await wait_until_loaded()
     except ImportError as error:
         print("raised", error.name)
     del sys.modules["pydantic"]
-    await loaded()
+    await wait_until_loaded()
     print("loaded")
 
 asyncio.run(call())

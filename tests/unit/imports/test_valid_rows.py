@@ -18,7 +18,7 @@ from shared.imports.import_type import ReadRow
 from shared.imports.json_rows import fold_names, line_of, read_noted_lines
 from shared.imports.licenses.model import License, LicenseIdentity
 from shared.imports.model import MAX_TEXT, Record, schema_of, shape_of
-from shared.imports.object_names import MAX_CHARACTERS, MAX_REMEMBERED, ByNames
+from shared.imports.object_names import MAX_CHARACTERS, MAX_REMEMBERED, NamesCache
 from shared.imports.placements.model import Placement
 from shared.imports.row_reader import read_row, read_unusual_row
 from shared.imports.timesheets.model import Timesheet, TimesheetV2
@@ -241,13 +241,13 @@ def test_names_are_looked_up_once() -> None:
         asked.append(names)
         return len(names)
 
-    lengths = ByNames(count)
+    lengths = NamesCache(count)
     assert [lengths.get(("a", "b")), lengths.get(("a", "b")), lengths.get(())] == [2, 2, 0]
     assert asked == [("a", "b"), ()]
 
 
 def test_only_so_many_names_are_remembered() -> None:
-    lengths = ByNames(len)
+    lengths = NamesCache(len)
     for number in range(3 * MAX_REMEMBERED):
         assert lengths.get((str(number),)) == 1
         assert len(lengths) <= MAX_REMEMBERED

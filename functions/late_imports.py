@@ -1,6 +1,7 @@
-"""What triggers call. To import this module is to import all of that (`functions.loading`).
+"""Imports the modules that triggers import only when they are called (`functions.loading`).
 
-What few calls need is left out: the OpenAPI document, the console, spreadsheets.
+The modules for the OpenAPI document, the console and spreadsheets are left out, because few calls
+need them.
 """
 
 from __future__ import annotations
