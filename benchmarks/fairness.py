@@ -167,4 +167,5 @@ def _outcome(rows: int, loads: tuple[_Load, ...]) -> Outcome:
                 for name, value in load.milliseconds.items()
             ),
         ]
-    return Outcome(document, render(lines), {"oneRow/underLoad": loads[0].by_alone})
+    figures = {"oneRow/underLoad": loads[0].by_alone, "oneRow/underAll": loads[1].by_alone}
+    return Outcome(document, render(lines), figures)

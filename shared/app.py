@@ -192,6 +192,7 @@ def compose(
         undoing=compose_undoing(dependencies, chunks, dry_runs),
         dry_runs=dry_runs,
         shares=shares,
+        small_first=dependencies.small_first,
         idempotency=_idempotency(dependencies),
         documents=documents,
         row_drops=row_drops,

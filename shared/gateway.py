@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shared.services.admin.clients import ClientService
     from shared.services.admin.reference_lists import ReferenceLists
     from shared.services.admin.tenants import TenantService
+    from shared.services.background import SmallImportsFirst
     from shared.services.changes import ChangeFeed
     from shared.services.chunk_processor import ChunkProcessor
     from shared.services.drops import DropSweep, PoisonedDrops
@@ -78,6 +79,7 @@ class Gateway:
     undoing: Undoing
     dry_runs: DryRuns
     shares: TenantShares
+    small_first: SmallImportsFirst
     idempotency: IdempotencyKeys
     documents: DocumentServices
     row_drops: RowDrops

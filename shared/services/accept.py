@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shared import log
 from shared.auth.callers import AnyCaller
@@ -23,7 +24,7 @@ from shared.imports.json_rows import Payload, Reader, read_payload
 from shared.imports.planning import Plan, plan
 from shared.imports.results import Origins, row_set, select_rows
 from shared.imports.sender import NO_SENDER, Sender
-from shared.services.background import UNPACKED, Offload, SmallImportsFirst
+from shared.services.background import UNPACKED, Offload, SmallImportsFirst, is_loop_thread
 from shared.services.chunk_messages import AcceptedImports, ChunkMessage, is_small, queue_for
 from shared.services.chunk_processor import HoldBack, OpenImportsBefore
 from shared.services.early_polls import EarlyPolls
@@ -238,7 +239,16 @@ class ImportAcceptor:
             self._early_polls.ask(kind.bulk_queue, size)
 
     def _read_plan(self, kind: ImportType, tenant: str, body: bytes, reader: Reader) -> Plan:
-        return self._plan(reader(body, sort_key_reader(kind, tenant), self._limits.max_rows))
+        sort_key = sort_key_reader(kind, tenant)
+        if is_loop_thread():
+            return self._plan(reader(body, sort_key, self._limits.max_rows))
+        with self._small_first.turns_of_thread() as next_turn:
+
+            def sort_key_in_turn(row: Mapping[str, Any]) -> str | None:
+                next_turn()
+                return sort_key(row)
+
+            return self._plan(reader(body, sort_key_in_turn, self._limits.max_rows))
 
     def _plan(self, payload: Payload) -> Plan:
         return plan(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -21,7 +22,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 # The size of a body that is read within 50 ms, even with rows of three bytes.
-_SMALL = 8 * 1024
+SMALL_BODY = 8 * 1024
 
 
 class Offload(Protocol):
@@ -41,9 +42,18 @@ async def to_thread_if_large(
     size: int, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
 ) -> _T:
     """`Offload` for the event loop of the app."""
-    if size <= _SMALL:
+    if size <= SMALL_BODY:
         return work(*args, **kwargs)
     return await asyncio.to_thread(work, *args, **kwargs)
+
+
+def is_loop_thread() -> bool:
+    """Whether the thread runs an event loop, so that it must not wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 # Locks within one process for calls that would conflict on the same entity.
@@ -111,11 +121,16 @@ class _Queue:
 # transactions. So while small imports come, large work goes on step by step and in turn instead of
 # several steps at a time: sending some messages of a large import, beginning one of its chunks, a
 # commit, recording its results, a slice of a download. Each step is put off while a small import is
-# accepted or processed. The pause is short, so small imports without end slow large work down and
-# do not stop it.
+# accepted, processed or answered. The pause is short, so small imports without end slow large work
+# down and do not stop it.
+#
+# Threads that read large bodies keep the interpreter from the event loop, which waits for it
+# several times in each request. So they pause between two rows in the same way, and only one of
+# them reads at a time.
 
 _LONGEST_PAUSE = 0.5
 _LONGEST_WAIT_FOR_TURN = 5.0
+_LONGEST_WAIT_OF_THREAD = 1.0
 # Seconds for which a small import is expected to be followed by another one.
 _SMALL_IMPORTS_FOLLOW = 2.0
 
@@ -133,6 +148,11 @@ class SmallImportsFirst:
         self._none_runs = asyncio.Event()
         self._last_at = -math.inf
         self._turn = asyncio.Lock()
+        # The same for threads, and the loop's time, which they may ask for.
+        self._none_runs_in_threads = threading.Event()
+        self._none_runs_in_threads.set()
+        self._loop_time: Callable[[], float] = lambda: 0.0
+        self._turn_of_threads = threading.Lock()
 
     @contextmanager
     def working(self, *, is_small: bool) -> Iterator[None]:
@@ -140,15 +160,18 @@ class SmallImportsFirst:
         if not is_small:
             yield
             return
+        self._loop_time = asyncio.get_running_loop().time
         self._running += 1
         self._none_runs.clear()
+        self._none_runs_in_threads.clear()
         try:
             yield
         finally:
             self._running -= 1
-            self._last_at = asyncio.get_running_loop().time()
+            self._last_at = self._loop_time()
             if not self._running:
                 self._none_runs.set()
+                self._none_runs_in_threads.set()
 
     @contextmanager
     def turns(self, *, is_small: bool) -> Iterator[NextTurn]:
@@ -177,9 +200,38 @@ class SmallImportsFirst:
             if has_turn:
                 self._turn.release()
 
+    @contextmanager
+    def turns_of_thread(self) -> Iterator[Callable[[], None]]:
+        """The turns of a thread that reads a large body, to be asked for before each row. The last
+        one ends with the block.
+
+        A thread whose pause or wait was the longest one works for half a second without another.
+        """
+        has_turn = False
+        works_until = -math.inf
+
+        def next_turn() -> None:
+            nonlocal has_turn, works_until
+            if not self._running and (has_turn or not self._is_expected()):
+                return
+            if self._loop_time() < works_until:
+                return
+            if has_turn:
+                has_turn = False
+                self._turn_of_threads.release()
+            has_paused = self._none_runs_in_threads.wait(_LONGEST_PAUSE)
+            has_turn = self._turn_of_threads.acquire(timeout=_LONGEST_WAIT_OF_THREAD)
+            if not has_paused or not has_turn:
+                works_until = self._loop_time() + _LONGEST_PAUSE
+
+        try:
+            yield next_turn
+        finally:
+            if has_turn:
+                self._turn_of_threads.release()
+
     def _is_expected(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        return self._running > 0 or now - self._last_at < _SMALL_IMPORTS_FOLLOW
+        return self._running > 0 or self._loop_time() - self._last_at < _SMALL_IMPORTS_FOLLOW
 
 
 # Events within one process for the end of an import, as a shortcut for a waiting call.

@@ -37,7 +37,8 @@ class ImportCall:
     makes the vendor's answer for an ended import, or for no rows (None). `media_type` is the one
     that the caller accepts, or that of the first answer to its Idempotency-Key. `pending(report,
     media_type)` makes the 202. `is_lasting`: `render` always returns the same, so that the answer
-    need not be stored.
+    need not be stored. `is_small`: the body is so small that large work waits while it is accepted
+    and answered.
     """
 
     tenant: str
@@ -47,6 +48,7 @@ class ImportCall:
     media_type: str = JSON
     pending: Callable[[ImportReport, str], func.HttpResponse] = _not_yet_in_json
     is_lasting: bool = True
+    is_small: bool = False
 
 
 async def answer_import(
@@ -70,7 +72,8 @@ class _Work:
     async def begin(self, import_id: str) -> func.HttpResponse:
         """Accept the payload, wait, answer."""
         async with self._gateway.shares.accepting(self._call.tenant):
-            record = await self._call.accept(import_id)
+            with self._gateway.small_first.working(is_small=self._call.is_small):
+                record = await self._call.accept(import_id)
         if record is None:
             return await self._call.render(None, self._call.media_type)
         return await self._answer(record, self._call.preferences)
@@ -105,9 +108,13 @@ class _Work:
             self._gateway,
             record,
             preferences,
-            render=lambda ended: call.render(ended, call.media_type),
+            render=self._render,
             pending=lambda report: call.pending(report, call.media_type),
         )
+
+    async def _render(self, record: ImportRecord) -> func.HttpResponse:
+        with self._gateway.small_first.working(is_small=self._call.is_small):
+            return await self._call.render(record, self._call.media_type)
 
     def _to_kept_answer(self, response: func.HttpResponse) -> KeptAnswer:
         has_ended = "X-Import-Id" in response.headers and response.status_code == 200

@@ -30,7 +30,7 @@ from shared.imports.files.profile import NO_PROFILE, ProfileRef
 from shared.imports.files.text import utf8_body
 from shared.imports.import_type import ImportType, Rules
 from shared.imports.json_rows import Reader
-from shared.services.background import UNPACKED, to_thread_if_large
+from shared.services.background import SMALL_BODY, UNPACKED, to_thread_if_large
 from shared.web.idempotency import REPLAYED
 from shared.web.query_names import PROFILE, PROFILE_VERSION, SHEET, query_of
 
@@ -56,6 +56,12 @@ class SentRows:
     def reader(self) -> Reader:
         """The reader of the content."""
         return reader_of(self.format or FileFormat.JSON, self.rules, self.options)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the body is so small that large work may wait for it."""
+        is_packed = self.is_compressed or self.format is FileFormat.XLSX
+        return len(self.body) <= SMALL_BODY and not is_packed
 
     @property
     def mapping(self) -> ProfileMapping | None:

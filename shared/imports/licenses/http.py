@@ -191,7 +191,15 @@ async def licenses_call(
         return await licenses_answer(gateway, record, media_type)
 
     preferences = requests.preferences(req, gateway.settings.wait_seconds)
-    call = ImportCall(caller.tenant, accept, render, preferences, media_type, licenses_pending)
+    call = ImportCall(
+        caller.tenant,
+        accept,
+        render,
+        preferences,
+        media_type,
+        licenses_pending,
+        is_small=sent.is_small,
+    )
     response = await answer_import(gateway, call, keyed)
     return await with_profile_version(response, gateway, caller.tenant, LICENSES, query)
 

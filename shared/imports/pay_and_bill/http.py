@@ -21,6 +21,7 @@ from shared.imports.json_rows import json_text
 from shared.imports.messages import Message, MessageId, Severity
 from shared.imports.registry import TYPE_CATALOGUE, Catalogue
 from shared.imports.results import MAX_FULL_ANSWER, Outcome, RowResult
+from shared.services.background import to_thread_if_large
 from shared.services.import_views import message_view
 from shared.storage.import_records import ImportRecord
 from shared.web import query_names, requests
@@ -33,6 +34,8 @@ from shared.web.sender import sender_of
 
 # `version=N` selects the version of a message type; without it the lowest version is used.
 
+# About the text of a result.
+_RESULT_BYTES: Final = 400
 _VERSION: Final = re.compile(r"[0-9]{1,100}")
 
 
@@ -91,7 +94,7 @@ async def import_call(
         return await vendor_answer(gateway, kind, record)
 
     preferences = requests.preferences(req, gateway.settings.wait_seconds)
-    call = ImportCall(caller.tenant, accept, render, preferences)
+    call = ImportCall(caller.tenant, accept, render, preferences, is_small=sent.is_small)
     response = await answer_import(gateway, call, keyed)
     return await with_profile_version(response, gateway, caller.tenant, kind, query)
 
@@ -115,7 +118,7 @@ async def _answer_dry_run(
 async def vendor_answer(
     gateway: Gateway, kind: ImportType, record: ImportRecord
 ) -> func.HttpResponse:
-    """200 with the results of all rows, in the order of the payload; chunks are made in a thread.
+    """200 with the results of all rows, in the order of the payload; many are made in a thread.
 
     A row without a result (its payload was lost) gets 9001.
     """
@@ -128,11 +131,13 @@ async def vendor_answer(
     rows = [_rendered(kind, missing, is_short=False)] * record.rows
     room = MAX_FULL_ANSWER
     async for results in gateway.reporting.result_chunks(record):
-        texts = await asyncio.to_thread(rendered_rows, kind, results, room)
+        size = _RESULT_BYTES * len(results)
+        texts = await to_thread_if_large(size, rendered_rows, kind, results, room)
         room -= sum(map(len, texts))
         for result, text in zip(results, texts, strict=True):
             rows[result.index] = text
-    return await asyncio.to_thread(_answer, rows, {"X-Import-Id": record.import_id})
+    size = _RESULT_BYTES * len(rows)
+    return await to_thread_if_large(size, _answer, rows, {"X-Import-Id": record.import_id})
 
 
 def _answer(rows: Sequence[str], headers: Mapping[str, str] | None = None) -> func.HttpResponse:
