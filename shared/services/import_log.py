@@ -620,8 +620,12 @@ class ImportLog:
             return False
         log.warning("import.open_entity_lost", import_id=record.import_id, tenant=record.tenant)
         closing = records.close_lost_import_operation(current, counts, now)
-        repairs = await self.repairs.repair_operations(current)
-        await self._tables.transact(IMPORTS, [closing, *repairs])
+        operations = [closing, *await self.repairs.repair_operations(current)]
+        if unawaited := records.close_unawaited_operations(current):
+            with suppress(PreconditionFailedError):
+                await self._tables.transact(IMPORTS, [*operations, *unawaited])
+                return True
+        await self._tables.transact(IMPORTS, operations)
         return True
 
     async def reopen(self, record: ImportRecord, now: str) -> bool:

@@ -21,7 +21,13 @@ from shared.services.record_repair import Repair
 from shared.services.status import ResultCursor, RowFilter
 from shared.storage.entities import encode
 from shared.storage.idempotency_records import IdempotencyRecord, KeptAnswer
-from shared.storage.import_records import ImportRecord, index_row, open_row, record_row
+from shared.storage.import_records import (
+    ImportRecord,
+    index_row,
+    open_row,
+    record_row,
+    unawaited_row,
+)
 from shared.storage.names import DOCUMENT_BLOBS, IMPORT_PAYLOADS
 from shared.storage.ports import Delete, Entity, Insert, Upsert
 from shared.storage.result_records import result_row
@@ -417,6 +423,8 @@ def test_an_import_whose_open_entity_is_lost_ends_with_its_last_chunk(delivered:
         ended = await stage.again(record)
         assert not ended.is_open
         assert ended.counts.new == 1
+        mark = unawaited_row(record.number)
+        assert await stage.gateway.account.tables.get("Imports", record.tenant, mark) is None
         await stage.gateway.chunks.process(message)
         assert (await stage.again(record)).ended_at == ended.ended_at
 
