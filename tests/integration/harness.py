@@ -36,6 +36,7 @@ from shared.services.accept import ImportAcceptor, PlanLimits
 from shared.services.background import SmallImportsFirst, to_thread_if_large
 from shared.services.chunk_messages import AcceptedImports, ChunkMessage, messages_for
 from shared.services.chunk_processor import HoldBack
+from shared.services.early_polls import EARLY_POLL
 from shared.services.record_processor import operation_bytes
 from shared.services.results import Payloads
 from shared.services.row_processor import BeforeCommit
@@ -235,7 +236,9 @@ class Pump:
         if not await self._has_message(queue):
             return messages
         async for message in queue.receive_messages(max_messages=32):
-            messages.append(ChunkMessage.from_text(base64.b64decode(message.content)))
+            text = base64.b64decode(message.content).decode()
+            if text != EARLY_POLL:
+                messages.append(ChunkMessage.from_text(text))
             await queue.delete_message(message)
         return messages
 
