@@ -40,18 +40,18 @@ def run(options: Options) -> Outcome:
         ways = ((sealing, storing, sealed), (storing, sealing, plain))
         for count in range(options.rounds + 1):
             note(f"round {count} of {options.rounds}" if count else f"warming up: {case.title}")
-            # The way that begins changes from round to round.
-            for rig, other, speeds in ways if count % 2 else reversed(ways):
+            # Pairs differ by more than sealing costs, so a round has two, in opposite orders.
+            for rig, other, speeds in (*ways, *reversed(ways)):
                 with stopped(other.host):
                     speeds.append(first_load_speed(rig, body, case))
-    by_plain = middle(in_rounds(sealed[1:], plain[1:]))
+    by_plain = middle(in_rounds(sealed[2:], plain[2:]))
     loss = None if by_plain is None else (1 - by_plain) * 100
     costs = measure_sealing()
     document = {
         "rows": case.rows,
         "lossPercent": rounded(loss),
         "notComparableBetweenRuns": {
-            "rowsPerSecond": {"sealed": sealed[1:], "plain": plain[1:]},
+            "rowsPerSecond": {"sealed": sealed[2:], "plain": plain[2:]},
             **{f"{name}MicrosecondsPerRow": rounded(cost) for name, cost in costs.items()},
         },
     }
