@@ -4,14 +4,15 @@ Quotes as RFC 4180 has them. The header is the first line that is neither blank 
 which spreadsheets name their delimiter; otherwise the delimiter is found from the header. Blank
 rows are ignored.
 
-A file is read twice: once to know its rows, and once more, row by row, to store them. So memory
-holds the bytes of the file and some numbers per row, and the lines of some rows, but not of all.
+Memory holds the bytes of the file, some numbers per row, and the stored lines of the first rows,
+compressed. The rows whose lines do not fit are read a second time when they are stored.
 """
 
 from __future__ import annotations
 
 import csv
 import re
+import zlib
 from array import array
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
@@ -48,9 +49,55 @@ _NO_HEADER: Final = (
     "The file has no header: its first line must name the columns, by the paths of the fields."
 )
 _LONGEST_CELL: Final = 16 * 1024 * 1024
-# The stored lines of the first rows are kept, so that they need not be made again: up to so many
-# times the size of the file.
+# The stored lines of the first rows are kept, compressed, so that they need not be made again: up
+# to so many times the size of the file.
 _KEPT_RATIO: Final = 0.5
+# The window in which a compressed line finds repeated text, 8 KiB; negative means without a header.
+_WINDOW_BITS: Final = -13
+_MEMORY_LEVEL: Final = 6
+
+
+class KeptLines:
+    """The stored lines of the first rows, within a limit of bytes.
+
+    Each is compressed alone, since they are read in another order than they are added. The rows of
+    a file have the same names and similar values, so the first line is the dictionary of the rest.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._packed = bytearray()
+        self._ends = array("L")
+        self._dictionary = b""
+        self._is_full = False
+
+    def add(self, line: bytes) -> None:
+        """Keep the line of the next row, unless this one or one before it does not fit."""
+        if self._is_full:
+            return
+        compressor = zlib.compressobj(
+            zlib.Z_BEST_SPEED,
+            zlib.DEFLATED,
+            _WINDOW_BITS,
+            _MEMORY_LEVEL,
+            zlib.Z_DEFAULT_STRATEGY,
+            self._dictionary,
+        )
+        packed = compressor.compress(line) + compressor.flush()
+        if len(self._packed) + len(packed) > self._most:
+            self._is_full = True
+            return
+        self._packed += packed
+        self._ends.append(len(self._packed))
+        self._dictionary = self._dictionary or line[: 1 << -_WINDOW_BITS]
+
+    def get(self, index: int) -> bytes | None:
+        """The line of a row; None where it was not kept."""
+        if index >= len(self._ends):
+            return None
+        start = self._ends[index - 1] if index else 0
+        decompressor = zlib.decompressobj(_WINDOW_BITS, self._dictionary if index else b"")
+        return decompressor.decompress(self._packed[start : self._ends[index]])
 
 
 class CsvPayload:
@@ -66,10 +113,7 @@ class CsvPayload:
         self._rows = RowTable()
         self._sizes = array("I")
         self._lines = array("I")
-        self._kept = bytearray()
-        # The end of each line in `_kept`.
-        self._kept_ends = array("L")
-        self._most_kept = int(_KEPT_RATIO * len(body))
+        self._kept = KeptLines(int(_KEPT_RATIO * len(body)))
         self.skipped = 0
 
     @property
@@ -81,13 +125,10 @@ class CsvPayload:
         self, sort_key: str | None, start: int, end: int, line: int, stored_line: bytes
     ) -> None:
         """Add the next row: the line of the file that it begins in, and its stored line."""
-        is_kept = len(self._kept_ends) == len(self._rows)
         self._rows.add(sort_key, start, end)
         self._lines.append(line)
         self._sizes.append(len(stored_line))
-        if is_kept and len(self._kept) + len(stored_line) <= self._most_kept:
-            self._kept += stored_line
-            self._kept_ends.append(len(self._kept))
+        self._kept.add(stored_line)
 
     def line_of_file(self, row: RawRow) -> int:
         """The line of the file that a row begins in, from 1."""
@@ -107,10 +148,8 @@ class CsvPayload:
 
     def line(self, row: RawRow) -> bytes:
         """See `Payload.line`."""
-        if row.index < len(self._kept_ends):
-            end = self._kept_ends[row.index]
-            return bytes(self._kept[end - self._sizes[row.index] : end])
-        return line_of(row.index, *self.row_text(row))
+        kept = self._kept.get(row.index)
+        return line_of(row.index, *self.row_text(row)) if kept is None else kept
 
 
 def read_csv(
