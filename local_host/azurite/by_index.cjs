@@ -1,38 +1,67 @@
 // Loaded into the emulator before its own script. The emulator looks an entity up by comparing the
-// row keys of its whole partition, and answers a query by going through the whole table, so each
-// write of a large import would take longer than the one before. Both have an index: a look-up begins
-// with the key that fewer entities have, and a query of one partition reads only that.
+// row keys of its whole partition, answers a query by going through the whole table, and keeps two
+// sorted lists of all entities, so each write of a large import would take longer than the one before.
+// Here the entities of a table are in a map by partition key and row key instead.
 "use strict";
 
 const Module = require("module");
 
 const PARTITION = /^PartitionKey eq '((?:[^']|'')*)'(?: and |$)/;
 
-function count(collection, key, value) {
-  const [first, last] = collection.calculateRange("$eq", key, value);
-  return last - first + 1;
+// What a query of the emulator asks of a chain, for the entities of one partition.
+class Chain {
+  constructor(entities) {
+    this.entities = entities;
+  }
+  where(isWanted) {
+    return new Chain(this.entities.filter(isWanted));
+  }
+  sort(compare) {
+    return new Chain(this.entities.sort(compare));
+  }
+  limit(most) {
+    return new Chain(this.entities.slice(0, most));
+  }
+  data() {
+    return this.entities;
+  }
 }
 
-function findFewest(collection, query) {
-  const { PartitionKey, RowKey, ...rest } = query;
-  const isOther = PartitionKey === undefined || RowKey === undefined || Object.keys(rest).length > 0;
-  const rows = isOther ? 0 : count(collection, "RowKey", RowKey);
-  return isOther || count(collection, "PartitionKey", PartitionKey) <= rows
-    ? query
-    : { RowKey, PartitionKey };
+function byKeys(collection) {
+  const partitions = new Map();
+  const keep = (entity) => {
+    const partition = partitions.get(entity.PartitionKey);
+    if (partition === undefined) {
+      partitions.set(entity.PartitionKey, new Map([[entity.RowKey, entity]]));
+    } else {
+      partition.set(entity.RowKey, entity);
+    }
+  };
+  const drop = ({ PartitionKey, RowKey }) => {
+    const partition = partitions.get(PartitionKey);
+    if (partition !== undefined && partition.delete(RowKey) && partition.size === 0) {
+      partitions.delete(PartitionKey);
+    }
+  };
+  collection.data.forEach(keep);
+  collection.binaryIndices = {};
+  collection.on(["insert", "update"], keep);
+  collection.on("delete", drop);
+  return partitions;
 }
 
 function useIndexes(Store) {
+  const tables = new WeakMap();
   const getCollection = Store.prototype.getEntityCollection;
   const queryEntities = Store.prototype.queryTableEntities;
   Store.prototype.getEntityCollection = function (...args) {
     const collection = getCollection.apply(this, args);
-    if (!collection.findsByIndex) {
-      const findOne = collection.findOne;
-      Object.defineProperty(collection, "findsByIndex", { value: true });
-      Object.defineProperty(collection, "findOne", {
-        value: (query) => findOne.call(collection, findFewest(collection, query)),
-      });
+    if (!tables.has(collection)) {
+      const partitions = byKeys(collection);
+      tables.set(collection, partitions);
+      const findOne = ({ PartitionKey, RowKey }) =>
+        partitions.get(PartitionKey)?.get(RowKey) ?? null;
+      Object.defineProperty(collection, "findOne", { value: findOne });
     }
     return collection;
   };
@@ -47,7 +76,8 @@ function useIndexes(Store) {
       getEntityCollection: {
         value: (...args) => {
           const collection = this.getEntityCollection(...args);
-          return { chain: () => collection.chain().find({ PartitionKey }) };
+          const entities = tables.get(collection).get(PartitionKey);
+          return { chain: () => new Chain(entities === undefined ? [] : [...entities.values()]) };
         },
       },
     });
