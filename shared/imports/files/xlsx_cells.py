@@ -472,7 +472,7 @@ def cell_name(row: int, column: int) -> str:
 
 
 _DIGITS: Final = "0123456789"
-_ROW_ELEMENTS: Final = frozenset(("row", "c", "v", "f", "t", "rPh", "mergeCell"))
+_ROW_ELEMENTS: Final = frozenset(("row", "c", "v", "f", "is", "t", "rPh", "mergeCell"))
 # Their names with a namespace: a file has one namespace.
 _MOST_NAMES: Final = 20
 
