@@ -15,6 +15,7 @@ from typing import Final
 import azure.functions as func
 
 from shared.errors import NotFoundError
+from shared.web import query_names
 from shared.web.static_files import MEDIA_TYPES, StaticFile
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "console"
@@ -24,10 +25,8 @@ _LEFT_OUT: Final = "node_modules"
 
 
 async def console_call(req: func.HttpRequest, name: str) -> func.HttpResponse:
-    """The file of that name, whatever the query says: it means nothing to a page.
-
-    Raises NotFoundError where there is none.
-    """
+    """The file of that name. Raises NotFoundError where there is none."""
+    query_names.NONE.read(req)
     file = await asyncio.to_thread(console_file, name)
     if file is None:
         raise NotFoundError("The console has no file of this name: open /console.")

@@ -24,12 +24,7 @@ pytestmark = pytest.mark.e2e
 def test_the_page_and_its_files_come_with_a_strict_policy_and_are_revalidated(
     gateway: GatewayProcess,
 ) -> None:
-    for path in (
-        "/console",
-        "/console?x=1",
-        "/console/main.js?v=2",
-        "/console/packages/pico/pico.min.css",
-    ):
+    for path in ("/console", "/console/main.js", "/console/packages/pico/pico.min.css"):
         plain = gateway.call("GET", path)
         packed = gateway.call("GET", path, None, {"Accept-Encoding": "gzip"})
         again = gateway.call("GET", path, None, {"If-None-Match": plain.headers["etag"]})
