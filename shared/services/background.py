@@ -202,10 +202,10 @@ class SmallImportsFirst:
 
     @contextmanager
     def turns_of_thread(self) -> Iterator[Callable[[], None]]:
-        """The turns of a thread that reads a large body, to be asked for before each row. The last
-        one ends with the block.
+        """The turns of a thread that reads a large body, to be asked for before each row.
 
-        A thread whose pause or wait was the longest one works for half a second without another.
+        The last one ends with the block. A thread whose pause or wait was the longest one works for
+        half a second without another.
         """
         has_turn = False
         works_until = -math.inf

@@ -33,8 +33,9 @@ class EarlyPolls:
         self._sending: set[asyncio.Task[None]] = set()
 
     def ask(self, queue: str, size: int) -> None:
-        """Let the host poll the queue soon, if so many bytes are to be read or written before its
-        next message. Does not wait, and raises nothing.
+        """Let the host poll the queue soon. Does not wait, and raises nothing.
+
+        `size`: the bytes to read or write before its next message; few bytes ask for nothing.
         """
         now = asyncio.get_running_loop().time()
         if size < _LARGE or now - self._sent_at.get(queue, -math.inf) < _PAUSES_GROW:
